@@ -1,0 +1,18 @@
+// Command plimsoll builds container images from approved parts and keeps them patched.
+package main
+
+import (
+	"context"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"plimsoll.dev/plimsoll/internal/program"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	code := program.Run(ctx, program.System(), os.Args[1:])
+	stop()
+	os.Exit(code)
+}

@@ -1,0 +1,99 @@
+// Package cli takes arguments and gives what a person or a script sees: tables, JSON or
+// YAML on standard output, progress and one-line errors on standard error, an exit code.
+package cli
+
+import (
+	"context"
+	"errors"
+	"io"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"plimsoll.dev/plimsoll/internal/fault"
+)
+
+// Env is what every command needs of the world outside.
+type Env struct {
+	In       io.Reader
+	Out, Err io.Writer
+	Terminal bool   // Err is a terminal: draw progress bars
+	Version  string // of this program
+	Home     string // folder of the local store and its caches
+
+	format format // of results and errors, from -o
+}
+
+const exitCodes = `
+Exit codes: 0 done, 1 failed, 2 wrong usage, 3 denied by policy or verification.`
+
+// Run does what the arguments say and gives the exit code.
+func Run(ctx context.Context, env *Env, args []string) int {
+	root := newRoot(env)
+	root.SetArgs(args)
+	cmd, err := root.ExecuteContextC(ctx)
+	if err == nil {
+		return 0
+	}
+	err = asUsage(cmd, err)
+	if ctx.Err() != nil && !errors.Is(err, context.Canceled) {
+		err = fault.New(fault.Canceled, "interrupted", "", err)
+	}
+	printError(env, err)
+	return fault.ExitCode(err)
+}
+
+func newRoot(env *Env) *cobra.Command {
+	root := &cobra.Command{
+		Use:   "plimsoll",
+		Short: "Build container images from approved parts, account for them, keep them patched",
+		Long: `Plimsoll composes base images from signed packages, keeps them in a registry of its own,
+and replaces them package by package when a fix arrives.
+
+A REF without a registry host is in the local store ($PLIMSOLL_HOME, else the XDG data
+folder); a REF with one is pushed there with your own credentials.
+` + exitCodes,
+		Version:       env.Version,
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		Args:          cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return cmd.Help()
+		},
+	}
+	root.SetIn(env.In)
+	root.SetOut(env.Out)
+	root.SetErr(env.Err)
+	root.SetVersionTemplate("plimsoll {{.Version}}\n")
+	root.PersistentFlags().VarP(&env.format, "output", "o", "result and error format: table, json or yaml")
+	_ = root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"table", "json", "yaml"}, cobra.ShellCompDirectiveNoFileComp))
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return fault.New(fault.Usage, "read flags", cmd.CommandPath(), err).WithHint("run `" + cmd.CommandPath() + " --help`")
+	})
+	root.AddCommand(newRegistry(env))
+	return root
+}
+
+// group gives a command that only holds others.
+func group(use, short string, sub ...*cobra.Command) *cobra.Command {
+	cmd := &cobra.Command{Use: use, Short: short, Args: cobra.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error {
+		return cmd.Help()
+	}}
+	cmd.AddCommand(sub...)
+	return cmd
+}
+
+// asUsage turns cobra's own complaints about words and counts into usage faults.
+func asUsage(cmd *cobra.Command, err error) error {
+	var known *fault.Error
+	if errors.As(err, &known) {
+		return err
+	}
+	text := err.Error()
+	for _, start := range []string{"unknown command", "accepts ", "requires at least", "required flag", "if any flags in the group", "invalid argument"} {
+		if strings.HasPrefix(text, start) {
+			return fault.New(fault.Usage, "read arguments", cmd.CommandPath(), err).WithHint("run `" + cmd.CommandPath() + " --help`")
+		}
+	}
+	return err
+}

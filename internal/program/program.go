@@ -1,0 +1,68 @@
+// Package program takes the operating system's arguments, streams and environment and
+// gives a running plimsoll: it is the one place that knows every adapter and joins them.
+package program
+
+import (
+	"context"
+	"io"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+
+	"golang.org/x/term"
+
+	"plimsoll.dev/plimsoll/internal/cli"
+)
+
+// Host is what the operating system gives: streams and environment.
+type Host struct {
+	In       io.Reader
+	Out, Err io.Writer
+	Getenv   func(string) string
+	Terminal bool // Err is a terminal a person looks at
+}
+
+// System gives the host this process runs on.
+func System() Host {
+	return Host{
+		In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Getenv: os.Getenv,
+		Terminal: term.IsTerminal(int(os.Stderr.Fd())) && os.Getenv("TERM") != "dumb",
+	}
+}
+
+// Run parses the arguments, does what they say and gives the exit status.
+func Run(ctx context.Context, host Host, args []string) int {
+	env := &cli.Env{
+		In: host.In, Out: host.Out, Err: host.Err, Terminal: host.Terminal,
+		Version: version(), Home: home(host.Getenv),
+	}
+	return cli.Run(ctx, env, args)
+}
+
+// home gives the folder of the local store and its caches: $PLIMSOLL_HOME, else
+// plimsoll in the XDG data folder (XDG Base Directory Specification, "Environment variables").
+func home(getenv func(string) string) string {
+	if dir := getenv("PLIMSOLL_HOME"); dir != "" {
+		return dir
+	}
+	if dir := getenv("XDG_DATA_HOME"); filepath.IsAbs(dir) {
+		return filepath.Join(dir, "plimsoll")
+	}
+	if dir := getenv("HOME"); dir != "" {
+		return filepath.Join(dir, ".local", "share", "plimsoll")
+	}
+	return filepath.Join(os.TempDir(), "plimsoll")
+}
+
+// Version is set by the linker (-X) for released binaries.
+var release string
+
+func version() string {
+	if release != "" {
+		return release
+	}
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
+		return info.Main.Version
+	}
+	return "(devel)"
+}
