@@ -1,0 +1,141 @@
+package registry
+
+import (
+	"log/slog"
+	"net/http"
+	"regexp"
+	"strings"
+
+	"github.com/opencontainers/go-digest"
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+// front stands before the distribution project's handler: it answers what that does not
+// do or does differently, and passes on the rest.
+type front struct {
+	next     http.Handler
+	store    *store
+	readOnly bool
+	log      *slog.Logger
+}
+
+// route is what a request's path names.
+type route struct {
+	kind string // "manifests", "blobs", "uploads", "tags", "referrers"
+	repo string
+	ref  string // a tag, a digest or an upload's id; may be empty
+}
+
+// repoName is <name> of OCI distribution-spec 1.1, "Pulling Manifests".
+var repoName = regexp.MustCompile(`^[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*$`)
+
+// maxName keeps a repository's path within what filesystems and the distribution
+// project's reference package take.
+const maxName = 255
+
+var routes = []struct {
+	kind string
+	path *regexp.Regexp
+}{
+	{"uploads", regexp.MustCompile(`^/v2/(.+)/blobs/uploads(?:/([^/]*))?$`)},
+	{"blobs", regexp.MustCompile(`^/v2/(.+)/blobs/([^/]+)$`)},
+	{"manifests", regexp.MustCompile(`^/v2/(.+)/manifests/([^/]+)$`)},
+	{"referrers", regexp.MustCompile(`^/v2/(.+)/referrers/([^/]+)$`)},
+	{"tags", regexp.MustCompile(`^/v2/(.+)/tags/(list)$`)},
+}
+
+func parseRoute(path string) (route, bool) {
+	for _, r := range routes {
+		if m := r.path.FindStringSubmatch(path); m != nil {
+			return route{kind: r.kind, repo: m[1], ref: m[2]}, true
+		}
+	}
+	return route{}, false
+}
+
+// ServeHTTP implements http.Handler.
+func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	to, ok := parseRoute(r.URL.Path)
+	switch {
+	case f.readOnly && r.Method != http.MethodGet && r.Method != http.MethodHead:
+		refusal{http.StatusMethodNotAllowed, "UNSUPPORTED", "the registry is read-only"}.write(w)
+	case !ok && r.URL.Path != "/v2/" && r.URL.Path != "/v2" && r.URL.Path != "/v2/_catalog":
+		refusal{http.StatusNotFound, "UNSUPPORTED", "no such endpoint"}.write(w)
+	case !ok:
+		f.next.ServeHTTP(w, r)
+	case len(to.repo) > maxName || !repoName.MatchString(to.repo):
+		badRequest("NAME_INVALID", "the repository name is not valid").write(w)
+	case to.kind == "manifests":
+		f.manifests(w, r, to)
+	case to.kind == "referrers":
+		f.referrers(w, r, to)
+	case to.kind == "tags":
+		f.tags(w, r, to)
+	case to.kind == "uploads":
+		f.uploads(w, r, to)
+	default:
+		f.blobs(w, r, to)
+	}
+}
+
+// blobs passes on a blob request. A client that asks whether a blob is there will not
+// send it again, so the blob's life is prolonged first.
+func (f *front) blobs(w http.ResponseWriter, r *http.Request, to route) {
+	if r.Method == http.MethodHead {
+		if err := f.leaseIn(r, to.repo, digest.Digest(to.ref)); err != nil {
+			broken(w, f.log, err)
+			return
+		}
+	}
+	f.next.ServeHTTP(w, r)
+}
+
+// uploads passes on an upload request. One that completes or mounts a blob may find its
+// content in the store already.
+func (f *front) uploads(w http.ResponseWriter, r *http.Request, to route) {
+	if f.readOnly {
+		refusal{http.StatusMethodNotAllowed, "UNSUPPORTED", "the registry is read-only"}.write(w)
+		return
+	}
+	query := r.URL.Query()
+	repo, wanted := to.repo, query.Get("digest")
+	if r.Method == http.MethodPost && query.Get("mount") != "" {
+		repo, wanted = query.Get("from"), query.Get("mount")
+	}
+	if wanted != "" && (r.Method == http.MethodPut || r.Method == http.MethodPost) {
+		if err := f.leaseIn(r, repo, digest.Digest(wanted)); err != nil {
+			broken(w, f.log, err)
+			return
+		}
+	}
+	f.next.ServeHTTP(w, r)
+}
+
+// leaseIn prolongs the life of a blob that the repository may know by another digest.
+func (f *front) leaseIn(r *http.Request, repo string, d digest.Digest) error {
+	if d.Validate() != nil {
+		return nil // the next handler says so
+	}
+	if d.Algorithm() != digest.Canonical && repoName.MatchString(repo) {
+		canonical, ok, err := f.store.layer(r.Context(), repo, d)
+		if err != nil || !ok {
+			return err
+		}
+		d = canonical
+	}
+	return f.store.lease(r.Context(), d)
+}
+
+// acceptAll makes a client that takes anything be given anything: the distribution
+// project answers 404 unless the manifest's own type is listed.
+func acceptAll(r *http.Request) *http.Request {
+	accept := strings.Join(r.Header.Values("Accept"), ",")
+	if accept != "" && !strings.Contains(accept, "*/*") && !strings.Contains(accept, "application/*") {
+		return r
+	}
+	r = r.Clone(r.Context())
+	r.Header.Set("Accept", strings.Join([]string{
+		v1.MediaTypeImageManifest, v1.MediaTypeImageIndex, mediaTypeDockerManifest, mediaTypeDockerList,
+	}, ","))
+	return r
+}

@@ -1,0 +1,163 @@
+package registry
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/opencontainers/go-digest"
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+// maxManifest is the largest manifest taken, in bytes (OCI distribution-spec 1.1,
+// "Pushing Manifests": at least 4 MiB).
+const maxManifest = 4 << 20
+
+const (
+	mediaTypeDockerManifest = "application/vnd.docker.distribution.manifest.v2+json"
+	mediaTypeDockerList     = "application/vnd.docker.distribution.manifest.list.v2+json"
+)
+
+// manifest is what the registry has to know of a manifest or index of any kind.
+type manifest struct {
+	MediaType    string            `json:"mediaType"`
+	ArtifactType string            `json:"artifactType"`
+	Config       *v1.Descriptor    `json:"config"`
+	Layers       []v1.Descriptor   `json:"layers"`
+	Manifests    []v1.Descriptor   `json:"manifests"`
+	Blobs        []v1.Descriptor   `json:"blobs"`
+	Subject      *v1.Descriptor    `json:"subject"`
+	Annotations  map[string]string `json:"annotations"`
+}
+
+// parseManifest reads a manifest. It refuses one in which a key occurs twice, or twice
+// but for its case: readers differ in which of the two they take, and then what is
+// verified is not what is run, and what is collected may still be needed.
+func parseManifest(content []byte) (*manifest, error) {
+	if err := checkKeys(content); err != nil {
+		return nil, err
+	}
+	m := &manifest{}
+	if err := json.Unmarshal(content, m); err != nil {
+		return nil, err
+	}
+	if m.Subject != nil {
+		if err := m.Subject.Digest.Validate(); err != nil {
+			return nil, fmt.Errorf("subject: %w", err)
+		}
+	}
+	return m, nil
+}
+
+// kind gives the media type: the manifest's own, else what its shape says.
+func (m *manifest) kind() string {
+	switch {
+	case m.MediaType != "":
+		return m.MediaType
+	case m.Manifests != nil:
+		return v1.MediaTypeImageIndex
+	}
+	return v1.MediaTypeImageManifest
+}
+
+// needs gives the digests of all that the manifest refers to, but for its subject.
+func (m *manifest) needs() []digest.Digest {
+	var all []digest.Digest
+	if m.Config != nil {
+		all = append(all, m.Config.Digest)
+	}
+	for _, list := range [][]v1.Descriptor{m.Layers, m.Manifests, m.Blobs} {
+		for _, d := range list {
+			all = append(all, d.Digest)
+		}
+	}
+	return all
+}
+
+// referrer gives the descriptor under which the manifest is listed with its subject
+// (OCI distribution-spec 1.1, "Listing Referrers").
+func (m *manifest) referrer(d digest.Digest, size int64) v1.Descriptor {
+	desc := v1.Descriptor{
+		MediaType: m.kind(), Digest: d, Size: size,
+		ArtifactType: m.ArtifactType, Annotations: m.Annotations,
+	}
+	if desc.ArtifactType == "" && m.Config != nil {
+		desc.ArtifactType = m.Config.MediaType
+	}
+	return desc
+}
+
+// checkKeys gives an error for content that is not one JSON object, or in which an
+// object has two keys that some reader takes for one.
+func checkKeys(content []byte) error {
+	dec := json.NewDecoder(bytes.NewReader(content))
+	dec.UseNumber()
+	if t, err := dec.Token(); err != nil {
+		return err
+	} else if t != json.Delim('{') {
+		return errors.New("not a JSON object")
+	}
+	if err := checkObject(dec, 1, true); err != nil {
+		return err
+	}
+	if _, err := dec.Token(); err != io.EOF {
+		return errors.New("more than one JSON value")
+	}
+	return nil
+}
+
+const maxDepth = 64
+
+func checkObject(dec *json.Decoder, depth int, fold bool) error {
+	if depth > maxDepth {
+		return errors.New("nested too deeply")
+	}
+	seen := map[string]bool{}
+	for dec.More() {
+		t, err := dec.Token()
+		if err != nil {
+			return err
+		}
+		key, _ := t.(string)
+		folded := key
+		if fold {
+			folded = strings.ToLower(key)
+		}
+		if seen[folded] {
+			return fmt.Errorf("key %q occurs twice", key)
+		}
+		seen[folded] = true
+		// The keys of annotations are data; nobody folds them.
+		if err := checkValue(dec, depth, fold && key != "annotations"); err != nil {
+			return err
+		}
+	}
+	_, err := dec.Token()
+	return err
+}
+
+func checkValue(dec *json.Decoder, depth int, fold bool) error {
+	t, err := dec.Token()
+	if err != nil {
+		return err
+	}
+	switch t {
+	case json.Delim('{'):
+		return checkObject(dec, depth+1, fold)
+	case json.Delim('['):
+		if depth > maxDepth {
+			return errors.New("nested too deeply")
+		}
+		for dec.More() {
+			if err := checkValue(dec, depth+1, fold); err != nil {
+				return err
+			}
+		}
+		_, err := dec.Token()
+		return err
+	}
+	return nil
+}

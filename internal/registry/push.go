@@ -1,0 +1,263 @@
+package registry
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"path"
+	"strconv"
+	"strings"
+
+	"github.com/opencontainers/go-digest"
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+// manifests handles /v2/<name>/manifests/<reference>.
+func (f *front) manifests(w http.ResponseWriter, r *http.Request, to route) {
+	if strings.Contains(to.ref, ":") && digest.Digest(to.ref).Validate() != nil {
+		badRequest("DIGEST_INVALID", "the digest is not valid").write(w)
+		return
+	}
+	switch r.Method {
+	case http.MethodPut:
+		f.putManifest(w, r, to)
+	case http.MethodDelete:
+		f.deleteManifest(w, r, to)
+	default:
+		f.next.ServeHTTP(w, acceptAll(r))
+	}
+}
+
+// push is one manifest on its way in.
+type push struct {
+	route
+	content  []byte
+	manifest *manifest
+	digest   digest.Digest // as the client named it, else canonical
+	tagged   bool
+}
+
+// readPush reads and checks the manifest. The refusal is nil when it may be stored.
+func readPush(w http.ResponseWriter, r *http.Request, to route) (*push, *refusal) {
+	content, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxManifest))
+	if errors.As(err, new(*http.MaxBytesError)) {
+		return nil, &refusal{http.StatusRequestEntityTooLarge, "SIZE_INVALID", "a manifest may have 4 MiB"}
+	}
+	if err != nil {
+		return nil, &refusal{http.StatusBadRequest, "MANIFEST_INVALID", "the manifest was cut short"}
+	}
+	m, err := parseManifest(content)
+	if err != nil {
+		return nil, &refusal{http.StatusBadRequest, "MANIFEST_INVALID", err.Error()}
+	}
+	p := &push{route: to, content: content, manifest: m, tagged: !strings.Contains(to.ref, ":")}
+	if p.tagged {
+		p.digest = digest.FromBytes(content)
+		return p, nil
+	}
+	p.digest = digest.Digest(to.ref)
+	if p.digest.Algorithm().FromBytes(content) != p.digest {
+		return nil, &refusal{http.StatusBadRequest, "DIGEST_INVALID", "the manifest has another digest"}
+	}
+	return p, nil
+}
+
+// putManifest stores a manifest: its entry in the referrers index first, so that no
+// manifest with a subject can be there unlisted.
+func (f *front) putManifest(w http.ResponseWriter, r *http.Request, to route) {
+	p, refused := readPush(w, r, to)
+	if refused != nil {
+		refused.write(w)
+		return
+	}
+	answer, err := f.storeManifest(r, p)
+	if err != nil {
+		broken(w, f.log, err)
+		return
+	}
+	answer.copyTo(w)
+}
+
+// storeManifest holds off collection from the check that the manifest's blobs are there
+// until the manifest itself protects them.
+func (f *front) storeManifest(r *http.Request, p *push) (*answer, error) {
+	// Once begun, a push is finished even when its client has gone.
+	ctx := context.WithoutCancel(r.Context())
+	release, err := f.store.locks.shared(r.Context())
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	subject := p.manifest.Subject
+	if subject != nil {
+		entry := p.manifest.referrer(p.digest, int64(len(p.content)))
+		if err := f.store.putReferrer(ctx, p.repo, subject.Digest, entry); err != nil {
+			return nil, err
+		}
+	}
+	answer := newAnswer()
+	f.next.ServeHTTP(answer, p.request(ctx, r))
+	if answer.status != http.StatusCreated {
+		return answer, f.dropEntry(ctx, p)
+	}
+	if p.digest.Algorithm() != digest.Canonical {
+		if err := f.alias(ctx, p); err != nil {
+			return nil, err
+		}
+		answer.header.Set("Docker-Content-Digest", p.digest.String())
+		answer.header.Set("Location", path.Join("/v2", p.repo, "manifests", p.digest.String()))
+	}
+	if subject != nil {
+		answer.header.Set("OCI-Subject", subject.Digest.String())
+	}
+	return answer, nil
+}
+
+// request gives the push as the next handler takes it: by its canonical digest, with a
+// media type.
+func (p *push) request(ctx context.Context, r *http.Request) *http.Request {
+	r = r.Clone(ctx)
+	if !p.tagged && p.digest.Algorithm() != digest.Canonical {
+		r.URL.Path = path.Join("/v2", p.repo, "manifests", digest.FromBytes(p.content).String())
+		r.URL.RawPath = ""
+	}
+	if r.Header.Get("Content-Type") == "" {
+		r.Header.Set("Content-Type", p.manifest.kind())
+	}
+	r.Body, r.ContentLength = io.NopCloser(bytes.NewReader(p.content)), int64(len(p.content))
+	return r
+}
+
+// alias lets a manifest be found by a digest of another algorithm than the store's own,
+// in the way the distribution project does it for blobs: a link to the canonical digest.
+func (f *front) alias(ctx context.Context, p *push) error {
+	file := path.Join(revisionDir(p.repo, p.digest), "link")
+	return f.store.driver.PutContent(ctx, file, []byte(digest.FromBytes(p.content)))
+}
+
+// dropEntry takes back the entry of a manifest that was refused.
+func (f *front) dropEntry(ctx context.Context, p *push) error {
+	if p.manifest.Subject == nil {
+		return nil
+	}
+	if _, live, err := f.store.revision(ctx, p.repo, p.digest); err != nil || live {
+		return err
+	}
+	return f.store.remove(ctx, entryPath(p.repo, p.manifest.Subject.Digest, p.digest))
+}
+
+// deleteManifest removes a tag or a manifest, and then the manifest's entry in the
+// referrers index.
+func (f *front) deleteManifest(w http.ResponseWriter, r *http.Request, to route) {
+	answer, err := f.removeManifest(r, to)
+	if err != nil {
+		broken(w, f.log, err)
+		return
+	}
+	answer.copyTo(w)
+}
+
+func (f *front) removeManifest(r *http.Request, to route) (*answer, error) {
+	ctx := context.WithoutCancel(r.Context())
+	release, err := f.store.locks.shared(r.Context())
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	answer := newAnswer()
+	if !strings.Contains(to.ref, ":") {
+		f.next.ServeHTTP(answer, r.WithContext(ctx))
+		return answer, nil
+	}
+	named := digest.Digest(to.ref)
+	canonical, ok, err := f.store.revision(ctx, to.repo, named)
+	if err != nil {
+		return nil, err
+	}
+	content, _, err := f.store.manifest(ctx, to.repo, named)
+	if err != nil {
+		return nil, err
+	}
+	r = r.Clone(ctx)
+	if ok && canonical != named {
+		if err := f.store.remove(ctx, revisionDir(to.repo, named)); err != nil {
+			return nil, err
+		}
+		r.URL.Path, r.URL.RawPath = path.Join("/v2", to.repo, "manifests", canonical.String()), ""
+	}
+	f.next.ServeHTTP(answer, r)
+	if answer.status != http.StatusAccepted || content == nil {
+		return answer, nil
+	}
+	if m, err := parseManifest(content); err == nil && m.Subject != nil {
+		return answer, f.store.remove(ctx, entryPath(to.repo, m.Subject.Digest, named))
+	}
+	return answer, nil
+}
+
+// referrers handles /v2/<name>/referrers/<digest> (OCI distribution-spec 1.1, "Listing
+// Referrers").
+func (f *front) referrers(w http.ResponseWriter, r *http.Request, to route) {
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		w.Header().Set("Allow", "GET, HEAD")
+		refusal{http.StatusMethodNotAllowed, "UNSUPPORTED", "referrers can only be read"}.write(w)
+		return
+	}
+	subject := digest.Digest(to.ref)
+	if subject.Validate() != nil {
+		badRequest("DIGEST_INVALID", "the digest is not valid").write(w)
+		return
+	}
+	found, err := f.store.referrers(r.Context(), to.repo, subject)
+	if err != nil {
+		broken(w, f.log, err)
+		return
+	}
+	if wanted := r.URL.Query().Get("artifactType"); wanted != "" {
+		kept := found[:0]
+		for _, d := range found {
+			if d.ArtifactType == wanted {
+				kept = append(kept, d)
+			}
+		}
+		found = kept
+		w.Header().Set("OCI-Filters-Applied", "artifactType")
+	}
+	index := v1.Index{MediaType: v1.MediaTypeImageIndex, Manifests: found}
+	index.SchemaVersion = 2
+	writeJSON(w, r, v1.MediaTypeImageIndex, index)
+}
+
+// answer holds a small response until its lock is given back: a client that is slow to
+// read it must not hold up a collection.
+type answer struct {
+	header http.Header
+	status int
+	body   bytes.Buffer
+}
+
+func newAnswer() *answer { return &answer{header: http.Header{}} }
+
+func (a *answer) Header() http.Header { return a.header }
+
+func (a *answer) WriteHeader(status int) {
+	if a.status == 0 {
+		a.status = status
+	}
+}
+
+func (a *answer) Write(p []byte) (int, error) {
+	a.WriteHeader(http.StatusOK)
+	return a.body.Write(p)
+}
+
+func (a *answer) copyTo(w http.ResponseWriter) {
+	for k, v := range a.header {
+		w.Header()[k] = v
+	}
+	w.Header().Set("Content-Length", strconv.Itoa(a.body.Len()))
+	w.WriteHeader(max(a.status, http.StatusOK))
+	w.Write(a.body.Bytes())
+}
