@@ -1,0 +1,157 @@
+package rootfs
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"plimsoll.dev/plimsoll/internal/fault"
+)
+
+const (
+	shared    = unix.LOCK_SH
+	exclusive = unix.LOCK_EX
+)
+
+var errBusy = errors.New("in use")
+
+// lock is a held flock(2). The kernel drops it when its process dies, so a lock that can be
+// taken is the proof that its owner is gone.
+type lock struct{ file *os.File }
+
+// acquire waits for the lock of that name, looking at ctx.
+func (s *Store) acquire(ctx context.Context, name string, how int) (*lock, error) {
+	path := filepath.Join(s.dir, "locks", name)
+	for wait := time.Millisecond; ; wait = min(2*wait, 50*time.Millisecond) {
+		held, err := tryLock(path, how)
+		if err == nil {
+			return held, nil
+		}
+		if !errors.Is(err, errBusy) {
+			return nil, fault.New(fault.Failed, "lock layer cache", name, err)
+		}
+		select {
+		case <-ctx.Done():
+			return nil, fault.New(fault.Canceled, "lock layer cache", name, ctx.Err())
+		case <-time.After(wait):
+		}
+	}
+}
+
+// tryLock takes the lock at path now or says errBusy.
+func tryLock(path string, how int) (*lock, error) {
+	for {
+		f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+		if err != nil {
+			return nil, err
+		}
+		if err := unix.Flock(int(f.Fd()), how|unix.LOCK_NB); err != nil {
+			f.Close()
+			if errors.Is(err, unix.EWOULDBLOCK) || errors.Is(err, unix.EINTR) {
+				return nil, errBusy
+			}
+			return nil, err
+		}
+		// Between open and flock the file may have been removed by the one who held it:
+		// then this lock guards nothing, and a new one is needed.
+		var st unix.Stat_t
+		if err := unix.Fstat(int(f.Fd()), &st); err != nil {
+			f.Close()
+			return nil, err
+		}
+		if st.Nlink > 0 {
+			return &lock{f}, nil
+		}
+		f.Close()
+	}
+}
+
+// touch notes the time of use, which Prune goes by.
+func (l *lock) touch() {
+	now := time.Now()
+	// Best effort: a wrong time of use only changes what is pruned first.
+	_ = os.Chtimes(l.file.Name(), now, now)
+}
+
+func (l *lock) release() { l.file.Close() }
+
+// remove deletes the lock's file while it is held, then lets go.
+func (l *lock) remove() {
+	os.Remove(l.file.Name())
+	l.release()
+}
+
+// aside has build fill a temporary folder and then renames it to final, so that final is
+// either whole or absent.
+func (s *Store) aside(ctx context.Context, final string, build func(dir string) error) error {
+	tmp := filepath.Join(s.dir, "tmp", rand.Text())
+	held, err := tryLock(tmp+".lock", exclusive)
+	if err != nil {
+		return fault.New(fault.Failed, "make temporary folder", tmp, err)
+	}
+	defer held.remove()
+	defer removeAll(tmp)
+	if err := os.Mkdir(tmp, 0o700); err != nil {
+		return fault.New(fault.Failed, "make temporary folder", tmp, err)
+	}
+	if err := build(tmp); err != nil {
+		return err
+	}
+	if err := ctx.Err(); err != nil {
+		return fault.New(fault.Canceled, "fill layer cache", "", err)
+	}
+	if err := os.Rename(tmp, final); err != nil {
+		return fault.New(fault.Failed, "fill layer cache", final, err)
+	}
+	return nil
+}
+
+// sweep removes temporary folders whose owner is gone.
+func (s *Store) sweep() error {
+	dir := filepath.Join(s.dir, "tmp")
+	list, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	for _, e := range list {
+		name, isLock := strings.CutSuffix(e.Name(), ".lock")
+		if !isLock {
+			continue // its lock, made before it, decides
+		}
+		held, err := tryLock(filepath.Join(dir, e.Name()), exclusive)
+		if errors.Is(err, errBusy) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		err = removeAll(filepath.Join(dir, name))
+		held.remove()
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// removeAll is os.RemoveAll that also gets through folders whose mode, taken from a layer,
+// shuts out their own owner.
+func removeAll(dir string) error {
+	if err := os.RemoveAll(dir); err == nil {
+		return nil
+	}
+	_ = filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
+		if err == nil && e.IsDir() {
+			return os.Chmod(path, 0o700)
+		}
+		return nil
+	})
+	return os.RemoveAll(dir)
+}

@@ -1,0 +1,159 @@
+package rootfs
+
+import (
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"plimsoll.dev/plimsoll/internal/fault"
+)
+
+// Pruned says what Prune did.
+type Pruned struct {
+	Roots, Layers int   // removed
+	Freed, Left   int64 // bytes on disk, as counted by whole blocks of 4 KiB
+}
+
+// item is one layer or root on disk.
+type item struct {
+	name   string // of its lock
+	dir    string
+	bytes  int64
+	used   time.Time
+	layers []string // of a root: the folders of its layers
+}
+
+// Prune removes what was not used for the longest time until at most maxBytes are left. A
+// layer goes only after every root that is made of it, since its bytes stay on disk until
+// then. What is in use stays.
+func (s *Store) Prune(maxBytes int64) (Pruned, error) {
+	if err := s.sweep(); err != nil {
+		return Pruned{}, fault.New(fault.Failed, "prune layer cache", "", err)
+	}
+	items, err := s.items()
+	if err != nil {
+		return Pruned{}, fault.New(fault.Failed, "prune layer cache", "", err)
+	}
+	var done Pruned
+	inRoots := map[string]int{}
+	for _, it := range items {
+		done.Left += it.bytes
+		for _, l := range it.layers {
+			inRoots[l]++
+		}
+	}
+	// A layer is used whenever a root of it is, so this order takes roots first.
+	slices.SortStableFunc(items, func(a, b item) int { return a.used.Compare(b.used) })
+	for progress := true; progress && done.Left > maxBytes; {
+		progress = false
+		for i, it := range items {
+			if it.dir == "" || inRoots[it.dir] > 0 {
+				continue
+			}
+			items[i].dir = "" // looked at once, whether it could be taken or not
+			removed, err := s.take(it)
+			if err != nil {
+				return done, fault.New(fault.Failed, "prune layer cache", it.name, err)
+			}
+			if !removed {
+				continue
+			}
+			progress = true
+			done.Left, done.Freed = done.Left-it.bytes, done.Freed+it.bytes
+			if it.layers == nil {
+				done.Layers++
+			} else {
+				done.Roots++
+			}
+			for _, l := range it.layers {
+				inRoots[l]--
+			}
+			break
+		}
+	}
+	return done, nil
+}
+
+// take removes one item unless it is in use.
+func (s *Store) take(it item) (bool, error) {
+	held, err := tryLock(filepath.Join(s.dir, "locks", it.name), exclusive)
+	if errors.Is(err, errBusy) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	defer held.remove()
+	// Out of sight at once, then removed at leisure: a crash leaves it to the next sweep.
+	err = s.discard(it.dir)
+	if errors.Is(err, os.ErrNotExist) {
+		return false, nil // another Prune was first
+	}
+	return err == nil, err
+}
+
+func (s *Store) discard(dir string) error {
+	tmp := filepath.Join(s.dir, "tmp", rand.Text())
+	held, err := tryLock(tmp+".lock", exclusive)
+	if err != nil {
+		return err
+	}
+	defer held.remove()
+	if err := os.Rename(dir, tmp); err != nil {
+		return err
+	}
+	return removeAll(tmp)
+}
+
+func (s *Store) items() ([]item, error) {
+	var out []item
+	for _, sort := range []string{"roots", "layers"} {
+		list, err := os.ReadDir(filepath.Join(s.dir, sort))
+		if err != nil {
+			return nil, err
+		}
+		for _, e := range list {
+			it, err := s.item(sort, e.Name())
+			if errors.Is(err, os.ErrNotExist) {
+				continue // gone since the folder was listed
+			}
+			if err != nil {
+				return nil, err
+			}
+			out = append(out, it)
+		}
+	}
+	return out, nil
+}
+
+func (s *Store) item(sort, name string) (item, error) {
+	it := item{name: strings.TrimSuffix(sort, "s") + "-" + name, dir: filepath.Join(s.dir, sort, name)}
+	if st, err := os.Stat(filepath.Join(s.dir, "locks", it.name)); err == nil {
+		it.used = st.ModTime()
+	}
+	if sort == "layers" {
+		var err error
+		it.bytes, err = readSize(it.dir)
+		return it, err
+	}
+	record, err := readRecord(it.dir)
+	it.bytes, it.layers = record.Bytes, []string{}
+	for _, l := range record.Layers {
+		it.layers = append(it.layers, s.layerDir(l))
+	}
+	return it, err
+}
+
+func readSize(dir string) (int64, error) {
+	raw, err := os.ReadFile(filepath.Join(dir, "size.json"))
+	if err != nil {
+		return 0, err
+	}
+	var n int64
+	return n, json.Unmarshal(raw, &n)
+}

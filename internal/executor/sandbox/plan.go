@@ -1,0 +1,125 @@
+package sandbox
+
+import (
+	"fmt"
+	"os"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+
+	"plimsoll.dev/plimsoll/internal/executor"
+	"plimsoll.dev/plimsoll/internal/executor/rootfs"
+	"plimsoll.dev/plimsoll/internal/fault"
+)
+
+// plan is what a step needs of its root filesystem and of this machine.
+type plan struct {
+	points []rootfs.Point
+	mounts []executor.Mount // the step's and the sandbox's own
+	perms  map[string]string
+}
+
+// plan looks at the step's mounts. Name resolution is the machine's own when the step
+// shares its network.
+func (s *Sandbox) plan(step executor.Step) (*plan, error) {
+	p := &plan{mounts: slices.Clone(step.Mounts), perms: map[string]string{}}
+	if step.Network {
+		for _, name := range []string{"/etc/hosts", "/etc/resolv.conf"} {
+			taken := slices.ContainsFunc(step.Mounts, func(m executor.Mount) bool { return path.Clean(m.Target) == name })
+			content, err := os.ReadFile(name)
+			if taken || err != nil {
+				continue // a machine without one resolves names without it, and so does the step
+			}
+			p.mounts = append(p.mounts, executor.Mount{Kind: executor.Data, Target: name, Content: content})
+			p.perms[name] = "0444"
+		}
+	}
+	for _, name := range []string{"/dev", "/proc", "/run", "/tmp"} {
+		p.points = append(p.points, rootfs.Point{Path: name, Dir: true})
+	}
+	for _, m := range p.mounts {
+		dir := m.Kind == executor.Tmpfs
+		if m.Kind == executor.ReadOnly || m.Kind == executor.ReadWrite {
+			st, err := os.Stat(m.Source)
+			if err != nil {
+				return nil, fault.New(fault.NotFound, "mount", m.Source, err)
+			}
+			if dir = st.IsDir(); !dir && (m.Kind == executor.ReadWrite || !st.Mode().IsRegular()) {
+				return nil, fault.Newf(fault.Usage, "mount", m.Source, "only a folder, or a file to read, can be mounted")
+			}
+		}
+		p.points = append(p.points, rootfs.Point{Path: path.Clean(m.Target), Dir: dir})
+	}
+	slices.SortFunc(p.points, func(a, b rootfs.Point) int { return strings.Compare(a.Path, b.Path) })
+	p.points = slices.Compact(p.points)
+	return p, nil
+}
+
+// options gives bwrap's options. They are handed over in a memory file, since anybody on
+// the machine may read a process's arguments and the environment holds secrets. sources
+// says where this process's folders are seen from bwrap; "" is the root filesystem.
+func (r *run) options(fds *files, sources map[string]string) ([]string, error) {
+	size := strconv.FormatInt(r.sandbox.opt.TmpfsBytes, 10)
+	opts := []string{
+		"--unshare-user", "--unshare-pid", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try",
+		"--hostname", "step", "--die-with-parent", "--new-session", "--cap-drop", "ALL",
+		"--ro-bind", sources[""], "/",
+		"--dev", "/dev", "--perms", "1777", "--size", size, "--tmpfs", "/dev/shm",
+		"--proc", "/proc",
+		"--perms", "1777", "--size", size, "--tmpfs", "/tmp",
+		"--perms", "0755", "--size", size, "--tmpfs", "/run",
+	}
+	if !r.step.Network {
+		opts = append(opts, "--unshare-net")
+	}
+	if !r.sandbox.shifted {
+		opts = append(opts, "--uid", fmt.Sprint(r.step.UID), "--gid", fmt.Sprint(r.step.GID))
+	}
+	mounts, err := r.mountOptions(fds, sources)
+	if err != nil {
+		return nil, err
+	}
+	opts = append(append(opts, mounts...), "--remount-ro", "/dev", "--clearenv")
+	for _, e := range r.step.Env {
+		key, value, _ := strings.Cut(e, "=")
+		opts = append(opts, "--setenv", key, value)
+	}
+	dir := path.Clean("/" + r.step.Dir)
+	return append(opts, "--chdir", dir), nil
+}
+
+// mountOptions orders the mounts so that one above another comes first.
+func (r *run) mountOptions(fds *files, sources map[string]string) ([]string, error) {
+	mounts := slices.Clone(r.plan.mounts)
+	for i, m := range mounts {
+		mounts[i].Target = r.root.Point(path.Clean(m.Target))
+	}
+	slices.SortStableFunc(mounts, func(a, b executor.Mount) int { return strings.Compare(a.Target, b.Target) })
+	var opts []string
+	for _, m := range mounts {
+		switch m.Kind {
+		case executor.ReadOnly:
+			opts = append(opts, "--ro-bind", sources[m.Source], m.Target)
+		case executor.ReadWrite:
+			opts = append(opts, "--bind", sources[m.Source], m.Target)
+		case executor.Tmpfs:
+			size := m.Size
+			if size == 0 {
+				size = r.sandbox.opt.TmpfsBytes
+			}
+			opts = append(opts, "--perms", "0755", "--size", strconv.FormatInt(size, 10), "--tmpfs", m.Target)
+		case executor.Data:
+			fd, err := fds.memory(m.Content)
+			if err != nil {
+				return nil, err
+			}
+			perms := r.plan.perms[m.Target]
+			if perms == "" {
+				perms = "0400"
+			}
+			opts = append(opts, "--perms", perms, "--ro-bind-data", fd, m.Target)
+		}
+	}
+	return opts, nil
+}
