@@ -3,7 +3,10 @@ package registry
 import (
 	"log/slog"
 	"net/http"
+	"net/url"
+	"path"
 	"regexp"
+	"strconv"
 	"strings"
 
 	"github.com/opencontainers/go-digest"
@@ -81,13 +84,14 @@ func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // blobs passes on a blob request. A client that asks whether a blob is there will not
 // send it again, so the blob's life is prolonged first.
 func (f *front) blobs(w http.ResponseWriter, r *http.Request, to route) {
+	d := digest.Digest(to.ref)
 	if r.Method == http.MethodHead {
-		if err := f.leaseIn(r, to.repo, digest.Digest(to.ref)); err != nil {
+		if err := f.leaseIn(r, to.repo, d); err != nil {
 			broken(w, f.log, err)
 			return
 		}
 	}
-	f.next.ServeHTTP(w, r)
+	f.next.ServeHTTP(asNamed(w, to.repo, d), r)
 }
 
 // uploads passes on an upload request. One that completes or mounts a blob may find its
@@ -98,18 +102,117 @@ func (f *front) uploads(w http.ResponseWriter, r *http.Request, to route) {
 		return
 	}
 	query := r.URL.Query()
-	repo, wanted := to.repo, query.Get("digest")
-	if r.Method == http.MethodPost && query.Get("mount") != "" {
-		repo, wanted = query.Get("from"), query.Get("mount")
+	repo, wanted := to.repo, digest.Digest(query.Get("digest"))
+	mounts := r.Method == http.MethodPost && query.Get("mount") != ""
+	if mounts {
+		repo, wanted = query.Get("from"), digest.Digest(query.Get("mount"))
 	}
 	if wanted != "" && (r.Method == http.MethodPut || r.Method == http.MethodPost) {
-		if err := f.leaseIn(r, repo, digest.Digest(wanted)); err != nil {
+		if err := f.leaseIn(r, repo, wanted); err != nil {
 			broken(w, f.log, err)
 			return
 		}
 	}
+	if mounts && wanted.Validate() == nil && wanted.Algorithm() != digest.Canonical {
+		if done, err := f.mount(w, r, to.repo, repo, wanted); err != nil {
+			broken(w, f.log, err)
+			return
+		} else if done {
+			return
+		}
+		r = r.Clone(r.Context())
+		r.URL.RawQuery = "" // the next handler would link the blob to where it is not
+	}
+	w = asNamed(w, to.repo, wanted)
+	if r.Method == http.MethodPost && !mounts && wanted != "" &&
+		(r.ContentLength != 0 || wanted == wanted.Algorithm().FromBytes(nil)) {
+		f.postWhole(w, r, to, wanted)
+		return
+	}
 	f.next.ServeHTTP(w, r)
 }
+
+// mount links a blob from another repository under a digest that is not canonical. It
+// gives false when there is nothing to mount.
+func (f *front) mount(w http.ResponseWriter, r *http.Request, repo, from string, d digest.Digest) (bool, error) {
+	if len(from) > maxName || !repoName.MatchString(from) {
+		return false, nil
+	}
+	canonical, ok, err := f.store.layer(r.Context(), from, d)
+	if err != nil || !ok {
+		return false, err
+	}
+	if _, err := f.store.driver.Stat(r.Context(), path.Join(blobDir(canonical), "data")); err != nil {
+		if isMissing(err) {
+			return false, nil
+		}
+		return false, err
+	}
+	for _, name := range []digest.Digest{canonical, d} {
+		if err := f.store.driver.PutContent(r.Context(), layerLink(repo, name), []byte(canonical)); err != nil {
+			return false, err
+		}
+	}
+	w.Header().Set("Location", path.Join("/v2", repo, "blobs", d.String()))
+	w.Header().Set("Docker-Content-Digest", d.String())
+	w.Header().Set("Content-Length", "0")
+	w.WriteHeader(http.StatusCreated)
+	return true, nil
+}
+
+// postWhole takes a blob in a single POST (OCI distribution-spec 1.1, "Single POST") as
+// the two requests the next handler knows.
+func (f *front) postWhole(w http.ResponseWriter, r *http.Request, to route, d digest.Digest) {
+	if d.Validate() != nil {
+		badRequest("DIGEST_INVALID", "the digest is not valid").write(w)
+		return
+	}
+	begin, begun := r.Clone(r.Context()), newAnswer()
+	begin.URL.RawQuery, begin.Body, begin.ContentLength = "", http.NoBody, 0
+	begin.Header.Del("Content-Length")
+	f.next.ServeHTTP(begun, begin)
+	location, err := url.Parse(begun.header.Get("Location"))
+	if begun.status != http.StatusAccepted || err != nil {
+		begun.copyTo(w)
+		return
+	}
+	put := r.Clone(r.Context())
+	query := location.Query()
+	query.Set("digest", d.String())
+	put.Method, put.URL, put.Form = http.MethodPut, location, nil
+	put.URL.RawQuery = query.Encode()
+	f.next.ServeHTTP(w, put)
+}
+
+// asNamed makes the response name a blob by the digest the client used, where the store
+// knows it by another algorithm's.
+func asNamed(w http.ResponseWriter, repo string, d digest.Digest) http.ResponseWriter {
+	if d.Validate() != nil || d.Algorithm() == digest.Canonical {
+		return w
+	}
+	return &renamer{ResponseWriter: w, repo: repo, digest: d}
+}
+
+type renamer struct {
+	http.ResponseWriter
+	repo   string
+	digest digest.Digest
+}
+
+func (n *renamer) WriteHeader(status int) {
+	if h := n.Header(); h.Get("Docker-Content-Digest") != "" {
+		h.Set("Docker-Content-Digest", n.digest.String())
+		if h.Get("Etag") != "" {
+			h.Set("Etag", strconv.Quote(n.digest.String()))
+		}
+		if h.Get("Location") != "" {
+			h.Set("Location", path.Join("/v2", n.repo, "blobs", n.digest.String()))
+		}
+	}
+	n.ResponseWriter.WriteHeader(status)
+}
+
+func (n *renamer) Unwrap() http.ResponseWriter { return n.ResponseWriter }
 
 // leaseIn prolongs the life of a blob that the repository may know by another digest.
 func (f *front) leaseIn(r *http.Request, repo string, d digest.Digest) error {

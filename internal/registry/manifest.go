@@ -63,6 +63,22 @@ func (m *manifest) kind() string {
 	return v1.MediaTypeImageManifest
 }
 
+// algorithm gives the one by which the manifest names its parts, and so itself when it is
+// pushed by tag; the canonical one when its parts do not agree or there are none.
+func (m *manifest) algorithm() digest.Algorithm {
+	alg := digest.Algorithm("")
+	for _, d := range m.needs() {
+		if d.Validate() != nil || alg != "" && alg != d.Algorithm() {
+			return digest.Canonical
+		}
+		alg = d.Algorithm()
+	}
+	if alg == "" {
+		return digest.Canonical
+	}
+	return alg
+}
+
 // needs gives the digests of all that the manifest refers to, but for its subject.
 func (m *manifest) needs() []digest.Digest {
 	var all []digest.Digest

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"path"
+	"regexp"
 	"strconv"
 	"strings"
 
@@ -35,9 +36,13 @@ type push struct {
 	route
 	content  []byte
 	manifest *manifest
-	digest   digest.Digest // as the client named it, else canonical
-	tagged   bool
+	digest   digest.Digest // as its author names it; often canonical
+	tags     []string      // to point at it
 }
+
+func (p *push) canonical() digest.Digest { return digest.FromBytes(p.content) }
+
+var tagName = regexp.MustCompile(`^[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}$`)
 
 // readPush reads and checks the manifest. The refusal is nil when it may be stored.
 func readPush(w http.ResponseWriter, r *http.Request, to route) (*push, *refusal) {
@@ -52,12 +57,18 @@ func readPush(w http.ResponseWriter, r *http.Request, to route) (*push, *refusal
 	if err != nil {
 		return nil, &refusal{http.StatusBadRequest, "MANIFEST_INVALID", err.Error()}
 	}
-	p := &push{route: to, content: content, manifest: m, tagged: !strings.Contains(to.ref, ":")}
-	if p.tagged {
-		p.digest = digest.FromBytes(content)
-		return p, nil
+	p := &push{route: to, content: content, manifest: m, tags: r.URL.Query()["tag"]}
+	if strings.Contains(to.ref, ":") {
+		p.digest = digest.Digest(to.ref)
+	} else {
+		p.digest = m.algorithm().FromBytes(content)
+		p.tags = append([]string{to.ref}, p.tags...)
 	}
-	p.digest = digest.Digest(to.ref)
+	for _, tag := range p.tags {
+		if !tagName.MatchString(tag) {
+			return nil, &refusal{http.StatusBadRequest, "TAG_INVALID", "the tag is not valid"}
+		}
+	}
 	if p.digest.Algorithm().FromBytes(content) != p.digest {
 		return nil, &refusal{http.StatusBadRequest, "DIGEST_INVALID", "the manifest has another digest"}
 	}
@@ -102,27 +113,28 @@ func (f *front) storeManifest(r *http.Request, p *push) (*answer, error) {
 	if answer.status != http.StatusCreated {
 		return answer, f.dropEntry(ctx, p)
 	}
-	if p.digest.Algorithm() != digest.Canonical {
-		if err := f.alias(ctx, p); err != nil {
-			return nil, err
-		}
-		answer.header.Set("Docker-Content-Digest", p.digest.String())
-		answer.header.Set("Location", path.Join("/v2", p.repo, "manifests", p.digest.String()))
+	if err := f.store.point(ctx, p); err != nil {
+		return nil, err
 	}
+	answer.header.Set("Docker-Content-Digest", p.digest.String())
+	answer.header.Set("Location", path.Join("/v2", p.repo, "manifests", p.digest.String()))
 	if subject != nil {
 		answer.header.Set("OCI-Subject", subject.Digest.String())
+	}
+	for _, tag := range p.tags {
+		answer.header.Add("OCI-Tag", tag)
 	}
 	return answer, nil
 }
 
-// request gives the push as the next handler takes it: by its canonical digest, with a
-// media type.
+// request gives the push as the next handler takes it: with a media type, and by its
+// canonical digest when that is not the one its author uses.
 func (p *push) request(ctx context.Context, r *http.Request) *http.Request {
 	r = r.Clone(ctx)
-	if !p.tagged && p.digest.Algorithm() != digest.Canonical {
-		r.URL.Path = path.Join("/v2", p.repo, "manifests", digest.FromBytes(p.content).String())
-		r.URL.RawPath = ""
+	if p.digest != p.canonical() {
+		r.URL.Path = path.Join("/v2", p.repo, "manifests", p.canonical().String())
 	}
+	r.URL.RawPath, r.URL.RawQuery = "", ""
 	if r.Header.Get("Content-Type") == "" {
 		r.Header.Set("Content-Type", p.manifest.kind())
 	}
@@ -130,11 +142,29 @@ func (p *push) request(ctx context.Context, r *http.Request) *http.Request {
 	return r
 }
 
-// alias lets a manifest be found by a digest of another algorithm than the store's own,
-// in the way the distribution project does it for blobs: a link to the canonical digest.
-func (f *front) alias(ctx context.Context, p *push) error {
-	file := path.Join(revisionDir(p.repo, p.digest), "link")
-	return f.store.driver.PutContent(ctx, file, []byte(digest.FromBytes(p.content)))
+// point writes the links the next handler did not. A manifest with another digest than
+// the canonical one gets a link from that to the canonical one, as the distribution
+// project does it for blobs; its tags then name it as its author does.
+func (s *store) point(ctx context.Context, p *push) error {
+	tags := p.tags
+	switch {
+	case p.digest != p.canonical():
+		file := path.Join(revisionDir(p.repo, p.digest), "link")
+		if err := s.driver.PutContent(ctx, file, []byte(p.canonical())); err != nil {
+			return err
+		}
+	case len(tags) > 0 && tags[0] == p.ref:
+		tags = tags[1:] // the next handler has done it
+	}
+	for _, tag := range tags {
+		entry := path.Join(tagsDir(p.repo), tag, "index", p.digest.Algorithm().String(), p.digest.Encoded(), "link")
+		for _, file := range []string{entry, tagLink(p.repo, tag)} {
+			if err := s.driver.PutContent(ctx, file, []byte(p.digest)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // dropEntry takes back the entry of a manifest that was refused.
@@ -172,29 +202,37 @@ func (f *front) removeManifest(r *http.Request, to route) (*answer, error) {
 		return answer, nil
 	}
 	named := digest.Digest(to.ref)
-	canonical, ok, err := f.store.revision(ctx, to.repo, named)
-	if err != nil {
-		return nil, err
-	}
-	content, _, err := f.store.manifest(ctx, to.repo, named)
+	content, ok, err := f.store.manifest(ctx, to.repo, named)
 	if err != nil {
 		return nil, err
 	}
 	r = r.Clone(ctx)
-	if ok && canonical != named {
-		if err := f.store.remove(ctx, revisionDir(to.repo, named)); err != nil {
-			return nil, err
-		}
-		r.URL.Path, r.URL.RawPath = path.Join("/v2", to.repo, "manifests", canonical.String()), ""
+	if ok {
+		r.URL.Path, r.URL.RawPath = path.Join("/v2", to.repo, "manifests", digest.FromBytes(content).String()), ""
 	}
 	f.next.ServeHTTP(answer, r)
-	if answer.status != http.StatusAccepted || content == nil {
-		return answer, nil
-	}
-	if m, err := parseManifest(content); err == nil && m.Subject != nil {
-		return answer, f.store.remove(ctx, entryPath(to.repo, m.Subject.Digest, named))
+	if answer.status == http.StatusAccepted && ok {
+		return answer, f.store.forget(ctx, to.repo, content)
 	}
 	return answer, nil
+}
+
+// forget removes what else names a manifest that was deleted.
+func (s *store) forget(ctx context.Context, repo string, content []byte) error {
+	m, err := parseManifest(content)
+	for _, alg := range []digest.Algorithm{digest.Canonical, digest.SHA384, digest.SHA512} {
+		d := alg.FromBytes(content)
+		if err := s.remove(ctx, revisionDir(repo, d)); err != nil {
+			return err
+		}
+		if err != nil || m.Subject == nil {
+			continue
+		}
+		if err := s.remove(ctx, entryPath(repo, m.Subject.Digest, d)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // referrers handles /v2/<name>/referrers/<digest> (OCI distribution-spec 1.1, "Listing

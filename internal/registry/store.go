@@ -48,6 +48,10 @@ func tagLink(repo, tag string) string { return path.Join(tagsDir(repo), tag, "cu
 
 func layersDir(repo string) string { return path.Join(repoDir(repo), "_layers") }
 
+func layerLink(repo string, d digest.Digest) string {
+	return path.Join(layersDir(repo), d.Algorithm().String(), d.Encoded(), "link")
+}
+
 // isMissing says whether the driver found nothing at a path.
 func isMissing(err error) bool {
 	return errors.As(err, new(storagedriver.PathNotFoundError)) || errors.Is(err, os.ErrNotExist) ||
@@ -192,5 +196,5 @@ func (s *store) lease(ctx context.Context, d digest.Digest) error {
 
 // layer gives the canonical digest of a blob the repository holds.
 func (s *store) layer(ctx context.Context, repo string, d digest.Digest) (digest.Digest, bool, error) {
-	return s.link(ctx, path.Join(layersDir(repo), d.Algorithm().String(), d.Encoded(), "link"))
+	return s.link(ctx, layerLink(repo, d))
 }

@@ -1,0 +1,195 @@
+package registry
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"syscall"
+	"time"
+
+	"plimsoll.dev/plimsoll/internal/fault"
+)
+
+// ServeOptions says where and for whom a registry is served.
+type ServeOptions struct {
+	// Addr is the host and port to listen on. Empty: 127.0.0.1:5000.
+	Addr string
+	// TLSCert and TLSKey are PEM files, given both or neither. Changed files are taken up
+	// by new connections.
+	TLSCert, TLSKey string
+	// Htpasswd is a file of accounts with bcrypt passwords. When set, nobody is served
+	// without one. A changed file is taken up by the next request.
+	Htpasswd string
+	// ReadOnly refuses every write with 405.
+	ReadOnly bool
+	// Drain is how long requests under way may take to end once ctx has. Zero: 30 s.
+	Drain time.Duration
+	// Ready is called once with the address listened on. It may be nil.
+	Ready func(addr net.Addr)
+}
+
+const (
+	defaultAddr  = "127.0.0.1:5000"
+	defaultDrain = 30 * time.Second
+	// stalled is how long a body may go without a byte, either way. A limit on the whole
+	// would end large blobs on slow lines.
+	stalled = time.Minute
+)
+
+// Serve answers requests until ctx ends, then waits for those under way and gives nil.
+// Each request is logged: method, path, status, bytes, duration and user, never its query
+// or credentials. Errors are *fault.Error.
+func (r *Registry) Serve(ctx context.Context, o ServeOptions) error {
+	if o.Addr == "" {
+		o.Addr = defaultAddr
+	}
+	handler, err := r.served(o)
+	if err != nil {
+		return err
+	}
+	config, err := tlsConfig(o)
+	if err != nil {
+		return err
+	}
+	listener, err := listen(ctx, o.Addr)
+	if err != nil {
+		return err
+	}
+	server := &http.Server{
+		Handler:           handler,
+		TLSConfig:         config,
+		ReadHeaderTimeout: 15 * time.Second,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    64 << 10,
+		ErrorLog:          slog.NewLogLogger(r.log.Handler(), slog.LevelDebug),
+	}
+	if o.Ready != nil {
+		o.Ready(listener.Addr())
+	}
+	ended := make(chan error, 1)
+	go func() {
+		if config != nil {
+			ended <- server.ServeTLS(listener, "", "")
+			return
+		}
+		ended <- server.Serve(listener)
+	}()
+	select {
+	case err := <-ended:
+		return fault.New(fault.Failed, "serve registry", o.Addr, err)
+	case <-ctx.Done():
+	}
+	return drain(server, o.Drain)
+}
+
+func drain(server *http.Server, limit time.Duration) error {
+	if limit == 0 {
+		limit = defaultDrain
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	defer cancel()
+	if err := server.Shutdown(ctx); err != nil {
+		server.Close()
+		return fault.New(fault.Failed, "stop registry", "", err).
+			WithHint("requests under way were cut off; allow them more time to end")
+	}
+	return nil
+}
+
+// served gives what a server adds to the API, from the outside in: the request log,
+// /healthz, accounts, read-only mode and limits on stalled bodies.
+func (r *Registry) served(o ServeOptions) (http.Handler, error) {
+	handler := r.handler
+	if o.ReadOnly && !r.readOnly {
+		handler = refuseWrites(handler)
+	}
+	handler = limitStalls(handler)
+	if o.Htpasswd != "" {
+		accounts, err := openAccounts(o.Htpasswd, r.log)
+		if err != nil {
+			return nil, err
+		}
+		handler = accounts.require(handler)
+	}
+	return logRequests(r.log, r.health(handler)), nil
+}
+
+// health answers /healthz: 200 when the store can be read.
+func (r *Registry) health(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		if req.URL.Path != "/healthz" {
+			next.ServeHTTP(w, req)
+			return
+		}
+		if _, err := r.store.driver.Stat(req.Context(), "/"); err != nil && !isMissing(err) {
+			r.log.Error("registry store cannot be read", "error", err)
+			http.Error(w, "the store cannot be read", http.StatusServiceUnavailable)
+			return
+		}
+		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+		w.Write([]byte("ok\n"))
+	})
+}
+
+func refuseWrites(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		to, ok := parseRoute(r.URL.Path)
+		if r.Method != http.MethodGet && r.Method != http.MethodHead || ok && to.kind == "uploads" {
+			refusal{http.StatusMethodNotAllowed, "UNSUPPORTED", "the registry is read-only"}.write(w)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+func listen(ctx context.Context, addr string) (net.Listener, error) {
+	var config net.ListenConfig
+	l, err := config.Listen(ctx, "tcp", addr)
+	switch {
+	case err == nil:
+		return l, nil
+	case errors.Is(err, syscall.EADDRINUSE):
+		return nil, fault.New(fault.Failed, "listen", addr, syscall.EADDRINUSE).
+			WithHint("another program listens there: stop it, or choose another address with --addr")
+	case errors.Is(err, syscall.EACCES):
+		return nil, fault.New(fault.Failed, "listen", addr, syscall.EACCES).
+			WithHint("ports below 1024 need privileges: choose a higher one with --addr")
+	}
+	return nil, fault.New(fault.Usage, "listen", addr, err).
+		WithHint("give the address as host:port, such as " + defaultAddr)
+}
+
+func tlsConfig(o ServeOptions) (*tls.Config, error) {
+	if o.TLSCert == "" && o.TLSKey == "" {
+		return nil, nil
+	}
+	if o.TLSCert == "" || o.TLSKey == "" {
+		return nil, fault.Newf(fault.Usage, "read TLS certificate", o.TLSCert+o.TLSKey,
+			"certificate and key belong together").WithHint("give both --tls-cert and --tls-key")
+	}
+	files := newWatched(func() (*tls.Certificate, error) {
+		cert, err := tls.LoadX509KeyPair(o.TLSCert, o.TLSKey)
+		return &cert, err
+	}, o.TLSCert, o.TLSKey)
+	if _, err := files.get(); err != nil {
+		hint := "give PEM files: the certificate with its chain, and its unencrypted key"
+		if errors.Is(err, os.ErrNotExist) {
+			hint = "check the paths of --tls-cert and --tls-key"
+		}
+		return nil, fault.New(fault.Usage, "read TLS certificate", o.TLSCert, err).WithHint(hint)
+	}
+	return &tls.Config{
+		MinVersion: tls.VersionTLS12,
+		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+			cert, err := files.get()
+			if cert != nil {
+				return cert, nil // a half-written new pair must not stop the old one
+			}
+			return nil, err
+		},
+	}, nil
+}
