@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"plimsoll.dev/plimsoll/internal/fault"
+	"plimsoll.dev/plimsoll/internal/oci"
 )
 
 // Env is what every command needs of the world outside.
@@ -21,8 +22,13 @@ type Env struct {
 	Version  string // of this program
 	Home     string // folder of the local store and its caches
 
+	Registries *oci.Registries // the local store and the remote ones
+
 	format format // of results and errors, from -o
 }
+
+// agent names this program to the servers it asks.
+func (env *Env) agent() string { return "plimsoll/" + env.Version }
 
 const exitCodes = `
 Exit codes: 0 done, 1 failed, 2 wrong usage, 3 denied by policy or verification.`
@@ -70,7 +76,7 @@ folder); a REF with one is pushed there with your own credentials.
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return fault.New(fault.Usage, "read flags", cmd.CommandPath(), err).WithHint("run `" + cmd.CommandPath() + " --help`")
 	})
-	root.AddCommand(newRegistry(env))
+	root.AddCommand(newBase(env), newRegistry(env))
 	return root
 }
 

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/term"
 
 	"plimsoll.dev/plimsoll/internal/cli"
+	"plimsoll.dev/plimsoll/internal/oci"
 )
 
 // Host is what the operating system gives: streams and environment.
@@ -32,9 +33,13 @@ func System() Host {
 
 // Run parses the arguments, does what they say and gives the exit status.
 func Run(ctx context.Context, host Host, args []string) int {
+	folder := home(host.Getenv)
+	local := &store{root: filepath.Join(folder, "registry")}
+	defer local.close()
 	env := &cli.Env{
 		In: host.In, Out: host.Out, Err: host.Err, Terminal: host.Terminal,
-		Version: version(), Home: home(host.Getenv),
+		Version: version(), Home: folder,
+		Registries: &oci.Registries{Local: local.open, Agent: "plimsoll/" + version()},
 	}
 	return cli.Run(ctx, env, args)
 }

@@ -1,0 +1,128 @@
+// Package content takes a verified .deb and gives its Content: all that composing a base
+// needs to know of the package, and its files in a form that is quick to read again.
+//
+// Both are kept in a cache by the .deb's hash, so a package is decompressed once in the
+// life of a machine however many bases it goes into.
+package content
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"plimsoll.dev/plimsoll/internal/base/ldcache"
+	"plimsoll.dev/plimsoll/internal/debian/deb"
+)
+
+// format changes whenever what is kept changes, so that older caches are made anew.
+const format = "v1"
+
+// Content is what one package ships and wants done.
+type Content struct {
+	Control   string            `json:"control"`             // its stanza, as the package has it
+	Scripts   map[string]string `json:"scripts,omitempty"`   // preinst, postinst, triggers
+	Conffiles []string          `json:"conffiles,omitempty"` // paths, relative to the root
+	Entries   []Entry           `json:"entries"`             // in the order of the package
+	Data      string            `json:"data"`                // SHA-256 of the kept files
+}
+
+// Entry is a path with what was learnt of its bytes.
+type Entry struct {
+	deb.Entry
+	SHA256  string        `json:",omitempty"` // of a regular file, hex
+	MD5     string        `json:",omitempty"` // of a regular file, hex: what dpkg's inventory holds
+	Library *ldcache.Info `json:",omitempty"` // what the dynamic linker's cache says of a shared library
+	Text    []byte        `json:",omitempty"` // of a small file that declares something
+}
+
+// Cache keeps Contents in a folder.
+type Cache struct{ dir string }
+
+// NewCache gives a cache in the folder, which is made when first written to.
+func NewCache(dir string) *Cache { return &Cache{dir: filepath.Join(dir, format)} }
+
+// Load gives the Content of the .deb with the hash, if it is kept.
+func (c *Cache) Load(sha256 string) (*Content, bool) {
+	text, err := os.ReadFile(c.path(sha256, ".json"))
+	if err != nil {
+		return nil, false
+	}
+	var content Content
+	if json.Unmarshal(text, &content) != nil {
+		return nil, false
+	}
+	if _, err := os.Stat(c.path(sha256, ".tar.zst")); err != nil {
+		return nil, false
+	}
+	return &content, true
+}
+
+// Unpack reads the .deb at path, which has the hash, and keeps its Content. Shared
+// libraries are looked at for the architecture ("all" has none). Nothing is kept of a
+// package that cannot be read to its end.
+func (c *Cache) Unpack(path, sha256, architecture string) (*Content, error) {
+	if err := os.MkdirAll(c.dir, 0o755); err != nil {
+		return nil, err
+	}
+	p, err := deb.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer p.Close()
+	aside, err := os.CreateTemp(c.dir, ".aside-*")
+	if err != nil {
+		return nil, err
+	}
+	defer os.Remove(aside.Name())
+	defer aside.Close()
+	content, err := unpack(p, aside, architecture)
+	if err != nil {
+		return nil, err
+	}
+	if err := aside.Close(); err != nil {
+		return nil, err
+	}
+	if err := os.Rename(aside.Name(), c.path(sha256, ".tar.zst")); err != nil {
+		return nil, err
+	}
+	return content, c.save(sha256, content)
+}
+
+func (c *Cache) save(sha256 string, content *Content) error {
+	text, err := json.Marshal(content)
+	if err != nil {
+		return err
+	}
+	aside, err := os.CreateTemp(c.dir, ".aside-*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(aside.Name())
+	_, err = aside.Write(text)
+	if err := errors.Join(err, aside.Close()); err != nil {
+		return err
+	}
+	return os.Rename(aside.Name(), c.path(sha256, ".json"))
+}
+
+// Walk calls visit with each regular file of the package, in the order of the package; r
+// must be read to its end where the bytes are wanted. It fails if the kept files are not
+// those that were unpacked.
+func (c *Cache) Walk(sha256 string, content *Content, visit func(path string, r io.Reader) error) error {
+	f, err := os.Open(c.path(sha256, ".tar.zst"))
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if err := walk(f, content, visit); err != nil {
+		return fmt.Errorf("kept files of %s: %w", sha256, err)
+	}
+	return nil
+}
+
+func (c *Cache) path(sha256, suffix string) string {
+	return filepath.Join(c.dir, sha256+suffix)
+}

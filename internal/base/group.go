@@ -1,0 +1,81 @@
+package base
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"fmt"
+	"maps"
+	"slices"
+
+	"plimsoll.dev/plimsoll/api/v1alpha1"
+)
+
+// shared is how many layers the small sources share when there are too many for a layer
+// each.
+const shared = 16
+
+// layerPlan is one layer to be: a name that does not change with versions, and its nodes.
+type layerPlan struct {
+	name    string
+	members []*member // by name; none for the layer of what the spec makes
+	nodes   []*node   // made ones
+}
+
+// group sorts the packages into layers and puts the spec's own layer on top.
+//
+// Packages of one source are fixed together, so they share a layer. Where there are more
+// sources than layers, those the spec names (layering.own) and, while they fit, those of
+// requested packages keep a layer of their own; a hash of its name sends every other
+// source to one of a fixed number of shared layers. Only names decide: a new version
+// never moves a package to another layer.
+func group(t *tree, l v1alpha1.Layering) []layerPlan {
+	sources := map[string][]*member{}
+	var requested []string
+	for _, m := range t.members {
+		sources[m.pkg.Source] = append(sources[m.pkg.Source], m)
+		if m.pkg.Requested {
+			requested = append(requested, m.pkg.Source)
+		}
+	}
+	name := func(source string) string { return source }
+	if budget := l.MaxLayers - 1; len(sources) > budget {
+		buckets := max(1, min(shared, budget/2))
+		own := ownLayers(sources, l.Own, requested, budget-buckets)
+		name = func(source string) string {
+			if own[source] {
+				return source
+			}
+			sum := sha256.Sum256([]byte(source))
+			return fmt.Sprintf("shared-%02d", binary.BigEndian.Uint32(sum[:4])%uint32(buckets))
+		}
+	}
+	layers := map[string][]*member{}
+	for _, m := range t.members { // by name, so each layer's members are too
+		layers[name(m.pkg.Source)] = append(layers[name(m.pkg.Source)], m)
+	}
+	var plans []layerPlan
+	for _, layer := range slices.Sorted(maps.Keys(layers)) {
+		plans = append(plans, layerPlan{name: layer, members: layers[layer]})
+	}
+	return append(plans, layerPlan{name: "base", nodes: t.made})
+}
+
+// ownLayers gives the sources that keep a layer of their own.
+func ownLayers(sources map[string][]*member, named, requested []string, room int) map[string]bool {
+	own := map[string]bool{}
+	for _, source := range named {
+		if sources[source] != nil && len(own) < room {
+			own[source] = true
+		}
+	}
+	more := map[string]bool{}
+	for _, source := range requested {
+		if !own[source] {
+			more[source] = true
+		}
+	}
+	if len(own)+len(more) <= room {
+		maps.Copy(own, more)
+	}
+	return own
+}

@@ -1,0 +1,189 @@
+package base
+
+import (
+	"cmp"
+	"context"
+	"maps"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"time"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/empty"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
+	"github.com/google/go-containerregistry/pkg/v1/types"
+	"golang.org/x/sync/errgroup"
+
+	"plimsoll.dev/plimsoll/api/v1alpha1"
+	"plimsoll.dev/plimsoll/internal/base/content"
+	"plimsoll.dev/plimsoll/internal/fault"
+)
+
+// Annotations of layer descriptors in the manifests of bases: with them two bases can be
+// compared without reading a layer.
+const (
+	LayerAnnotation    = "dev.plimsoll.base.layer"    // the layer's name, the same over versions
+	PackagesAnnotation = "dev.plimsoll.base.packages" // "name=version", separated by spaces
+)
+
+// image composes, checks and layers one architecture.
+func (b *Builder) image(ctx context.Context, image *v1alpha1.BaseImage, set LockedImage, contents map[string]*content.Content, o Options) (Built, error) {
+	spec := &image.Spec
+	t, warnings, checks, err := compose(spec, set, contents)
+	if err != nil {
+		return Built{}, err
+	}
+	if bad := failed(checks); len(bad) > 0 {
+		return Built{}, fault.Newf(fault.Denied, "harden "+set.Architecture, image.Name, describe(bad)).
+			WithHint("docs/base.md, \"Hardening\", says how each check is met or opened")
+	}
+	if o.Strict && len(warnings) > 0 {
+		return Built{}, fault.Newf(fault.Failed, "compose "+set.Architecture, image.Name, joinWarnings(warnings)).
+			WithHint("do what is missing in the spec (accounts, paths), or build without --strict")
+	}
+	plans := group(t, spec.Layering)
+	blobs, cached, err := b.layers(ctx, plans, spec.Layering.Compression)
+	if err != nil {
+		return Built{}, err
+	}
+	built := Built{Architecture: set.Architecture, Hardening: checks, Warnings: warnings}
+	additions := make([]mutate.Addendum, len(plans))
+	for i, plan := range plans {
+		layer := Layer{Name: plan.name, Digest: blobs[i].Sum.String(), Size: blobs[i].Bytes, Cached: cached[i], Packages: plan.packages()}
+		built.Layers = append(built.Layers, layer)
+		built.Size += layer.Size
+		additions[i] = addendum(plan, blobs[i])
+	}
+	if built.Image, err = assemble(image, set.Architecture, additions); err != nil {
+		return Built{}, err
+	}
+	digest, err := built.Image.Digest()
+	built.Digest = digest.String()
+	return built, err
+}
+
+// layers gets the bytes of every layer, some from the cache.
+func (b *Builder) layers(ctx context.Context, plans []layerPlan, compression string) ([]*blob, []bool, error) {
+	l := &layers{dir: filepath.Join(b.cache("layers"), compression), content: b.contentCache(), compression: compression}
+	blobs, cached := make([]*blob, len(plans)), make([]bool, len(plans))
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(runtime.GOMAXPROCS(0))
+	done := b.stage("layer", len(plans))
+	for _, i := range largestFirst(plans) {
+		group.Go(func() error {
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			defer done()
+			blob, fresh, err := l.get(plans[i])
+			if err != nil {
+				return fault.New(fault.Failed, "write layer", plans[i].name, err)
+			}
+			blobs[i], cached[i] = blob, !fresh
+			return nil
+		})
+	}
+	return blobs, cached, group.Wait()
+}
+
+// largestFirst gives the plans' places by falling size, so that no large one is left for
+// last.
+func largestFirst(plans []layerPlan) []int {
+	sizes, order := make([]int64, len(plans)), make([]int, len(plans))
+	for i, p := range plans {
+		order[i] = i
+		for n := range p.all() {
+			sizes[i] += n.size
+		}
+	}
+	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(sizes[b], sizes[a]) })
+	return order
+}
+
+// packages gives "name=version" of each package of the layer.
+func (p layerPlan) packages() []string {
+	var names []string
+	for _, m := range p.members {
+		names = append(names, m.pkg.Name+"="+m.pkg.Version)
+	}
+	return names
+}
+
+// newest gives the time of the layer's newest node. Images are dated by it, for the
+// clock of the build would make each one different.
+func (p layerPlan) newest() time.Time {
+	newest := int64(epoch)
+	for n := range p.all() {
+		newest = max(newest, n.mtime)
+	}
+	return time.Unix(newest, 0).UTC()
+}
+
+func addendum(plan layerPlan, b *blob) mutate.Addendum {
+	packages := strings.Join(plan.packages(), " ")
+	made := "plimsoll base: " + plan.name
+	if packages != "" {
+		made = "plimsoll base: " + packages
+	}
+	a := mutate.Addendum{
+		Layer:       b,
+		History:     v1.History{CreatedBy: made, Created: v1.Time{Time: plan.newest()}},
+		Annotations: map[string]string{LayerAnnotation: plan.name},
+	}
+	if packages != "" {
+		a.Annotations[PackagesAnnotation] = packages
+	}
+	return a
+}
+
+// assemble makes the image of its layers (OCI image-spec, config.md).
+func assemble(image *v1alpha1.BaseImage, architecture string, additions []mutate.Addendum) (v1.Image, error) {
+	out := mutate.ConfigMediaType(mutate.MediaType(empty.Image, types.OCIManifestSchema1), types.OCIConfigJSON)
+	out, err := mutate.Append(out, additions...)
+	if err != nil {
+		return nil, err
+	}
+	file, err := out.ConfigFile()
+	if err != nil {
+		return nil, err
+	}
+	file = file.DeepCopy()
+	file.OS, file.Architecture = "linux", architecture
+	for _, a := range additions {
+		if a.History.Created.After(file.Created.Time) {
+			file.Created = a.History.Created
+		}
+	}
+	file.Config = config(image)
+	return mutate.ConfigFile(out, file)
+}
+
+func config(image *v1alpha1.BaseImage) v1.Config {
+	spec := &image.Spec
+	c := v1.Config{
+		User:       spec.RunAs.String(),
+		Entrypoint: spec.Entrypoint, Cmd: spec.Command, WorkingDir: spec.WorkingDirectory,
+		Labels: map[string]string{"dev.plimsoll.base": image.Name},
+	}
+	maps.Copy(c.Labels, spec.Labels)
+	env := map[string]string{"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
+	maps.Copy(env, spec.Environment)
+	for _, name := range slices.Sorted(maps.Keys(env)) {
+		c.Env = append(c.Env, name+"="+env[name])
+	}
+	return c
+}
+
+// indexOf gives the OCI index of the images (image-spec, image-index.md).
+func indexOf(images []Built) (v1.ImageIndex, error) {
+	index := mutate.IndexMediaType(empty.Index, types.OCIImageIndex)
+	for _, b := range images {
+		index = mutate.AppendManifests(index, mutate.IndexAddendum{
+			Add:        b.Image,
+			Descriptor: v1.Descriptor{Platform: &v1.Platform{OS: "linux", Architecture: b.Architecture}},
+		})
+	}
+	return index, nil
+}

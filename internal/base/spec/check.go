@@ -1,0 +1,246 @@
+package spec
+
+import (
+	"fmt"
+	"path"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"plimsoll.dev/plimsoll/api/v1alpha1"
+	"plimsoll.dev/plimsoll/internal/base/capability"
+)
+
+// MaxLayers bounds the layers of a base: room is left for those of an application, since
+// many runtimes stop at 127.
+const MaxLayers = 60
+
+const minLayers = 3
+
+var (
+	packageName = regexp.MustCompile(`^[a-z0-9][a-z0-9+.-]+$`) // Debian Policy 5.6.7
+	accountName = regexp.MustCompile(`^[a-z_][a-z0-9_-]{0,31}$`)
+	suiteName   = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9+./-]*$`)
+	envName     = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
+)
+
+// known are the architectures Debian and OCI both name.
+var known = []string{"amd64", "arm64"}
+
+// check gives the first problem of the image, or nil.
+func check(image *v1alpha1.BaseImage) *problem {
+	if image.APIVersion != v1alpha1.APIVersion {
+		return &problem{"apiVersion", fmt.Sprintf("want %q, got %q", v1alpha1.APIVersion, image.APIVersion)}
+	}
+	if image.Kind != v1alpha1.BaseImageKind {
+		return &problem{"kind", fmt.Sprintf("want %q, got %q", v1alpha1.BaseImageKind, image.Kind)}
+	}
+	s := &image.Spec
+	for _, step := range []func(*v1alpha1.BaseImageSpec) *problem{
+		checkArchive, checkPackages, checkAccounts, checkPaths, checkPatterns, checkConfig, checkLayering,
+	} {
+		if p := step(s); p != nil {
+			p.field = "spec." + p.field
+			return p
+		}
+	}
+	return nil
+}
+
+func checkArchive(s *v1alpha1.BaseImageSpec) *problem {
+	if len(s.Archive.Suites) == 0 {
+		return &problem{"archive.suites", `want at least one, such as "trixie"`}
+	}
+	for i, suite := range s.Archive.Suites {
+		if !suiteName.MatchString(suite) || strings.Contains(suite, "..") || slices.Contains(s.Archive.Suites[:i], suite) {
+			return &problem{fmt.Sprintf("archive.suites[%d]", i), fmt.Sprintf("bad or repeated suite %q", suite)}
+		}
+	}
+	for i, component := range s.Archive.Components {
+		if !suiteName.MatchString(component) || strings.Contains(component, "..") {
+			return &problem{fmt.Sprintf("archive.components[%d]", i), fmt.Sprintf("bad component %q", component)}
+		}
+	}
+	for suite := range s.Archive.Mirrors {
+		if !slices.Contains(s.Archive.Suites, suite) {
+			return &problem{"archive.mirrors." + suite, "no suite of this name is in archive.suites"}
+		}
+	}
+	for i, a := range s.Architectures {
+		if !slices.Contains(known, a) || slices.Contains(s.Architectures[:i], a) {
+			return &problem{fmt.Sprintf("architectures[%d]", i), fmt.Sprintf("want each of %s at most once, got %q", strings.Join(known, ", "), a)}
+		}
+	}
+	return nil
+}
+
+func checkPackages(s *v1alpha1.BaseImageSpec) *problem {
+	if len(s.Packages) == 0 {
+		return &problem{"packages", "want at least one"}
+	}
+	for i, p := range s.Packages {
+		name, _, _ := strings.Cut(strings.ReplaceAll(p, "=", " "), " ")
+		name, _, _ = strings.Cut(name, "(")
+		if name, _, _ = strings.Cut(name, ":"); !packageName.MatchString(name) {
+			return &problem{fmt.Sprintf("packages[%d]", i), fmt.Sprintf(`want "name", "name (>= version)" or "name=version", got %q`, p)}
+		}
+	}
+	for i, o := range s.Omit {
+		switch {
+		case !packageName.MatchString(o.Package):
+			return &problem{fmt.Sprintf("omit[%d].package", i), fmt.Sprintf("bad package name %q", o.Package)}
+		case strings.TrimSpace(o.Reason) == "":
+			return &problem{fmt.Sprintf("omit[%d].reason", i), "say why " + o.Package + " can be left out"}
+		}
+	}
+	for i, name := range s.Absent.Packages {
+		if !packageName.MatchString(name) {
+			return &problem{fmt.Sprintf("absent.packages[%d]", i), fmt.Sprintf("bad package name %q", name)}
+		}
+	}
+	return nil
+}
+
+func checkAccounts(s *v1alpha1.BaseImageSpec) *problem {
+	var users, groups []string
+	for i, u := range s.Accounts.Users {
+		field := fmt.Sprintf("accounts.users[%d]", i)
+		switch {
+		case !accountName.MatchString(u.Name) || slices.Contains(users, u.Name):
+			return &problem{field + ".name", fmt.Sprintf("bad or repeated name %q", u.Name)}
+		case !isID(u.UID):
+			return &problem{field + ".uid", fmt.Sprintf("%d is no user number", u.UID)}
+		case !isID(u.GID):
+			return &problem{field + ".gid", fmt.Sprintf("%d is no group number", u.GID)}
+		case strings.ContainsAny(u.Comment+u.Home+u.Shell, ":\n"):
+			return &problem{field, "a colon or a line break cannot stand in a field of /etc/passwd"}
+		}
+		users = append(users, u.Name)
+	}
+	for i, g := range s.Accounts.Groups {
+		field := fmt.Sprintf("accounts.groups[%d]", i)
+		switch {
+		case !accountName.MatchString(g.Name) || slices.Contains(groups, g.Name):
+			return &problem{field + ".name", fmt.Sprintf("bad or repeated name %q", g.Name)}
+		case !isID(g.GID):
+			return &problem{field + ".gid", fmt.Sprintf("%d is no group number", g.GID)}
+		}
+		for j, m := range g.Members {
+			if !accountName.MatchString(m) {
+				return &problem{fmt.Sprintf("%s.members[%d]", field, j), fmt.Sprintf("bad user name %q", m)}
+			}
+		}
+		groups = append(groups, g.Name)
+	}
+	return nil
+}
+
+func isID(n int) bool { return n >= 0 && n < 1<<32-1 }
+
+func checkPaths(s *v1alpha1.BaseImageSpec) *problem {
+	seen := map[string]bool{}
+	for i, p := range s.Paths {
+		field := fmt.Sprintf("paths[%d]", i)
+		if !isAbsolute(p.Path) || seen[p.Path] {
+			return &problem{field + ".path", fmt.Sprintf("want an absolute clean path, once, got %q", p.Path)}
+		}
+		seen[p.Path] = true
+		if bad := checkPath(p); bad != nil {
+			bad.field = field + bad.field
+			return bad
+		}
+	}
+	return nil
+}
+
+func checkPath(p v1alpha1.Path) *problem {
+	isLink := p.Type == v1alpha1.PathSymlink || p.Type == v1alpha1.PathHardlink
+	switch {
+	case !slices.Contains([]v1alpha1.PathType{v1alpha1.PathDirectory, v1alpha1.PathFile, v1alpha1.PathSymlink, v1alpha1.PathHardlink, v1alpha1.PathExisting}, p.Type):
+		return &problem{".type", fmt.Sprintf("want directory, file, symlink, hardlink or existing, got %q", p.Type)}
+	case isLink && p.Target == "":
+		return &problem{".target", "a link needs a target"}
+	case p.Type == v1alpha1.PathHardlink && !isAbsolute(p.Target):
+		return &problem{".target", fmt.Sprintf("a hard link's target is an absolute path, got %q", p.Target)}
+	case !isLink && p.Target != "":
+		return &problem{".target", "only links have a target"}
+	case p.Content != "" && p.Type != v1alpha1.PathFile:
+		return &problem{".content", "only files have content"}
+	case p.UID != nil && !isID(*p.UID):
+		return &problem{".uid", fmt.Sprintf("%d is no user number", *p.UID)}
+	case p.GID != nil && !isID(*p.GID):
+		return &problem{".gid", fmt.Sprintf("%d is no group number", *p.GID)}
+	}
+	if p.Mode != "" {
+		if mode, err := strconv.ParseUint(p.Mode, 8, 16); err != nil || mode > 0o7777 || isLink {
+			return &problem{".mode", fmt.Sprintf(`want an octal mode such as "0755" (and none for links), got %q`, p.Mode)}
+		}
+	}
+	if p.Capabilities != "" {
+		if _, err := capability.Parse(p.Capabilities); err != nil {
+			return &problem{".capabilities", err.Error()}
+		}
+	}
+	return nil
+}
+
+func isAbsolute(p string) bool {
+	return strings.HasPrefix(p, "/") && p != "/" && path.Clean(p) == p && !strings.ContainsAny(p, "\x00\n")
+}
+
+func checkPatterns(s *v1alpha1.BaseImageSpec) *problem {
+	lists := []struct {
+		field    string
+		patterns []string
+	}{{"exclude", s.Exclude}, {"absent.paths", s.Absent.Paths}, {"hardening.allowSetuid", s.Hardening.AllowSetuid}}
+	for _, list := range lists {
+		for i, p := range list.patterns {
+			if !isAbsolute(p) {
+				return &problem{fmt.Sprintf("%s[%d]", list.field, i), fmt.Sprintf("want an absolute clean path, got %q", p)}
+			}
+		}
+	}
+	return nil
+}
+
+func checkConfig(s *v1alpha1.BaseImageSpec) *problem {
+	for name, value := range s.Environment {
+		if !envName.MatchString(name) || strings.ContainsAny(value, "\x00\n") {
+			return &problem{"environment." + name, "bad name, or a value with a line break"}
+		}
+	}
+	if s.WorkingDirectory != "" && s.WorkingDirectory != "/" && !isAbsolute(s.WorkingDirectory) {
+		return &problem{"workingDirectory", fmt.Sprintf("want an absolute clean path, got %q", s.WorkingDirectory)}
+	}
+	if r := s.RunAs; r != nil {
+		switch {
+		case !isID(r.UID):
+			return &problem{"runAs.uid", fmt.Sprintf("%d is no user number", r.UID)}
+		case !isID(r.GID):
+			return &problem{"runAs.gid", fmt.Sprintf("%d is no group number", r.GID)}
+		case r.UID == 0 && !s.Hardening.AllowRoot:
+			return &problem{"runAs.uid", "root is not allowed unless hardening.allowRoot says so"}
+		}
+	}
+	return nil
+}
+
+func checkLayering(s *v1alpha1.BaseImageSpec) *problem {
+	l := s.Layering
+	switch {
+	case l.MaxLayers != 0 && (l.MaxLayers < minLayers || l.MaxLayers > MaxLayers):
+		return &problem{"layering.maxLayers", fmt.Sprintf("want %d to %d, got %d", minLayers, MaxLayers, l.MaxLayers)}
+	case l.Compression != "" && l.Compression != "gzip" && l.Compression != "zstd":
+		return &problem{"layering.compression", fmt.Sprintf("want gzip or zstd, got %q", l.Compression)}
+	}
+	for i, name := range l.Own {
+		if !packageName.MatchString(name) {
+			return &problem{fmt.Sprintf("layering.own[%d]", i), fmt.Sprintf("bad source package name %q", name)}
+		}
+	}
+	if len(l.Own) > MaxLayers/2 {
+		return &problem{"layering.own", fmt.Sprintf("want at most %d names", MaxLayers/2)}
+	}
+	return nil
+}

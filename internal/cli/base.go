@@ -1,0 +1,147 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"plimsoll.dev/plimsoll/internal/base"
+	"plimsoll.dev/plimsoll/internal/base/spec"
+	"plimsoll.dev/plimsoll/internal/fault"
+	"plimsoll.dev/plimsoll/internal/oci"
+)
+
+func newBase(env *Env) *cobra.Command {
+	return group("base", "Compose and compare approved base images", newBaseBuild(env), newBaseDiff(env))
+}
+
+type baseBuildOptions struct {
+	file, tag, lock string
+	locked, strict  bool
+}
+
+func newBaseBuild(env *Env) *cobra.Command {
+	var o baseBuildOptions
+	cmd := &cobra.Command{
+		Use:   "build -f FILE -t REF",
+		Short: "Compose a base image from signed packages",
+		Long: `Build reads a BaseImage from FILE, verifies the archive it names, chooses the packages,
+composes them without running any, and pushes the image (an index, when the spec names
+several architectures) to REF.
+
+docs/base.md describes the file; examples/bases holds some.` + "\n" + exitCodes,
+		Example: `  plimsoll base build -f examples/bases/run.yaml -t run:1
+  plimsoll base build -f run.yaml -t registry.example.com/bases/run:1 --lock run.lock
+  plimsoll base build -f run.yaml -t run:1 --lock run.lock --locked`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return runBaseBuild(cmd.Context(), env, o) },
+	}
+	flags := cmd.Flags()
+	flags.StringVarP(&o.file, "file", "f", "", "file of the BaseImage")
+	flags.StringVarP(&o.tag, "tag", "t", "", "where to push the image")
+	flags.StringVar(&o.lock, "lock", "", "file to write the exact packages to, or to read them from with --locked")
+	flags.BoolVar(&o.locked, "locked", false, "build exactly the packages in the --lock file")
+	flags.BoolVar(&o.strict, "strict", false, "fail when a maintainer script that matters is not covered")
+	_ = cmd.MarkFlagRequired("file")
+	_ = cmd.MarkFlagRequired("tag")
+	return cmd
+}
+
+func runBaseBuild(ctx context.Context, env *Env, o baseBuildOptions) error {
+	if o.locked && o.lock == "" {
+		return fault.Newf(fault.Usage, "read flags", "--locked", "it needs --lock FILE")
+	}
+	ref, err := oci.Parse(o.tag)
+	if err != nil {
+		return err
+	}
+	image, err := spec.Load(o.file)
+	if err != nil {
+		return err
+	}
+	options := base.Options{Strict: o.strict}
+	if o.locked {
+		if options.Locked, err = base.ReadLock(o.lock); err != nil {
+			return err
+		}
+	}
+	progress := env.progress()
+	builder := base.Builder{Home: env.Home, Agent: env.agent(), Progress: progress.update}
+	result, err := builder.Build(ctx, image, options)
+	progress.close()
+	if err != nil {
+		return err
+	}
+	if err := push(ctx, env.Registries, ref, result); err != nil {
+		return err
+	}
+	if o.lock != "" && !o.locked {
+		if err := result.Lock.Save(o.lock); err != nil {
+			return err
+		}
+	}
+	return printBase(env, ref, result)
+}
+
+func push(ctx context.Context, registries *oci.Registries, ref oci.Reference, result *base.Result) error {
+	if result.Index != nil {
+		return registries.PutIndex(ctx, ref, result.Index)
+	}
+	return registries.PutImage(ctx, ref, result.Images[0].Image)
+}
+
+// builtBase is what `base build` gives a script.
+type builtBase struct {
+	Ref    string       `json:"ref"`
+	Digest string       `json:"digest"`
+	Images []base.Built `json:"images"`
+}
+
+func printBase(env *Env, ref oci.Reference, result *base.Result) error {
+	out := builtBase{Ref: ref.String(), Digest: result.Images[0].Digest, Images: result.Images}
+	if result.Index != nil {
+		digest, err := result.Index.Digest()
+		if err != nil {
+			return err
+		}
+		out.Digest = digest.String()
+	}
+	for _, image := range out.Images {
+		for _, w := range image.Warnings {
+			fmt.Fprintf(env.Err, "warning: %s: %s: %s\n", image.Architecture, w.Package, w.Missing)
+		}
+	}
+	return env.print(out, func(w io.Writer) {
+		fmt.Fprintf(w, "%s@%s\n", out.Ref, out.Digest)
+		for _, image := range out.Images {
+			fmt.Fprintf(w, "\nARCH\tLAYER\tPACKAGES\tSIZE\tDIGEST\n")
+			for _, l := range image.Layers {
+				fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%.19s\n", image.Architecture, l.Name, packageNames(l), size(l.Size), l.Digest)
+			}
+			fmt.Fprintf(w, "%s\ttotal\t%d layers\t%s\t%.19s\n", image.Architecture, len(image.Layers), size(image.Size), image.Digest)
+		}
+		fmt.Fprintf(w, "\nHARDENING\tRESULT\n")
+		for _, check := range out.Images[0].Hardening {
+			fmt.Fprintf(w, "%s\t%s\n", check.Name, passed(check.Passed))
+		}
+	})
+}
+
+// packageNames gives the layer's packages with versions, shortened for a table.
+func packageNames(l base.Layer) string {
+	const shown = 2
+	if len(l.Packages) <= shown {
+		return strings.Join(l.Packages, " ")
+	}
+	return fmt.Sprintf("%s and %d more", strings.Join(l.Packages[:shown], " "), len(l.Packages)-shown)
+}
+
+func passed(ok bool) string {
+	if ok {
+		return "passed"
+	}
+	return "failed"
+}

@@ -1,0 +1,274 @@
+// Package archive takes the names of suites and gives their verified package indexes and
+// packages: every byte is traced to a signature by a key of the keyring.
+//
+// The chain is Debian's own (apt-secure(8)): InRelease is signed; it lists the SHA-256 of
+// each Packages index; an index lists the SHA-256 of each .deb.
+package archive
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"plimsoll.dev/plimsoll/internal/debian/index"
+	"plimsoll.dev/plimsoll/internal/fault"
+)
+
+// Suite is one suite of an archive and the mirror that serves it.
+type Suite struct {
+	Name   string // "trixie", "trixie-security"
+	Mirror string // http, https or file address, or an absolute folder
+}
+
+// Options say how archives are read.
+type Options struct {
+	Suites     []Suite  // in the spec's order
+	Components []string // "main"
+	Keyring    *Keyring
+
+	Cache string // folder of what can be fetched again
+	State string // folder of what must be remembered: the dates last seen
+
+	Now   func() time.Time // nil is time.Now
+	Agent string           // User-Agent of requests
+}
+
+// Archive is a set of suites whose Release files were verified.
+type Archive struct {
+	options  Options
+	fetch    *fetcher
+	releases []*Release // one for each of options.Suites
+}
+
+// Open fetches and verifies the InRelease file of every suite. A file that is unsigned,
+// tampered with, stale, for another suite or older than the one last seen is refused.
+func Open(ctx context.Context, options Options) (*Archive, error) {
+	if options.Now == nil {
+		options.Now = time.Now
+	}
+	a := &Archive{options: options, fetch: newFetcher(options.Agent), releases: make([]*Release, len(options.Suites))}
+	group, ctx := errgroup.WithContext(ctx)
+	for i, suite := range options.Suites {
+		group.Go(func() (err error) {
+			a.releases[i], err = a.release(ctx, suite)
+			return err
+		})
+	}
+	return a, group.Wait()
+}
+
+// Date gives the time of the newest Release among the suites.
+func (a *Archive) Date() time.Time {
+	var newest time.Time
+	for _, r := range a.releases {
+		if r.Date.After(newest) {
+			newest = r.Date
+		}
+	}
+	return newest
+}
+
+func newFetcher(agent string) *fetcher {
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	transport.MaxIdleConnsPerHost = 8
+	transport.ResponseHeaderTimeout = time.Minute
+	return &fetcher{client: &http.Client{Transport: transport}, agent: agent}
+}
+
+func (a *Archive) release(ctx context.Context, suite Suite) (*Release, error) {
+	const what = "verify InRelease"
+	if err := checkMirror(suite.Mirror); err != nil {
+		return nil, err
+	}
+	which := suite.Name + " at " + Redact(suite.Mirror)
+	text, err := a.fetch.small(ctx, suite.Mirror, "dists/"+suite.Name+"/InRelease", maxRelease)
+	if errors.Is(err, errAbsent) {
+		return nil, fault.New(fault.NotFound, "fetch InRelease", which, err).
+			WithHint("check the suite's name and the mirror; an archive without a signed InRelease is not accepted")
+	}
+	if err != nil {
+		return nil, fault.New(fault.Unavailable, "fetch InRelease", which, err).WithHint("check the network and the mirror, then run the command again")
+	}
+	now := a.options.Now()
+	release, err := a.options.Keyring.Verify(text, now)
+	if err != nil {
+		return nil, fault.New(fault.Denied, what, which, err).
+			WithHint("the archive was tampered with, or is signed by a key outside the keyring (archive.keyring)")
+	}
+	if err := release.check(suite.Name, now); err != nil {
+		return nil, fault.New(fault.Denied, what, which, err).WithHint("the mirror may be out of date or withheld: try another one")
+	}
+	if err := a.remember(suite, release); err != nil {
+		return nil, err
+	}
+	return release, nil
+}
+
+// Indexes gives the package index of every suite and component for the architecture, in
+// the spec's order. The caller closes them.
+func (a *Archive) Indexes(ctx context.Context, architecture string) ([]*index.Index, error) {
+	components := a.options.Components
+	indexes := make([]*index.Index, len(a.options.Suites)*len(components))
+	group, ctx := errgroup.WithContext(ctx)
+	for i, suite := range a.options.Suites {
+		for j, component := range components {
+			group.Go(func() (err error) {
+				indexes[i*len(components)+j], err = a.index(ctx, suite, a.releases[i], component, architecture)
+				return err
+			})
+		}
+	}
+	if err := group.Wait(); err != nil {
+		for _, opened := range indexes {
+			if opened != nil {
+				opened.Close()
+			}
+		}
+		return nil, err
+	}
+	return indexes, nil
+}
+
+func (a *Archive) index(ctx context.Context, suite Suite, release *Release, component, architecture string) (*index.Index, error) {
+	name := component + "/binary-" + architecture + "/Packages"
+	which := suite.Name + " " + name + " at " + Redact(suite.Mirror)
+	plain, ok := release.Files[name]
+	if !ok {
+		return nil, fault.Newf(fault.NotFound, "find index", which, "the suite does not list it").
+			WithHint("check the spec's components and architectures")
+	}
+	path := filepath.Join(a.options.Cache, "index", plain.SHA256)
+	if opened, err := index.Open(path, suite.Name); err == nil {
+		return opened, nil
+	}
+	if err := a.buildIndex(ctx, suite, release, name, path); err != nil {
+		kind := fault.Denied
+		if ctx.Err() != nil {
+			kind = fault.Canceled
+		}
+		return nil, fault.New(kind, "fetch index", which, err).
+			WithHint("the mirror may be in the middle of an update, or tampered with: try again, or another mirror")
+	}
+	opened, err := index.Open(path, suite.Name)
+	if err != nil {
+		return nil, fault.New(fault.Failed, "open index", path, err)
+	}
+	return opened, nil
+}
+
+// buildIndex streams the smallest form of the Packages file that the Release lists through
+// decompression and both hashes into the compact index at path.
+func (a *Archive) buildIndex(ctx context.Context, suite Suite, release *Release, name, path string) error {
+	var packed File
+	suffix := ""
+	for _, s := range []string{".xz", ".gz", ""} {
+		if f, ok := release.Files[name+s]; ok {
+			packed, suffix = f, s
+			break
+		}
+	}
+	body, err := a.openIndex(ctx, suite, release, name+suffix, packed)
+	if err != nil {
+		return err
+	}
+	defer body.Close()
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return err
+	}
+	aside, err := os.CreateTemp(filepath.Dir(path), ".aside-*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(aside.Name())
+	defer aside.Close()
+	outer := newCheck(body, packed)
+	inner, err := decompress(outer, suffix)
+	if err != nil {
+		return err
+	}
+	plain := newCheck(inner, release.Files[name])
+	if err := index.Build(ctx, plain, aside); err != nil {
+		if broken := outer.end(); broken != nil {
+			return broken // the parser only stumbled over what was never signed
+		}
+		return err
+	}
+	if err := errors.Join(plain.end(), outer.end()); err != nil {
+		return err
+	}
+	if err := aside.Close(); err != nil {
+		return err
+	}
+	return os.Rename(aside.Name(), path)
+}
+
+func (a *Archive) openIndex(ctx context.Context, suite Suite, release *Release, name string, packed File) (io.ReadCloser, error) {
+	root := "dists/" + suite.Name + "/"
+	if release.ByHash {
+		byHash := root + filepath.ToSlash(filepath.Dir(name)) + "/by-hash/SHA256/" + packed.SHA256
+		body, err := a.fetch.open(ctx, suite.Mirror, byHash)
+		if !errors.Is(err, errAbsent) {
+			return body, err
+		}
+	}
+	return a.fetch.open(ctx, suite.Mirror, root+name)
+}
+
+// Pool fetches packages by the hashes that an index or a lock vouches for.
+type Pool struct {
+	cache string
+	fetch *fetcher
+}
+
+// NewPool gives a pool that keeps packages below the cache folder.
+func NewPool(cache, agent string) *Pool {
+	return &Pool{cache: cache, fetch: newFetcher(agent)}
+}
+
+// Package gives the path of a verified .deb, fetched when it is not in the cache. The
+// cached file is hashed again at each call: a disk, too, can lie.
+func (p *Pool) Package(ctx context.Context, mirror, filename string, want File) (string, error) {
+	path := filepath.Join(p.cache, "deb", want.SHA256+".deb")
+	if verifyFile(path, want) == nil {
+		return path, nil
+	}
+	which := filename + " at " + Redact(mirror)
+	body, err := p.fetch.open(ctx, mirror, filename)
+	if errors.Is(err, errAbsent) {
+		return "", fault.New(fault.NotFound, "fetch package", which, err).
+			WithHint("the archive has moved on: run again without --locked, or name a mirror that keeps old versions")
+	}
+	if err != nil {
+		return "", fault.New(fault.Unavailable, "fetch package", which, err).WithHint("check the network and run the command again")
+	}
+	defer body.Close()
+	if err := store(body, want, path); err != nil {
+		kind := fault.Denied
+		if ctx.Err() != nil {
+			kind, err = fault.Canceled, ctx.Err()
+		}
+		return "", fault.New(kind, "verify package", which, err).
+			WithHint("the download broke off or was tampered with: run again, or try another mirror")
+	}
+	return path, nil
+}
+
+func verifyFile(path string, want File) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	check := newCheck(f, want)
+	if err := check.end(); err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	return nil
+}

@@ -1,0 +1,173 @@
+package archive
+
+import (
+	"bufio"
+	"bytes"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"plimsoll.dev/plimsoll/internal/fault"
+)
+
+// Source is one entry of apt's sources (sources.list(5)): where suites are found.
+type Source struct {
+	URI        string
+	Suites     []string
+	Components []string
+	SignedBy   string // path of a keyring, or "" for apt's default
+}
+
+// MachineSources gives the binary entries of the machine's own apt sources: sources.list,
+// then sources.list.d in name order, under root (normally "/etc/apt").
+func MachineSources(root string) ([]Source, error) {
+	paths := []string{filepath.Join(root, "sources.list")}
+	for _, pattern := range []string{"*.list", "*.sources"} {
+		more, err := filepath.Glob(filepath.Join(root, "sources.list.d", pattern))
+		if err != nil {
+			return nil, err
+		}
+		paths = append(paths, more...)
+	}
+	slices.Sort(paths[1:])
+	var sources []Source
+	for _, path := range paths {
+		text, err := os.ReadFile(path)
+		switch {
+		case os.IsNotExist(err):
+			continue
+		case err != nil:
+			return nil, err
+		case strings.HasSuffix(path, ".sources"):
+			sources = append(sources, parseDeb822(text)...)
+		default:
+			sources = append(sources, parseOneLine(text)...)
+		}
+	}
+	return sources, nil
+}
+
+// MirrorFor gives the URI that serves the suite: an entry that names it, else an entry for
+// the same kind of suite of another release. Debian keeps "-security" suites in an archive
+// of their own, and a release with its updates in another.
+func MirrorFor(sources []Source, suite string) (string, error) {
+	for _, s := range sources {
+		if slices.Contains(s.Suites, suite) {
+			return s.URI, nil
+		}
+	}
+	for _, s := range sources {
+		if len(s.Components) == 0 || !slices.Contains(s.Components, "main") {
+			continue
+		}
+		for _, known := range s.Suites {
+			if isDebianSuite(known) && isSecurity(known) == isSecurity(suite) {
+				return s.URI, nil
+			}
+		}
+	}
+	return "", fault.Newf(fault.Usage, "find mirror", suite, "the machine's apt sources name no archive for it").
+		WithHint("name the archive in the spec: archive.mirror, or archive.suites[].mirror")
+}
+
+func isSecurity(suite string) bool {
+	return strings.HasSuffix(suite, "-security") || strings.HasSuffix(suite, "/updates")
+}
+
+// isDebianSuite tells suites of Debian itself from those of third-party archives, which
+// serve nothing else.
+func isDebianSuite(suite string) bool {
+	name, _, _ := strings.Cut(strings.TrimSuffix(suite, "/updates"), "-")
+	return slices.Contains([]string{
+		"stable", "oldstable", "testing", "unstable", "sid",
+		"buster", "bullseye", "bookworm", "trixie", "forky", "duke",
+	}, name)
+}
+
+// parseOneLine reads "deb [options] uri suite components..." lines.
+func parseOneLine(text []byte) []Source {
+	var sources []Source
+	for line := range strings.Lines(string(text)) {
+		line, _, _ = strings.Cut(line, "#")
+		rest, ok := strings.CutPrefix(strings.TrimSpace(line), "deb ")
+		if !ok {
+			continue
+		}
+		var s Source
+		rest = strings.TrimSpace(rest)
+		if strings.HasPrefix(rest, "[") {
+			options, after, closed := strings.Cut(rest[1:], "]")
+			if !closed {
+				continue
+			}
+			for _, option := range strings.Fields(options) {
+				if key, value, _ := strings.Cut(option, "="); key == "signed-by" {
+					s.SignedBy = value
+				}
+			}
+			rest = after
+		}
+		fields := strings.Fields(rest)
+		if len(fields) < 2 {
+			continue
+		}
+		s.URI, s.Suites, s.Components = fields[0], fields[1:2], fields[2:]
+		sources = append(sources, s)
+	}
+	return sources
+}
+
+// parseDeb822 reads the paragraphs of a .sources file.
+func parseDeb822(text []byte) []Source {
+	var sources []Source
+	for paragraph := range paragraphs(text) {
+		if !slices.Contains(strings.Fields(paragraph["types"]), "deb") || strings.EqualFold(paragraph["enabled"], "no") {
+			continue
+		}
+		for _, uri := range strings.Fields(paragraph["uris"]) {
+			s := Source{URI: uri, Suites: strings.Fields(paragraph["suites"]), Components: strings.Fields(paragraph["components"])}
+			if key := strings.TrimSpace(paragraph["signed-by"]); filepath.IsAbs(key) && !strings.Contains(key, "\n") {
+				s.SignedBy = key
+			}
+			sources = append(sources, s)
+		}
+	}
+	return sources
+}
+
+// paragraphs gives each deb822 paragraph (deb822(5)) as its fields by lower-case name;
+// continuation lines are joined by newlines.
+func paragraphs(text []byte) func(yield func(map[string]string) bool) {
+	return func(yield func(map[string]string) bool) {
+		fields, last := map[string]string{}, ""
+		lines := bufio.NewScanner(bytes.NewReader(text))
+		lines.Buffer(nil, 1<<20)
+		for lines.Scan() {
+			line := lines.Text()
+			switch {
+			case strings.HasPrefix(line, "#"):
+			case strings.TrimSpace(line) == "":
+				if len(fields) > 0 && !yield(fields) {
+					return
+				}
+				fields, last = map[string]string{}, ""
+			case line[0] == ' ' || line[0] == '\t':
+				if last != "" {
+					fields[last] += "\n" + strings.TrimSpace(line)
+				}
+			default:
+				name, value, ok := strings.Cut(line, ":")
+				if !ok {
+					last = ""
+					continue
+				}
+				last = strings.ToLower(name)
+				fields[last] = strings.TrimSpace(value)
+			}
+		}
+		if len(fields) > 0 {
+			yield(fields)
+		}
+	}
+}

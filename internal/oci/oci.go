@@ -1,0 +1,194 @@
+// Package oci takes image references and gives images and indexes read from, or written
+// to, the local store or a remote registry, whichever the reference names.
+package oci
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"runtime"
+	"strings"
+
+	"github.com/google/go-containerregistry/pkg/authn"
+	"github.com/google/go-containerregistry/pkg/name"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
+
+	"plimsoll.dev/plimsoll/internal/fault"
+)
+
+// localHost stands for the local store in references; no request to it leaves the process.
+const localHost = "store.invalid"
+
+// Registries reads and writes images.
+type Registries struct {
+	Local func(context.Context) (http.RoundTripper, error) // opens the local store, when first needed
+	Keys  authn.Keychain                                   // credentials for remote registries; nil is the user's own
+	Agent string                                           // User-Agent of requests
+}
+
+// Reference is a parsed REF.
+type Reference struct{ name.Reference }
+
+// String gives the reference as the user wrote it: without a host for the local store.
+func (r Reference) String() string {
+	return strings.TrimPrefix(r.Reference.String(), localHost+"/")
+}
+
+// IsLocal tells whether the reference names the local store.
+func (r Reference) IsLocal() bool { return r.Context().RegistryStr() == localHost }
+
+// Parse reads a REF: "name[:tag][@digest]" is in the local store, "host/name…" in the
+// registry of that host.
+func Parse(text string) (Reference, error) {
+	ref, err := name.ParseReference(text, name.WithDefaultRegistry(localHost), name.WithDefaultTag("latest"))
+	if err != nil {
+		var why = err
+		var bad *name.ErrBadName
+		if errors.As(err, &bad) {
+			why = errors.New(strings.TrimPrefix(bad.Error(), "could not parse reference: "))
+		}
+		return Reference{}, fault.New(fault.Usage, "read reference", text, why).
+			WithHint(`want "name:tag" for the local store, or "host/name:tag"`)
+	}
+	return Reference{ref}, nil
+}
+
+// options gives what requests about the reference need.
+func (r *Registries) options(ctx context.Context, ref Reference) ([]remote.Option, error) {
+	options := []remote.Option{remote.WithContext(ctx), remote.WithUserAgent(r.Agent), remote.WithJobs(4)}
+	if ref.IsLocal() {
+		local, err := r.Local(ctx)
+		if err != nil {
+			return nil, err
+		}
+		return append(options, remote.WithTransport(local)), nil
+	}
+	keys := r.Keys
+	if keys == nil {
+		keys = authn.DefaultKeychain
+	}
+	return append(options, remote.WithAuthFromKeychain(keys)), nil
+}
+
+// Get reads what the reference names: an image or an index.
+func (r *Registries) Get(ctx context.Context, ref Reference) (*remote.Descriptor, error) {
+	options, err := r.options(ctx, ref)
+	if err != nil {
+		return nil, err
+	}
+	d, err := remote.Get(ref, options...)
+	if err != nil {
+		return nil, failure("read image", ref, err)
+	}
+	return d, nil
+}
+
+// Images reads what the reference names, an image or an index, as images by architecture.
+func (r *Registries) Images(ctx context.Context, ref Reference) (map[string]v1.Image, error) {
+	d, err := r.Get(ctx, ref)
+	if err != nil {
+		return nil, err
+	}
+	images, err := byArchitecture(d)
+	return images, wrap("read image", ref, err)
+}
+
+// Image reads the image of the architecture ("" is this machine's) that the reference
+// names, itself or in an index.
+func (r *Registries) Image(ctx context.Context, ref Reference, architecture string) (v1.Image, error) {
+	images, err := r.Images(ctx, ref)
+	if err != nil {
+		return nil, err
+	}
+	if architecture == "" {
+		architecture = runtime.GOARCH
+	}
+	if image, ok := images[architecture]; ok {
+		return image, nil
+	}
+	return nil, fault.Newf(fault.NotFound, "read image", ref.String(), "it has no image for "+architecture)
+}
+
+func byArchitecture(d *remote.Descriptor) (map[string]v1.Image, error) {
+	images := map[string]v1.Image{}
+	if !d.MediaType.IsIndex() {
+		image, err := d.Image()
+		if err != nil {
+			return nil, err
+		}
+		config, err := image.ConfigFile()
+		if err != nil {
+			return nil, err
+		}
+		images[config.Architecture] = image
+		return images, nil
+	}
+	index, err := d.ImageIndex()
+	if err != nil {
+		return nil, err
+	}
+	manifest, err := index.IndexManifest()
+	if err != nil {
+		return nil, err
+	}
+	for _, m := range manifest.Manifests {
+		if !m.MediaType.IsImage() || m.Platform == nil || m.Platform.Architecture == "unknown" {
+			continue
+		}
+		if images[m.Platform.Architecture], err = index.Image(m.Digest); err != nil {
+			return nil, err
+		}
+	}
+	return images, nil
+}
+
+// PutImage writes the image.
+func (r *Registries) PutImage(ctx context.Context, ref Reference, image v1.Image) error {
+	options, err := r.options(ctx, ref)
+	if err != nil {
+		return err
+	}
+	return wrap("push image", ref, remote.Write(ref, image, options...))
+}
+
+// PutIndex writes the index and all that it names.
+func (r *Registries) PutIndex(ctx context.Context, ref Reference, index v1.ImageIndex) error {
+	options, err := r.options(ctx, ref)
+	if err != nil {
+		return err
+	}
+	return wrap("push index", ref, remote.WriteIndex(ref, index, options...))
+}
+
+func wrap(what string, ref Reference, err error) error {
+	if err == nil {
+		return nil
+	}
+	return failure(what, ref, err)
+}
+
+// failure turns a registry's answer into a fault with a hint.
+func failure(what string, ref Reference, err error) error {
+	var known *fault.Error
+	if errors.As(err, &known) || errors.Is(err, context.Canceled) {
+		return fault.New(fault.KindOf(err), what, ref.String(), err)
+	}
+	var answer *transport.Error
+	if !errors.As(err, &answer) {
+		return fault.New(fault.Unavailable, what, ref.String(), err).WithHint("check that the registry can be reached")
+	}
+	why := fmt.Errorf("the registry answered %d", answer.StatusCode)
+	if len(answer.Errors) > 0 {
+		why = fmt.Errorf("%w: %s", why, answer.Errors[0].String())
+	}
+	switch answer.StatusCode {
+	case http.StatusNotFound:
+		return fault.Newf(fault.NotFound, what, ref.String(), "there is no such image").WithHint("check the name and the tag")
+	case http.StatusUnauthorized, http.StatusForbidden:
+		return fault.New(fault.Denied, what, ref.String(), why).WithHint("log in to " + ref.Context().RegistryStr() + " with your registry client")
+	}
+	return fault.New(fault.Failed, what, ref.String(), why)
+}
