@@ -226,7 +226,7 @@ func (f *front) leaseIn(r *http.Request, repo string, d digest.Digest) error {
 		}
 		d = canonical
 	}
-	return f.store.lease(r.Context(), d)
+	return f.store.lease(r.Context(), path.Join(blobDir(d), "data"))
 }
 
 // acceptAll makes a client that takes anything be given anything: the distribution

@@ -26,6 +26,15 @@ func (f *front) manifests(w http.ResponseWriter, r *http.Request, to route) {
 		f.putManifest(w, r, to)
 	case http.MethodDelete:
 		f.deleteManifest(w, r, to)
+	case http.MethodHead:
+		// A client that sends an index asks so whether it need send an image of it.
+		if d := digest.Digest(to.ref); strings.Contains(to.ref, ":") {
+			if err := f.store.lease(r.Context(), path.Join(revisionDir(to.repo, d), "link")); err != nil {
+				broken(w, f.log, err)
+				return
+			}
+		}
+		f.next.ServeHTTP(w, acceptAll(r))
 	default:
 		f.next.ServeHTTP(w, acceptAll(r))
 	}

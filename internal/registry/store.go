@@ -173,12 +173,12 @@ func (s *store) remove(ctx context.Context, p string) error {
 	return nil
 }
 
-// lease makes a blob young again, because a client was just told, or is about to be,
-// that it need not send it: collection spares what is younger than its grace. It waits
-// for a sweep under way, so that afterwards the blob is either kept or gone for all to
-// see. An object store has no cheap way to do this and is protected by grace alone.
-func (s *store) lease(ctx context.Context, d digest.Digest) error {
-	if s.root == "" || d.Validate() != nil || s.locks.dir == "" {
+// lease makes a file young again, because a client was just told, or is about to be,
+// that it need not send its content: collection spares what is younger than its grace. It
+// waits for a sweep under way, so that afterwards the file is either kept or gone for all
+// to see. An object store has no cheap way to do this and is protected by grace alone.
+func (s *store) lease(ctx context.Context, file string) error {
+	if s.root == "" || s.locks.dir == "" {
 		return nil
 	}
 	release, err := s.locks.shared(ctx)
@@ -186,9 +186,9 @@ func (s *store) lease(ctx context.Context, d digest.Digest) error {
 		return err
 	}
 	defer release()
-	file := filepath.Join(s.root, filepath.FromSlash(blobDir(d)), "data")
 	now := time.Now()
-	if err := os.Chtimes(file, now, now); err != nil && !errors.Is(err, os.ErrNotExist) {
+	err = os.Chtimes(filepath.Join(s.root, filepath.FromSlash(file)), now, now)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
 	return nil

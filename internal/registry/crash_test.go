@@ -1,0 +1,176 @@
+package registry_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-containerregistry/pkg/name"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
+	"github.com/google/go-containerregistry/pkg/v1/random"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
+	"github.com/google/go-containerregistry/pkg/v1/validate"
+)
+
+// writer pushes, moves and deletes one tag, and knows what may be found under it.
+type writer struct {
+	repo, tag string
+	acked     string          // what was last confirmed; "" for nothing or a deletion
+	tried     map[string]bool // what was begun since
+	random    *rand.Rand
+}
+
+// TestKilledAtAnyMoment kills a serving, collecting process at 100 random points under
+// load. Whatever a restart lists must be whole, and whatever was confirmed must be there.
+func TestKilledAtAnyMoment(t *testing.T) {
+	const kills = 100
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("seed %d", seed)
+	random := rand.New(rand.NewPCG(seed, 1))
+	root := filepath.Join(t.TempDir(), "store")
+	var writers []*writer
+	for i := range 4 {
+		writers = append(writers, &writer{
+			repo: fmt.Sprintf("team%d/app", i%2), tag: fmt.Sprintf("v%d", i),
+			tried: map[string]bool{}, random: rand.New(rand.NewPCG(seed, uint64(i+2))),
+		})
+	}
+	pushes := 0
+	for kill := range kills {
+		addr, process := child(t, root, "2s")
+		if err := inspect(addr, writers); err != nil {
+			t.Fatalf("after %d kills: %v", kill, err)
+		}
+		ctx, cancel := context.WithCancel(context.Background())
+		var wg sync.WaitGroup
+		counts := make([]int, len(writers))
+		for i, w := range writers {
+			wg.Go(func() {
+				for ctx.Err() == nil {
+					if w.step(ctx, addr) {
+						counts[i]++
+					}
+				}
+			})
+		}
+		time.Sleep(time.Duration(random.IntN(250_000)) * time.Microsecond) // the point is random, nothing is awaited
+		if err := process.Process.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		cancel()
+		wg.Wait()
+		process.Wait()
+		for _, n := range counts {
+			pushes += n
+		}
+	}
+	addr, _ := child(t, root, "")
+	if err := inspect(addr, writers); err != nil {
+		t.Fatalf("after the last kill: %v", err)
+	}
+	if pushes < kills {
+		t.Errorf("only %d pushes were confirmed between %d kills: there was no load", pushes, kills)
+	}
+	t.Logf("%d confirmed pushes and deletions between %d kills", pushes, kills)
+}
+
+func options(ctx context.Context) []remote.Option {
+	return []remote.Option{remote.WithContext(ctx), remote.WithRetryBackoff(remote.Backoff{Steps: 1}), remote.WithJobs(2)}
+}
+
+// step does one thing and says whether it was confirmed.
+func (w *writer) step(ctx context.Context, addr string) bool {
+	to, err := name.ParseReference(fmt.Sprintf("%s/%s:%s", addr, w.repo, w.tag))
+	if err != nil {
+		panic(err)
+	}
+	if w.random.IntN(8) == 0 {
+		w.tried[""] = true
+		if remote.Delete(to, options(ctx)...) != nil {
+			return false
+		}
+		w.acked, w.tried = "", map[string]bool{}
+		return true
+	}
+	img, err := random.Image(20<<10, 3)
+	if err != nil {
+		panic(err)
+	}
+	if w.random.IntN(3) == 0 {
+		desc, err := subjectDescriptor(img)
+		if err != nil {
+			panic(err)
+		}
+		img = mutate.Subject(img, desc).(v1.Image) // of an image that is not there, which is allowed
+	}
+	d, err := img.Digest()
+	if err != nil {
+		panic(err)
+	}
+	w.tried[d.String()] = true
+	if remote.Write(to, img, options(ctx)...) != nil {
+		return false
+	}
+	w.acked, w.tried = d.String(), map[string]bool{}
+	return true
+}
+
+// inspect checks everything that is listed.
+func inspect(addr string, writers []*writer) error {
+	listed := map[string]bool{}
+	for _, repo := range []string{"team0/app", "team1/app"} {
+		r, err := name.NewRepository(addr + "/" + repo)
+		if err != nil {
+			return err
+		}
+		tags, err := remote.List(r, options(context.Background())...)
+		var refused *transport.Error
+		if errors.As(err, &refused) && refused.StatusCode == http.StatusNotFound {
+			continue // nothing was ever pushed there
+		}
+		if err != nil {
+			return err
+		}
+		for _, tag := range tags {
+			listed[repo+":"+tag] = true
+		}
+	}
+	for _, w := range writers {
+		at := w.repo + ":" + w.tag
+		if !listed[at] {
+			if w.acked != "" && !w.tried[""] {
+				return fmt.Errorf("%s was confirmed as %s and is gone", at, w.acked)
+			}
+			w.acked = ""
+			continue
+		}
+		to, err := name.ParseReference(addr + "/" + at)
+		if err != nil {
+			return err
+		}
+		img, err := remote.Image(to, options(context.Background())...)
+		if err != nil {
+			return fmt.Errorf("%s is listed and cannot be had: %w", at, err)
+		}
+		if err := validate.Image(img); err != nil {
+			return fmt.Errorf("%s is not whole: %w", at, err)
+		}
+		d, err := img.Digest()
+		if err != nil {
+			return err
+		}
+		if d.String() != w.acked && !w.tried[d.String()] {
+			return fmt.Errorf("%s is %s, which was not the last pushed", at, d)
+		}
+		w.acked, w.tried = d.String(), map[string]bool{}
+	}
+	return nil
+}
