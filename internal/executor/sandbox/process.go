@@ -55,6 +55,11 @@ func (r *run) start(sources map[string]string) (*process, error) {
 	if err != nil {
 		return nil, errors.Join(err, p.close())
 	}
+	filter, err := seccomp(fds)
+	if err != nil {
+		return nil, errors.Join(err, p.close())
+	}
+	opts = append(opts, filter...)
 	block := "--block-fd"
 	if r.sandbox.shifted {
 		block = "--userns-block-fd" // it also leaves the id maps to us
