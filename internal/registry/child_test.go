@@ -47,7 +47,7 @@ func beChild(root, grace string) error {
 			return err
 		}
 		go func() {
-			for ctx.Err() == nil {
+			for range time.Tick(100 * time.Millisecond) {
 				if _, err := reg.Collect(ctx, registry.CollectOptions{Grace: d, Untagged: true}); err != nil && ctx.Err() == nil {
 					fmt.Fprintln(os.Stderr, err)
 				}
