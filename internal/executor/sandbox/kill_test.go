@@ -41,8 +41,10 @@ func TestVictim(t *testing.T) {
 		Mounts:  []executor.Mount{{Kind: executor.Data, Target: "/key", Content: []byte("secret")}},
 		Limits:  executor.Limits{Memory: 64 << 20, Pids: 32, MilliCPU: 500, Wall: time.Minute},
 	}
-	fmt.Println("victim ready")
-	for {
+	for n := 0; ; n++ {
+		if n == 1 { // the layers are unpacked
+			fmt.Println("victim ready")
+		}
 		if _, err := s.Run(t.Context(), step, io.Discard, io.Discard); err != nil {
 			t.Fatal(err)
 		}
@@ -110,7 +112,7 @@ func killVictim(t *testing.T, uid int, dir, mark string) []string {
 	for lines.Scan() && !strings.Contains(lines.Text(), "victim ready") {
 	}
 	// Not a wait for anything: the point of the kill is what is varied.
-	<-time.After(time.Duration(mathrand.IntN(60_000)) * time.Microsecond)
+	<-time.After(time.Duration(mathrand.IntN(150_000)) * time.Microsecond)
 	if err := cmd.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
