@@ -16,12 +16,12 @@ type proof struct {
 	s       *solver
 	clauses []*clause          // as read from packages, none learned
 	parent  map[*version]*need // the need of the proof that brings a version in
-	depth   map[*version]int   // how far from a request
+	order   map[*version]int   // by the distance from a request, then by the order of choice
 }
 
 // explain gives the fault for a solver that has proved there is no set.
 func explain(s *solver) error {
-	p := &proof{s: s, parent: make(map[*version]*need), depth: make(map[*version]int)}
+	p := &proof{s: s, parent: make(map[*version]*need), order: make(map[*version]int)}
 	p.collect()
 	p.chain()
 	var reasons, hints []string
@@ -78,27 +78,29 @@ func (p *proof) collect() {
 
 // chain finds for every version of the proof the shortest way from a request.
 func (p *proof) chain() {
-	needs := make(map[*version][]*need)
+	part := make(map[*need]bool)
 	for _, c := range p.clauses {
-		if c.need != nil {
-			needs[c.need.owner] = append(needs[c.need.owner], c.need)
-		}
+		part[c.need] = true
 	}
-	queue := []*version{nil}
-	for len(queue) > 0 {
-		owner := queue[0]
-		queue = queue[1:]
-		for _, n := range needs[owner] {
+	for queue := []*version{nil}; len(queue) > 0; queue = queue[1:] {
+		needs := p.s.roots
+		if queue[0] != nil {
+			needs = queue[0].needs
+		}
+		for _, n := range needs {
+			if !part[n] {
+				continue
+			}
 			for _, o := range n.options {
 				if _, known := p.parent[o]; !known {
 					p.parent[o] = n
-					p.depth[o] = p.depth[owner] + 1
+					p.order[o] = len(p.order) + 1
 					queue = append(queue, o)
 				}
 			}
 		}
 	}
-	slices.SortStableFunc(p.clauses, func(a, b *clause) int { return p.depth[owner(a)] - p.depth[owner(b)] })
+	slices.SortStableFunc(p.clauses, func(a, b *clause) int { return p.order[owner(a)] - p.order[owner(b)] })
 }
 
 func owner(c *clause) *version {

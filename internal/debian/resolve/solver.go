@@ -73,6 +73,9 @@ func (s *solver) solve(ctx context.Context) (*walk, error) {
 		}
 	}
 	for {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
 		conflict := s.propagate()
 		for ; conflict != nil; conflict = s.propagate() {
 			if err := s.learn(ctx, conflict); err != nil {
