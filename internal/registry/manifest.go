@@ -82,15 +82,20 @@ func (m *manifest) algorithm() digest.Algorithm {
 // needs gives the digests of all that the manifest refers to, but for its subject.
 func (m *manifest) needs() []digest.Digest {
 	var all []digest.Digest
-	if m.Config != nil {
-		all = append(all, m.Config.Digest)
-	}
-	for _, list := range [][]v1.Descriptor{m.Layers, m.Manifests, m.Blobs} {
-		for _, d := range list {
-			all = append(all, d.Digest)
-		}
+	for _, d := range append(m.blobs(), m.Manifests...) {
+		all = append(all, d.Digest)
 	}
 	return all
+}
+
+// blobs gives what the manifest refers to that is not a manifest itself.
+func (m *manifest) blobs() []v1.Descriptor {
+	var all []v1.Descriptor
+	if m.Config != nil {
+		all = append(all, *m.Config)
+	}
+	all = append(all, m.Layers...)
+	return append(all, m.Blobs...)
 }
 
 // referrer gives the descriptor under which the manifest is listed with its subject

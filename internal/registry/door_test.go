@@ -1,0 +1,470 @@
+package registry_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/json"
+	"encoding/pem"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/big"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-containerregistry/pkg/authn"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"golang.org/x/crypto/bcrypt"
+
+	"plimsoll.dev/plimsoll/internal/fault"
+	"plimsoll.dev/plimsoll/internal/registry"
+)
+
+func htpasswd(t testing.TB, path string, users map[string]string) {
+	t.Helper()
+	var b strings.Builder
+	b.WriteString("# who may push\n\n")
+	for user, password := range users {
+		hash, err := bcrypt.GenerateFromPassword([]byte(password), bcrypt.MinCost)
+		if err != nil {
+			t.Fatal(err)
+		}
+		fmt.Fprintf(&b, "%s:%s\n", user, hash)
+	}
+	replacement := path + ".new"
+	if err := os.WriteFile(replacement, []byte(b.String()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(replacement, path); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func asked(t testing.TB, url, user, password string) *http.Response {
+	t.Helper()
+	req, err := http.NewRequest(http.MethodGet, url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if user != "" {
+		req.SetBasicAuth(user, password)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	return resp
+}
+
+func TestAccounts(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "users")
+	htpasswd(t, file, map[string]string{"ann": "secret", "bob": "other"})
+	addr := serve(t, open(t, registry.Options{}), registry.ServeOptions{Htpasswd: file})
+	for _, c := range []struct {
+		name, user, password string
+		want                 int
+	}{
+		{"nobody", "", "", 401},
+		{"known", "ann", "secret", 200},
+		{"known, again from memory", "ann", "secret", 200},
+		{"wrong password", "ann", "other", 401},
+		{"empty password", "ann", "", 401},
+		{"unknown", "eve", "secret", 401},
+		{"the boundary between user and password moved", "anns", "ecret", 401},
+	} {
+		resp := asked(t, "http://"+addr+"/v2/", c.user, c.password)
+		if resp.StatusCode != c.want {
+			t.Errorf("%s: got %d, want %d", c.name, resp.StatusCode, c.want)
+		}
+		if c.want == 401 && !strings.HasPrefix(resp.Header.Get("WWW-Authenticate"), "Basic ") {
+			t.Errorf("%s: no challenge in %v", c.name, resp.Header)
+		}
+	}
+	if got := asked(t, "http://"+addr+"/healthz", "", "").StatusCode; got != 200 {
+		t.Errorf("/healthz needs an account: %d", got)
+	}
+	as := remote.WithAuth(&authn.Basic{Username: "bob", Password: "other"})
+	if err := remote.Write(ref(t, addr+"/a:v1"), image(t, 1024, 1), as); err != nil {
+		t.Error(err)
+	}
+	if err := remote.Write(ref(t, addr+"/a:v2"), image(t, 1024, 1)); err == nil {
+		t.Error("anybody may push")
+	}
+	htpasswd(t, file, map[string]string{"ann": "changed"})
+	for user, want := range map[string]int{"ann secret": 401, "ann changed": 200, "bob other": 401} {
+		name, password, _ := strings.Cut(user, " ")
+		if got := asked(t, "http://"+addr+"/v2/", name, password).StatusCode; got != want {
+			t.Errorf("after a change %s gets %d, want %d", user, got, want)
+		}
+	}
+	if err := os.WriteFile(file, []byte("half a li"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got := asked(t, "http://"+addr+"/v2/", "ann", "changed").StatusCode; got != 200 {
+		t.Errorf("a broken file locks everybody out: %d", got)
+	}
+}
+
+func TestServeExplainsWhatIsWrong(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	bad := filepath.Join(t.TempDir(), "bad")
+	if err := os.WriteFile(bad, []byte("ann:$apr1$not$bcrypt\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	reg := open(t, registry.Options{})
+	for _, c := range []struct {
+		name string
+		o    registry.ServeOptions
+		kind fault.Kind
+	}{
+		{"port in use", registry.ServeOptions{Addr: taken.Addr().String()}, fault.Failed},
+		{"no port", registry.ServeOptions{Addr: "nowhere"}, fault.Usage},
+		{"accounts missing", registry.ServeOptions{Htpasswd: bad + ".not"}, fault.Usage},
+		{"accounts not bcrypt", registry.ServeOptions{Htpasswd: bad}, fault.Usage},
+		{"key missing", registry.ServeOptions{TLSCert: bad}, fault.Usage},
+		{"certificate bad", registry.ServeOptions{TLSCert: bad, TLSKey: bad}, fault.Usage},
+		{"certificate missing", registry.ServeOptions{TLSCert: bad + ".not", TLSKey: bad}, fault.Usage},
+	} {
+		err := reg.Serve(context.Background(), c.o)
+		if err == nil || fault.KindOf(err) != c.kind || fault.HintOf(err) == "" {
+			t.Errorf("%s: got %v of kind %v with hint %q", c.name, err, fault.KindOf(err), fault.HintOf(err))
+		}
+	}
+}
+
+func TestOpenExplainsWhatIsWrong(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "file")
+	for name, content := range map[string]string{
+		"file": "", "empty.yaml": "version: 0.1\n",
+		"unknown.yaml": "version: 0.1\nstorage:\n  floppy: {}\n",
+		"s3.yaml":      "version: 0.1\nstorage:\n  s3:\n    bucket: images\n",
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, c := range []struct {
+		name string
+		o    registry.Options
+		kind fault.Kind
+	}{
+		{"no folder", registry.Options{}, fault.Usage},
+		{"a file is in the way", registry.Options{Root: filepath.Join(file, "store")}, fault.Failed},
+		{"read-only and not there", registry.Options{Root: filepath.Join(dir, "not"), ReadOnly: true}, fault.NotFound},
+		{"configuration missing", registry.Options{Root: dir, Config: file + ".not"}, fault.Usage},
+		{"configuration empty", registry.Options{Root: dir, Config: filepath.Join(dir, "empty.yaml")}, fault.Usage},
+		{"unknown storage", registry.Options{Root: dir, Config: filepath.Join(dir, "unknown.yaml")}, fault.Failed},
+		{"storage without its region", registry.Options{Root: dir, Config: filepath.Join(dir, "s3.yaml")}, fault.Failed},
+	} {
+		reg, err := registry.Open(context.Background(), c.o)
+		if err == nil {
+			reg.Close()
+		}
+		if err == nil || fault.KindOf(err) != c.kind {
+			t.Errorf("%s: got %v of kind %v, want kind %v", c.name, err, fault.KindOf(err), c.kind)
+		}
+	}
+}
+
+// TestConfiguredStorage: the storage of a configuration takes the place of the root.
+func TestConfiguredStorage(t *testing.T) {
+	dir := t.TempDir()
+	config := filepath.Join(dir, "config.yaml")
+	elsewhere := filepath.Join(dir, "elsewhere")
+	content := "version: 0.1\nstorage:\n  filesystem:\n    rootdirectory: " + elsewhere + "\n"
+	if err := os.WriteFile(config, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	reg := open(t, registry.Options{Root: filepath.Join(dir, "unused"), Config: config})
+	write(t, reg, "store.local/a:v1", image(t, 64, 1))
+	if _, err := os.Stat(filepath.Join(elsewhere, "docker/registry/v2/repositories/a")); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestReadOnly(t *testing.T) {
+	root := t.TempDir()
+	digest := write(t, open(t, registry.Options{Root: root}), "store.local/a:v1", image(t, 64, 1))
+	stores := map[string]string{
+		"opened": "http://" + serve(t, open(t, registry.Options{Root: root, ReadOnly: true}), registry.ServeOptions{}),
+		"served": "http://" + serve(t, open(t, registry.Options{Root: root}), registry.ServeOptions{ReadOnly: true}),
+	}
+	for how, base := range stores {
+		for request, want := range map[string]int{
+			"GET /v2/a/manifests/v1": 200, "HEAD /v2/a/manifests/" + digest: 200, "GET /v2/a/tags/list": 200,
+			"GET /v2/a/referrers/" + digest: 200, "GET /v2/_catalog": 200,
+			"POST /v2/a/blobs/uploads/": 405, "PUT /v2/a/manifests/v2": 405, "DELETE /v2/a/manifests/v1": 405,
+			"DELETE /v2/a/manifests/" + digest: 405, "GET /v2/a/blobs/uploads/x": 405, "PATCH /v2/a/blobs/uploads/x": 405,
+		} {
+			method, path, _ := strings.Cut(request, " ")
+			if got := do(t, http.DefaultClient, method, base+path, "", nil).StatusCode; got != want {
+				t.Errorf("%s: %s answers %d, want %d", how, request, got, want)
+			}
+		}
+	}
+}
+
+func TestTLS(t *testing.T) {
+	cert, key, pool := certificate(t, "first")
+	addr := serve(t, open(t, registry.Options{}), registry.ServeOptions{TLSCert: cert, TLSKey: key})
+	via := remote.WithTransport(&http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}})
+	img := image(t, 1<<20, 2)
+	if err := remote.Write(ref(t, addr+"/a:v1"), img, via); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := remote.Image(ref(t, addr+"/a:v1"), via); err != nil {
+		t.Error(err)
+	}
+	old := &tls.Config{RootCAs: pool, MaxVersion: tls.VersionTLS11}
+	if conn, err := tls.Dial("tcp", addr, old); err == nil {
+		conn.Close()
+		t.Error("TLS 1.1 is served")
+	}
+	next, nextKey, nextPool := certificate(t, "second")
+	for from, to := range map[string]string{next: cert, nextKey: key} {
+		if err := os.Rename(from, to); err != nil {
+			t.Fatal(err)
+		}
+	}
+	conn, err := tls.Dial("tcp", addr, &tls.Config{RootCAs: nextPool})
+	if err != nil {
+		t.Fatalf("a renewed certificate is not taken up: %v", err)
+	}
+	conn.Close()
+}
+
+func certificate(t *testing.T, name string) (cert, key string, pool *x509.CertPool) {
+	t.Helper()
+	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: name},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, IsCA: true, BasicConstraintsValid: true,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, private.Public(), private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	secret, err := x509.MarshalPKCS8PrivateKey(private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	cert, key = filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
+	encoded := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
+	if err := os.WriteFile(cert, encoded, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(key, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: secret}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	pool = x509.NewCertPool()
+	pool.AppendCertsFromPEM(encoded)
+	return cert, key, pool
+}
+
+// lockedBuffer is a log that servers write to while a test reads it.
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lockedBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lockedBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+func TestRequestLogHoldsNoCredentials(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "users")
+	htpasswd(t, file, map[string]string{"ann": "hunter2"})
+	log := &lockedBuffer{}
+	logger := slog.New(slog.NewJSONHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	addr := serve(t, open(t, registry.Options{Logger: logger}), registry.ServeOptions{Htpasswd: file})
+	as := remote.WithAuth(&authn.Basic{Username: "ann", Password: "hunter2"})
+	if err := remote.Write(ref(t, addr+"/a:v1"), image(t, 1024, 2), as); err != nil {
+		t.Fatal(err)
+	}
+	asked(t, "http://"+addr+"/v2/a/manifests/none?access_token=hunter2", "ann", "hunter2")
+	asked(t, "http://"+addr+"/v2/", "ann", "wrong-hunter2")
+	req, err := http.NewRequest(http.MethodGet, "http://"+addr+"/v2/a/tags/list", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Authorization", "Bearer hunter2")
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	text := log.String()
+	for _, secret := range []string{"hunter2", "_state", "Basic ", "YW5uOmh1bnRlcjI"} {
+		if strings.Contains(text, secret) {
+			t.Errorf("the log holds %q:\n%s", secret, text)
+		}
+	}
+	var line struct {
+		Msg, Method, Path, User string
+		Status                  int
+	}
+	found := false
+	for entry := range strings.Lines(text) {
+		if err := json.Unmarshal([]byte(entry), &line); err != nil {
+			t.Fatal(err)
+		}
+		found = found || line.Method == "PUT" && line.Path == "/v2/a/manifests/v1" && line.User == "ann" && line.Status == 201
+	}
+	if !found {
+		t.Errorf("no line for the push of a manifest:\n%s", text)
+	}
+}
+
+func TestRefusals(t *testing.T) {
+	base := "http://" + serve(t, open(t, registry.Options{}), registry.ServeOptions{})
+	zero := "sha256:" + strings.Repeat("0", 64)
+	big := append(append([]byte(`{"schemaVersion":2,"annotations":{"pad":"`), bytes.Repeat([]byte("x"), 4<<20)...), `"}}`...)
+	for _, c := range []struct {
+		name, request string
+		body          []byte
+		want          int
+		code          string
+	}{
+		{"manifest too large", "PUT /v2/a/manifests/v1", big, 413, "SIZE_INVALID"},
+		{"manifest not JSON", "PUT /v2/a/manifests/v1", []byte("nonsense"), 400, "MANIFEST_INVALID"},
+		{"key twice", "PUT /v2/a/manifests/v1", []byte(`{"schemaVersion":2,"layers":[],"Layers":[]}`), 400, "MANIFEST_INVALID"},
+		{"subject without digest", "PUT /v2/a/manifests/v1", []byte(`{"schemaVersion":2,"subject":{}}`), 400, "MANIFEST_INVALID"},
+		{"other digest", "PUT /v2/a/manifests/" + zero, []byte(`{"schemaVersion":2}`), 400, "DIGEST_INVALID"},
+		{"layer missing", "PUT /v2/a/manifests/v1", []byte(`{"schemaVersion":2,"mediaType":"` + ociManifest + `","config":{"mediaType":"a/b","digest":"` + zero + `","size":1},"layers":[]}`), 400, "MANIFEST_BLOB_UNKNOWN"},
+		{"bad tag", "PUT /v2/a/manifests/v1?tag=../x", []byte(`{"schemaVersion":2}`), 400, "TAG_INVALID"},
+		{"bad digest", "GET /v2/a/manifests/sha256:abc", nil, 400, "DIGEST_INVALID"},
+		{"bad subject", "GET /v2/a/referrers/latest", nil, 400, "DIGEST_INVALID"},
+		{"bad page", "GET /v2/a/tags/list?n=-1", nil, 400, "PAGINATION_NUMBER_INVALID"},
+		{"unknown repository", "GET /v2/a/tags/list", nil, 404, "NAME_UNKNOWN"},
+		{"upper case", "GET /v2/Team/tags/list", nil, 400, "NAME_INVALID"},
+		{"climbing out", "GET /v2/..%2f..%2fetc/manifests/passwd", nil, 400, "NAME_INVALID"},
+		{"our own tree", "GET /v2/_subjects/tags/list", nil, 400, "NAME_INVALID"},
+		{"a layout folder", "GET /v2/a/_manifests/tags/list", nil, 400, "NAME_INVALID"},
+		{"empty component", "GET /v2/a%2f%2fb/tags/list", nil, 400, "NAME_INVALID"},
+		{"name too long", "GET /v2/" + strings.Repeat("a", 256) + "/tags/list", nil, 400, "NAME_INVALID"},
+		{"no such endpoint", "GET /v2/a/b/c", nil, 404, "UNSUPPORTED"},
+		{"referrers are not written", "PUT /v2/a/referrers/" + zero, nil, 405, "UNSUPPORTED"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			method, path, _ := strings.Cut(c.request, " ")
+			req, err := http.NewRequest(method, base+path, bytes.NewReader(c.body))
+			if err != nil {
+				t.Fatal(err)
+			}
+			resp, err := http.DefaultClient.Do(req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer resp.Body.Close()
+			text, _ := io.ReadAll(resp.Body)
+			var answer struct{ Errors []struct{ Code string } }
+			if err := json.Unmarshal(text, &answer); err != nil || len(answer.Errors) == 0 {
+				t.Fatalf("answered %d %q: %v", resp.StatusCode, text, err)
+			}
+			if got := fmt.Sprint(resp.StatusCode, answer.Errors[0].Code); got != fmt.Sprint(c.want, c.code) {
+				t.Errorf("got %s, want %d %s", got, c.want, c.code)
+			}
+		})
+	}
+}
+
+func TestTagsArePaged(t *testing.T) {
+	reg := open(t, registry.Options{})
+	img := image(t, 64, 1)
+	for _, tag := range []string{"c", "a", "e", "b", "d"} {
+		write(t, reg, "store.local/a:"+tag, img)
+	}
+	client := &http.Client{Transport: reg.Transport()}
+	var pages [][]string
+	for next := "/v2/a/tags/list?n=2"; next != ""; {
+		resp, err := client.Get("http://store.local" + next)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var page struct{ Tags []string }
+		err = json.NewDecoder(resp.Body).Decode(&page)
+		resp.Body.Close()
+		if err != nil {
+			t.Fatal(err)
+		}
+		pages = append(pages, page.Tags)
+		next, _, _ = strings.Cut(strings.TrimPrefix(resp.Header.Get("Link"), "<"), ">")
+	}
+	if diff := cmp.Diff([][]string{{"a", "b"}, {"c", "d"}, {"e"}}, pages); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// TestDrain: a request under way when the server is told to stop is answered whole.
+func TestDrain(t *testing.T) {
+	reg := open(t, registry.Options{})
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	ready, ended := make(chan net.Addr, 1), make(chan error, 1)
+	go func() {
+		ended <- reg.Serve(ctx, registry.ServeOptions{Addr: "127.0.0.1:0", Ready: func(a net.Addr) { ready <- a }})
+	}()
+	addr := (<-ready).String()
+	body, feed := io.Pipe()
+	answered := make(chan error, 1)
+	digest := "sha256:2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824"
+	go func() {
+		resp, err := http.Post("http://"+addr+"/v2/a/blobs/uploads/?digest="+digest, "application/octet-stream", body)
+		if err == nil {
+			resp.Body.Close()
+			if resp.StatusCode != http.StatusCreated {
+				err = fmt.Errorf("answered %s", resp.Status)
+			}
+		}
+		answered <- err
+	}()
+	io.WriteString(feed, "hel") // returns once the client sends
+	cancel()
+	for { // until the server takes nobody else; the test binary's deadline bounds it
+		conn, err := net.Dial("tcp", addr)
+		if err != nil {
+			break
+		}
+		conn.Close()
+	}
+	io.WriteString(feed, "lo")
+	feed.Close()
+	if err := <-answered; err != nil {
+		t.Error(err)
+	}
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+}
