@@ -33,6 +33,10 @@ type BaseImageSpec struct {
 	// needs a reason, and stands in the lock and in the report.
 	Omit []Omission `json:"omit,omitempty"`
 
+	// Accept names packages whose maintainer scripts do something that composing does not,
+	// where that is known and does not matter. Each needs a reason.
+	Accept []Omission `json:"accept,omitempty"`
+
 	Accounts Accounts `json:"accounts,omitempty"`
 
 	// Paths are made, or changed where a package ships them.
@@ -77,7 +81,7 @@ type Archive struct {
 	Keyring string `json:"keyring,omitempty"`
 }
 
-// Omission is a package left out on purpose.
+// Omission is a package, or the work of its scripts, left out on purpose.
 type Omission struct {
 	Package string `json:"package"`
 	Reason  string `json:"reason"`

@@ -8,6 +8,7 @@ import (
 
 	"plimsoll.dev/plimsoll/api/v1alpha1"
 	"plimsoll.dev/plimsoll/internal/base/content"
+	"plimsoll.dev/plimsoll/internal/debian/maintscript"
 )
 
 // The numbers that Debian reserves for names in packages (Debian Policy 9.2.2 and the
@@ -112,13 +113,28 @@ func (o *owners) group(name string) (int, bool) {
 	return gid, ok
 }
 
-// hasUser and hasGroup tell whether the image will have the account.
 func (o *owners) hasUser(name string) bool {
 	return slices.ContainsFunc(o.users, func(u v1alpha1.User) bool { return u.Name == name })
 }
 
-func (o *owners) hasGroup(name string) bool {
-	return slices.ContainsFunc(o.groups, func(g v1alpha1.Group) bool { return g.Name == name })
+// addUser adds an account that a package creates with a number of its own.
+func (o *owners) addUser(u maintscript.User) {
+	uid, static := staticUsers[u.Name]
+	if !static {
+		uid = u.UID
+	}
+	gid := staticGroups["nogroup"]
+	if id, ok := number(cmp.Or(u.Group, u.Name), o.group); ok {
+		gid = id
+	}
+	o.users = append(o.users, v1alpha1.User{
+		Name: u.Name, UID: uid, GID: gid, Comment: u.Comment,
+		Home: cmp.Or(u.Home, "/nonexistent"), Shell: cmp.Or(u.Shell, nologin),
+	})
+}
+
+func (o *owners) addGroup(name string, gid int) {
+	o.groups = append(o.groups, v1alpha1.Group{Name: name, GID: gid})
 }
 
 // passwd gives the text of /etc/passwd (passwd(5)), by number.

@@ -15,37 +15,56 @@ type Warning struct {
 	Missing string `json:"missing"`
 }
 
-// compose makes the tree of one architecture and checks it.
-func compose(spec *v1alpha1.BaseImageSpec, set LockedImage, contents map[string]*content.Content) (*tree, []Warning, []Check, error) {
+// composed is a tree and what was found in making it.
+type composed struct {
+	tree     *tree
+	warnings []Warning
+	checks   []Check
+}
+
+// compose makes the tree of one architecture and checks it. read gives the bytes of a
+// packaged file.
+func compose(spec *v1alpha1.BaseImageSpec, set LockedImage, contents map[string]*content.Content, read func(*node) ([]byte, error)) (*composed, error) {
 	var members []*member
 	for _, p := range set.Packages {
 		members = append(members, &member{pkg: p, content: contents[p.SHA256]})
 	}
-	owners, stripped := newOwners(spec.Accounts), []string{}
-	t, err := join(members, unionOptions{
+	owners, stripped, place := newOwners(spec.Accounts), []string{}, newPlacer(members)
+	scripts := readScripts(members, set.Architecture, place)
+	t, err := join(members, place, unionOptions{
 		exclude: compile(spec.Exclude), setuid: compile(spec.Hardening.AllowSetuid), keepDocs: spec.Hardening.Documentation,
-		owners: &owners, stripped: &stripped, mustBeAbout: set.Architecture,
+		owners: &owners, stripped: &stripped, diversions: scripts.diversions(),
 	})
 	if err != nil {
-		return nil, nil, nil, err
+		return nil, err
 	}
-	warnings := []Warning{}
 	t.addSkeleton()
-	t.addAccounts(&owners)
-	if err := t.addTrust(); err != nil {
-		return nil, nil, nil, err
+	if err := scripts.apply(t, &owners, read); err != nil {
+		return nil, err
 	}
+	t.addAccounts(&owners)
+	t.addTimeZone()
 	if err := t.addPaths(spec.Paths); err != nil {
-		return nil, nil, nil, err
+		return nil, err
+	}
+	if err := t.addTrust(); err != nil {
+		return nil, err
 	}
 	if err := t.addLinkerCache(set.Architecture); err != nil {
-		return nil, nil, nil, err
+		return nil, err
 	}
 	t.addStatus()
 	t.addInventory()
 	t.sortMade()
 	slices.Sort(stripped)
-	return t, warnings, harden(t, spec, stripped), nil
+	return &composed{tree: t, warnings: unaccepted(scripts.warnings, spec.Accept), checks: harden(t, spec, stripped)}, nil
+}
+
+// unaccepted gives the warnings about packages that the spec does not accept.
+func unaccepted(warnings []Warning, accept []v1alpha1.Omission) []Warning {
+	return slices.DeleteFunc(warnings, func(w Warning) bool {
+		return slices.ContainsFunc(accept, func(a v1alpha1.Omission) bool { return a.Package == w.Package })
+	})
 }
 
 func joinWarnings(warnings []Warning) string {

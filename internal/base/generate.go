@@ -73,8 +73,19 @@ func (t *tree) addAccounts(o *owners) {
 	}
 }
 
+// addTimeZone sets UTC where time zones are there; a spec may set another under paths.
+func (t *tree) addTimeZone() {
+	const utc = "usr/share/zoneinfo/Etc/UTC"
+	if t.at[utc] == nil || t.at["etc/localtime"] != nil {
+		return
+	}
+	t.addLink("etc/localtime", "/"+utc)
+	t.addFile("etc/timezone", 0o644, []byte("Etc/UTC\n"))
+}
+
 // addTrust makes the CA bundle, its hashed links and Java's trust store from the
-// certificates that packages ship.
+// certificates that packages ship and those the spec adds. What the spec itself puts in
+// their place stays.
 func (t *tree) addTrust() error {
 	var files []truststore.File
 	for file, n := range t.at {
@@ -89,18 +100,23 @@ func (t *tree) addTrust() error {
 	if err != nil {
 		return err
 	}
-	t.addFile("etc/ssl/certs/ca-certificates.crt", 0o644, truststore.Bundle(certs))
-	for _, link := range truststore.HashLinks(certs) {
-		t.addLink("etc/ssl/certs/"+link.Name, link.Target)
+	const bundle, java = "etc/ssl/certs/ca-certificates.crt", "etc/ssl/certs/java/cacerts"
+	if t.at[bundle] == nil {
+		t.addFile(bundle, 0o644, truststore.Bundle(certs))
 	}
-	if !t.hasJava() {
+	for _, link := range truststore.HashLinks(certs) {
+		if at := "etc/ssl/certs/" + link.Name; t.at[at] == nil {
+			t.addLink(at, link.Target)
+		}
+	}
+	if !t.hasJava() || t.at[java] != nil {
 		return nil
 	}
 	store, err := truststore.JavaKeystore(certs)
 	if err != nil {
 		return err
 	}
-	t.addFile("etc/ssl/certs/java/cacerts", 0o644, store)
+	t.addFile(java, 0o644, store)
 	return nil
 }
 
@@ -210,8 +226,7 @@ func (t *tree) addHardlink(at string, p v1alpha1.Path) (*node, error) {
 	return n, nil
 }
 
-// amend sets what the path says of mode, owner and capabilities; for a folder that
-// several packages ship, in each of them.
+// amend sets what the path says of mode, owner and capabilities.
 func (t *tree) amend(n *node, p v1alpha1.Path) error {
 	change := func(n *node) error {
 		if p.Mode != "" {
@@ -240,19 +255,13 @@ func (t *tree) amend(n *node, p v1alpha1.Path) error {
 		n.xattr = map[string]string{capability.Attribute: string(set.Xattr())}
 		return nil
 	}
-	if err := change(n); err != nil || !n.isDir() {
-		return err
-	}
-	for _, m := range t.members {
-		for _, other := range m.nodes {
-			if other.path == n.path && other != n {
-				if err := change(other); err != nil {
-					return err
-				}
-			}
+	var err error
+	t.each(n, func(n *node) {
+		if err == nil {
+			err = change(n)
 		}
-	}
-	return nil
+	})
+	return err
 }
 
 // inventoryPath lists what belongs to no package, so that no file is an orphan.

@@ -3,6 +3,7 @@ package base
 import (
 	"cmp"
 	"context"
+	"io"
 	"maps"
 	"path/filepath"
 	"runtime"
@@ -31,24 +32,24 @@ const (
 // image composes, checks and layers one architecture.
 func (b *Builder) image(ctx context.Context, image *v1alpha1.BaseImage, set LockedImage, contents map[string]*content.Content, o Options) (Built, error) {
 	spec := &image.Spec
-	t, warnings, checks, err := compose(spec, set, contents)
+	c, err := compose(spec, set, contents, b.bytes)
 	if err != nil {
 		return Built{}, err
 	}
-	if bad := failed(checks); len(bad) > 0 {
+	if bad := failed(c.checks); len(bad) > 0 {
 		return Built{}, fault.Newf(fault.Denied, "harden "+set.Architecture, image.Name, describe(bad)).
 			WithHint("docs/base.md, \"Hardening\", says how each check is met or opened")
 	}
-	if o.Strict && len(warnings) > 0 {
-		return Built{}, fault.Newf(fault.Failed, "compose "+set.Architecture, image.Name, joinWarnings(warnings)).
+	if o.Strict && len(c.warnings) > 0 {
+		return Built{}, fault.Newf(fault.Failed, "compose "+set.Architecture, image.Name, joinWarnings(c.warnings)).
 			WithHint("do what is missing in the spec (accounts, paths), or build without --strict")
 	}
-	plans := group(t, spec.Layering)
+	plans := group(c.tree, spec.Layering)
 	blobs, cached, err := b.layers(ctx, plans, spec.Layering.Compression)
 	if err != nil {
 		return Built{}, err
 	}
-	built := Built{Architecture: set.Architecture, Hardening: checks, Warnings: warnings}
+	built := Built{Architecture: set.Architecture, Hardening: c.checks, Warnings: c.warnings}
 	additions := make([]mutate.Addendum, len(plans))
 	for i, plan := range plans {
 		layer := Layer{Name: plan.name, Digest: blobs[i].Sum.String(), Size: blobs[i].Bytes, Cached: cached[i], Packages: plan.packages()}
@@ -62,6 +63,18 @@ func (b *Builder) image(ctx context.Context, image *v1alpha1.BaseImage, set Lock
 	digest, err := built.Image.Digest()
 	built.Digest = digest.String()
 	return built, err
+}
+
+// bytes gives a packaged file's bytes.
+func (b *Builder) bytes(n *node) ([]byte, error) {
+	var data []byte
+	err := b.contentCache().Walk(n.owner.pkg.SHA256, n.owner.content, func(file string, r io.Reader) (err error) {
+		if file == n.entry.Path {
+			data, err = io.ReadAll(r)
+		}
+		return err
+	})
+	return data, err
 }
 
 // layers gets the bytes of every layer, some from the cache.

@@ -91,3 +91,19 @@ func (t *tree) resolve(file string, last bool) (string, bool) {
 		return "", false
 	})
 }
+
+// each calls change for the node and, when it is a folder that several packages ship, for
+// those of the others: every layer that holds the folder says the same of it.
+func (t *tree) each(n *node, change func(*node)) {
+	change(n)
+	if !n.isDir() {
+		return
+	}
+	for _, m := range t.members {
+		for _, other := range m.nodes {
+			if other.path == n.path && other != n {
+				change(other)
+			}
+		}
+	}
+}

@@ -20,29 +20,27 @@ const setIDs = 0o6000
 
 // unionOptions say what of the packages' files is kept.
 type unionOptions struct {
-	exclude     patterns
-	setuid      patterns // paths that keep setuid and setgid
-	keepDocs    bool
-	owners      *owners
-	diversions  map[string]diversion // by the path diverted from
-	stripped    *[]string            // collects the paths that lost setuid or setgid
-	mustBeAbout string               // the architecture, for messages
+	exclude    patterns
+	setuid     patterns // paths that keep setuid and setgid
+	keepDocs   bool
+	owners     *owners
+	diversions map[string]diversion // by the path diverted from
+	stripped   *[]string            // collects the paths that lost setuid or setgid
 }
 
 // diversion moves a path of all packages but one (dpkg-divert(1)).
 type diversion struct{ by, to string }
 
 // join puts the members' entries together as one tree.
-func join(members []*member, o unionOptions) (*tree, error) {
+func join(members []*member, place *placer, o unionOptions) (*tree, error) {
 	t := &tree{members: members, at: map[string]*node{}}
-	place := newPlacer(members)
 	for _, m := range members {
 		moved := map[string]string{} // a hard link's target may have been moved, or dropped
 		for i := range m.content.Entries {
 			e := &m.content.Entries[i]
 			n, err := o.node(m, e, place, moved)
 			if err != nil {
-				return nil, fault.New(fault.Failed, "compose "+o.mustBeAbout, m.pkg.String(), err)
+				return nil, fault.New(fault.Failed, "compose", m.pkg.String(), err)
 			}
 			if n == nil {
 				continue

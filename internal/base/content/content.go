@@ -18,12 +18,12 @@ import (
 )
 
 // format changes whenever what is kept changes, so that older caches are made anew.
-const format = "v1"
+const format = "v2"
 
 // Content is what one package ships and wants done.
 type Content struct {
 	Control   string            `json:"control"`             // its stanza, as the package has it
-	Scripts   map[string]string `json:"scripts,omitempty"`   // preinst, postinst, triggers
+	Scripts   map[string]string `json:"scripts,omitempty"`   // preinst, postinst, triggers, templates
 	Conffiles []string          `json:"conffiles,omitempty"` // paths, relative to the root
 	Entries   []Entry           `json:"entries"`             // in the order of the package
 	Data      string            `json:"data"`                // SHA-256 of the kept files

@@ -26,7 +26,7 @@ const maxLibrary = 512 << 20
 // unpack reads all of the package and writes its regular files to w.
 func unpack(p *deb.Package, w io.Writer, architecture string) (*Content, error) {
 	content := &Content{Control: string(p.Control["control"]), Scripts: map[string]string{}}
-	for _, name := range []string{"preinst", "postinst", "triggers"} {
+	for _, name := range []string{"preinst", "postinst", "triggers", "templates"} {
 		if text, ok := p.Control[name]; ok {
 			content.Scripts[name] = string(text)
 		}

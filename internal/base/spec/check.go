@@ -86,17 +86,27 @@ func checkPackages(s *v1alpha1.BaseImageSpec) *problem {
 			return &problem{fmt.Sprintf("packages[%d]", i), fmt.Sprintf(`want "name", "name (>= version)" or "name=version", got %q`, p)}
 		}
 	}
-	for i, o := range s.Omit {
-		switch {
-		case !packageName.MatchString(o.Package):
-			return &problem{fmt.Sprintf("omit[%d].package", i), fmt.Sprintf("bad package name %q", o.Package)}
-		case strings.TrimSpace(o.Reason) == "":
-			return &problem{fmt.Sprintf("omit[%d].reason", i), "say why " + o.Package + " can be left out"}
-		}
+	if p := checkOmissions("omit", s.Omit); p != nil {
+		return p
+	}
+	if p := checkOmissions("accept", s.Accept); p != nil {
+		return p
 	}
 	for i, name := range s.Absent.Packages {
 		if !packageName.MatchString(name) {
 			return &problem{fmt.Sprintf("absent.packages[%d]", i), fmt.Sprintf("bad package name %q", name)}
+		}
+	}
+	return nil
+}
+
+func checkOmissions(field string, omissions []v1alpha1.Omission) *problem {
+	for i, o := range omissions {
+		switch {
+		case !packageName.MatchString(o.Package):
+			return &problem{fmt.Sprintf("%s[%d].package", field, i), fmt.Sprintf("bad package name %q", o.Package)}
+		case strings.TrimSpace(o.Reason) == "":
+			return &problem{fmt.Sprintf("%s[%d].reason", field, i), "say why, for " + o.Package}
 		}
 	}
 	return nil
