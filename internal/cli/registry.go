@@ -1,7 +1,202 @@
 package cli
 
-import "github.com/spf13/cobra"
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"path/filepath"
+	"time"
 
-func newRegistry(_ *Env) *cobra.Command {
-	return group("registry", "Serve and keep the registry the images live in")
+	"github.com/spf13/cobra"
+
+	"plimsoll.dev/plimsoll/internal/fault"
+	"plimsoll.dev/plimsoll/internal/oci"
+	"plimsoll.dev/plimsoll/internal/registry"
+)
+
+// store says which store a registry command works on.
+type store struct {
+	env    *Env
+	config string
+}
+
+func newRegistry(env *Env) *cobra.Command {
+	s := &store{env: env}
+	cmd := group("registry", "Serve and keep the registry the images live in",
+		newRegistryServe(s), newRegistryList(s), newRegistryRemove(s), newRegistryCollect(s), newRegistryReindex(s))
+	cmd.Long = `The registry's store is the folder registry in $PLIMSOLL_HOME (else in the XDG data
+folder). Every command may run beside a server on the same store.
+
+docs/registry.md tells more.` + "\n" + exitCodes
+	cmd.PersistentFlags().StringVar(&s.config, "config", "", "configuration in the distribution project's format, whose storage is used in place of the folder")
+	return cmd
+}
+
+// with opens the store for the length of one call.
+func (s *store) with(ctx context.Context, o registry.Options, do func(*registry.Registry) error) error {
+	o.Root, o.Config = filepath.Join(s.env.Home, "registry"), s.config
+	reg, err := registry.Open(ctx, o)
+	if err != nil {
+		return err
+	}
+	err = do(reg)
+	if closed := reg.Close(); err == nil && closed != nil {
+		return fault.New(fault.Failed, "close registry", o.Root, closed)
+	}
+	return err
+}
+
+func newRegistryServe(s *store) *cobra.Command {
+	var o registry.ServeOptions
+	cmd := &cobra.Command{
+		Use:   "serve",
+		Short: "Serve the store to other machines and tools, until interrupted",
+		Long: `Serve answers the OCI distribution API, referrers included, until it is interrupted; then
+it lets requests under way end. /healthz answers whether the store can be read. Requests
+are logged to standard error, without queries and credentials.
+
+Without --htpasswd anybody who reaches the address may read and write.` + "\n" + exitCodes,
+		Example: `  plimsoll registry serve
+  plimsoll registry serve --addr :5000 --tls-cert cert.pem --tls-key key.pem --htpasswd users`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return runRegistryServe(cmd.Context(), s, o) },
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&o.Addr, "addr", "127.0.0.1:5000", "host and port to listen on; port 0 takes a free one")
+	flags.StringVar(&o.TLSCert, "tls-cert", "", "PEM file of the certificate with its chain")
+	flags.StringVar(&o.TLSKey, "tls-key", "", "PEM file of the certificate's key")
+	flags.StringVar(&o.Htpasswd, "htpasswd", "", "file of users with bcrypt passwords; nobody else is served")
+	flags.BoolVar(&o.ReadOnly, "read-only", false, "refuse every write")
+	flags.DurationVar(&o.Drain, "drain", 30*time.Second, "how long requests under way may take to end")
+	return cmd
+}
+
+func runRegistryServe(ctx context.Context, s *store, o registry.ServeOptions) error {
+	log := slog.New(slog.NewTextHandler(s.env.Err, nil))
+	o.Ready = func(addr net.Addr) {
+		log.Info("serving", "addr", addr.String(), "tls", o.TLSCert != "", "accounts", o.Htpasswd != "", "readOnly", o.ReadOnly)
+	}
+	return s.with(ctx, registry.Options{ReadOnly: o.ReadOnly, Logger: log}, func(reg *registry.Registry) error {
+		return reg.Serve(ctx, o)
+	})
+}
+
+func newRegistryList(s *store) *cobra.Command {
+	return &cobra.Command{
+		Use:     "list",
+		Aliases: []string{"ls"},
+		Short:   "List the images of the store",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return s.with(cmd.Context(), registry.Options{}, func(reg *registry.Registry) error {
+				entries, err := reg.List(cmd.Context())
+				if err != nil {
+					return err
+				}
+				return s.env.print(entries, func(w io.Writer) {
+					fmt.Fprintln(w, "REPOSITORY\tTAG\tDIGEST\tSIZE")
+					for _, e := range entries {
+						fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", e.Repository, e.Tag, e.Digest, size(e.Size))
+					}
+				})
+			})
+		},
+	}
+}
+
+func newRegistryRemove(s *store) *cobra.Command {
+	return &cobra.Command{
+		Use:   "rm REF...",
+		Short: "Remove tags, or with a digest images and all their tags",
+		Long: `Rm removes what each REF names from the local store. The room is won back by
+"plimsoll registry gc".` + "\n" + exitCodes,
+		Args: cobra.MinimumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return s.with(cmd.Context(), registry.Options{}, func(reg *registry.Registry) error {
+				for _, arg := range args {
+					if err := removeReference(cmd.Context(), reg, arg); err != nil {
+						return err
+					}
+				}
+				return nil
+			})
+		},
+	}
+}
+
+func removeReference(ctx context.Context, reg *registry.Registry, arg string) error {
+	ref, err := oci.Parse(arg)
+	if err != nil {
+		return err
+	}
+	if !ref.IsLocal() {
+		return fault.Newf(fault.Usage, "remove", arg, "it names another registry").
+			WithHint("give a REF without a host")
+	}
+	return reg.Remove(ctx, ref.Context().RepositoryStr(), ref.Identifier())
+}
+
+func newRegistryCollect(s *store) *cobra.Command {
+	var o registry.CollectOptions
+	cmd := &cobra.Command{
+		Use:   "gc",
+		Short: "Remove what no image needs",
+		Long: `Gc removes blobs that no manifest needs, uploads that were given up, and what interrupted
+pushes left. It may run beside servers and pushes on the same machine.` + "\n" + exitCodes,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return runRegistryCollect(cmd.Context(), s, o) },
+	}
+	flags := cmd.Flags()
+	flags.DurationVar(&o.Grace, "grace", time.Hour, "spare what is younger: longer than a push takes")
+	flags.BoolVar(&o.Untagged, "untagged", false, "also remove manifests that no tag, no index and no live subject holds")
+	flags.BoolVar(&o.DryRun, "dry-run", false, "only say what would be removed")
+	return cmd
+}
+
+func runRegistryCollect(ctx context.Context, s *store, o registry.CollectOptions) error {
+	switch {
+	case o.Grace < 0:
+		return fault.Newf(fault.Usage, "read flags", "--grace", "it cannot be negative")
+	case o.Grace == 0:
+		o.Grace = time.Nanosecond // the zero Grace means the default
+	}
+	return s.with(ctx, registry.Options{}, func(reg *registry.Registry) error {
+		report, err := reg.Collect(ctx, o)
+		if err != nil {
+			return err
+		}
+		return s.env.print(report, func(w io.Writer) {
+			fmt.Fprintln(w, "REMOVED\tCOUNT")
+			if report.DryRun {
+				fmt.Fprintln(w, "(dry run: nothing was)\t")
+			}
+			fmt.Fprintf(w, "manifests\t%d\nblobs\t%d (%s)\nlayer links\t%d\ntags\t%d\nreferrer entries\t%d\nuploads\t%d\n",
+				report.Manifests, report.Blobs, size(report.Bytes), report.Links, report.Tags, report.Referrers, report.Uploads)
+			fmt.Fprintf(w, "\n%d blobs kept in %d repositories\n", report.Kept, report.Repositories)
+		})
+	})
+}
+
+func newRegistryReindex(s *store) *cobra.Command {
+	return &cobra.Command{
+		Use:   "reindex",
+		Short: "Make the referrers index again from the store",
+		Long: `Reindex reads every manifest and makes the index of referrers again. It is needed only for
+a store that another registry wrote to.` + "\n" + exitCodes,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return s.with(cmd.Context(), registry.Options{}, func(reg *registry.Registry) error {
+				report, err := reg.Rebuild(cmd.Context())
+				if err != nil {
+					return err
+				}
+				return s.env.print(report, func(w io.Writer) {
+					fmt.Fprintln(w, "REPOSITORIES\tMANIFESTS\tREFERRERS\tSTALE")
+					fmt.Fprintf(w, "%d\t%d\t%d\t%d\n", report.Repositories, report.Manifests, report.Referrers, report.Stale)
+				})
+			})
+		},
+	}
 }
