@@ -43,17 +43,19 @@ func (s *Store) layer(ctx context.Context, l executor.Layer) (*layer, error) {
 			return nil, err
 		}
 		out := &layer{diffID: l.DiffID, dir: s.layerDir(l.DiffID), lock: held}
-		raw, err := os.ReadFile(filepath.Join(out.dir, "entries.json"))
-		if err == nil {
+		if s.whole(out.dir) {
 			held.touch()
-			if err = json.Unmarshal(raw, &out.entries); err == nil {
-				return out, nil
+			raw, err := os.ReadFile(filepath.Join(out.dir, "entries.json"))
+			if err == nil {
+				err = json.Unmarshal(raw, &out.entries)
 			}
+			if err != nil {
+				held.release()
+				return nil, fault.New(fault.Failed, "read unpacked layer", l.DiffID, err)
+			}
+			return out, nil
 		}
 		held.release()
-		if !errors.Is(err, os.ErrNotExist) {
-			return nil, fault.New(fault.Failed, "read unpacked layer", l.DiffID, err)
-		}
 		if err := s.makeLayer(ctx, name, l); err != nil {
 			return nil, err
 		}
@@ -67,8 +69,8 @@ func (s *Store) makeLayer(ctx context.Context, name string, l executor.Layer) er
 	}
 	defer held.release()
 	final := s.layerDir(l.DiffID)
-	if _, err := os.Stat(final); err == nil {
-		return nil
+	if there, err := s.usable(final); there || err != nil {
+		return err
 	}
 	return s.aside(ctx, final, func(dir string) error {
 		r, err := l.Open()
@@ -76,10 +78,7 @@ func (s *Store) makeLayer(ctx context.Context, name string, l executor.Layer) er
 			return fault.New(fault.KindOf(err), "open layer", l.DiffID, err)
 		}
 		defer r.Close()
-		if err := s.unpack(ctx, l.DiffID, r, dir); err != nil {
-			return err
-		}
-		return syncFolder(dir)
+		return s.unpack(ctx, l.DiffID, r, dir)
 	})
 }
 
@@ -228,20 +227,6 @@ func setMeta(path string, e *entry, idBase uint32) error {
 	when := unix.NsecToTimespec(e.MTime)
 	if err := unix.UtimesNanoAt(unix.AT_FDCWD, path, []unix.Timespec{when, when}, unix.AT_SYMLINK_NOFOLLOW); err != nil {
 		return &os.PathError{Op: "utimensat", Path: path, Err: err}
-	}
-	return nil
-}
-
-// syncFolder brings all of the folder's file system to disk, so that a layer which is there
-// after a power cut is whole. Once per layer, never per root: a root is only names.
-func syncFolder(dir string) error {
-	f, err := os.Open(dir)
-	if err != nil {
-		return fault.New(fault.Failed, "sync layer cache", dir, err)
-	}
-	defer f.Close()
-	if err := unix.Syncfs(int(f.Fd())); err != nil {
-		return fault.New(fault.Failed, "sync layer cache", dir, err)
 	}
 	return nil
 }

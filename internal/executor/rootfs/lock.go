@@ -104,6 +104,9 @@ func (s *Store) aside(ctx context.Context, final string, build func(dir string) 
 	if err := build(tmp); err != nil {
 		return err
 	}
+	if err := os.WriteFile(filepath.Join(tmp, bootFile), []byte(s.boot), 0o600); err != nil {
+		return fault.New(fault.Failed, "fill layer cache", final, err)
+	}
 	if err := ctx.Err(); err != nil {
 		return fault.New(fault.Canceled, "fill layer cache", "", err)
 	}

@@ -30,7 +30,7 @@ type item struct {
 
 // Prune removes what was not used for the longest time until at most maxBytes are left. A
 // layer goes only after every root that is made of it, since its bytes stay on disk until
-// then. What is in use stays.
+// then. What is in use stays, and what stays is brought to disk for good.
 func (s *Store) Prune(maxBytes int64) (Pruned, error) {
 	if err := s.sweep(); err != nil {
 		return Pruned{}, fault.New(fault.Failed, "prune layer cache", "", err)
@@ -75,6 +75,9 @@ func (s *Store) Prune(maxBytes int64) (Pruned, error) {
 			}
 			break
 		}
+	}
+	if err := s.settle(); err != nil {
+		return done, fault.New(fault.Failed, "prune layer cache", "", err)
 	}
 	return done, nil
 }

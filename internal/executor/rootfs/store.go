@@ -12,7 +12,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -39,8 +38,9 @@ type Options struct {
 // Store is a cache folder of unpacked layers and joined roots. Any number of goroutines and
 // processes may use one folder at the same time; a crash leaves nothing half made in it.
 type Store struct {
-	dir string
-	opt Options
+	dir  string
+	opt  Options
+	boot string // names the machine's current boot
 }
 
 // Point is a place in a root filesystem that something will be mounted on.
@@ -82,6 +82,9 @@ func Open(dir string, opt Options) (*Store, error) {
 	if err := os.Chmod(s.dir, 0o700); err != nil {
 		return nil, fault.New(fault.Failed, "open layer cache", dir, err)
 	}
+	if s.boot, err = bootID(); err != nil {
+		return nil, fault.New(fault.Failed, "open layer cache", dir, err)
+	}
 	if err := s.sweep(); err != nil {
 		return nil, fault.New(fault.Failed, "open layer cache", dir, err)
 	}
@@ -98,15 +101,16 @@ func (s *Store) Root(ctx context.Context, layers []executor.Layer, points []Poin
 		if err != nil {
 			return nil, err
 		}
-		record, err := readRecord(s.rootDir(key))
-		if err == nil {
+		if s.whole(s.rootDir(key)) {
 			held.touch()
+			record, err := readRecord(s.rootDir(key))
+			if err != nil {
+				held.release()
+				return nil, fault.New(fault.Failed, "read joined root", key, err)
+			}
 			return &Root{path: filepath.Join(s.rootDir(key), "fs"), points: record.Points, lock: held}, nil
 		}
 		held.release()
-		if !errors.Is(err, os.ErrNotExist) {
-			return nil, fault.New(fault.Failed, "read joined root", key, err)
-		}
 		if err := s.join(ctx, key, layers, points); err != nil {
 			return nil, err
 		}
@@ -165,8 +169,8 @@ func (s *Store) join(ctx context.Context, key string, layers []executor.Layer, p
 		return err
 	}
 	defer held.release()
-	if _, err := readRecord(s.rootDir(key)); err == nil {
-		return nil
+	if there, err := s.usable(s.rootDir(key)); there || err != nil {
+		return err
 	}
 	unpacked, release, err := s.unpackAll(ctx, layers)
 	defer release()

@@ -274,6 +274,55 @@ func TestReadErrorAndCancel(t *testing.T) {
 	root.Release()
 }
 
+// TestPowerCut has a layer whose file lost its content while the machine went down.
+func TestPowerCut(t *testing.T) {
+	dir := t.TempDir()
+	l := layerOf(t, member{"file", "a", "content"})
+	get := func() string {
+		t.Helper()
+		s, err := rootfs.Open(dir, rootfs.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		root, err := s.Root(t.Context(), []executor.Layer{l}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer root.Release()
+		raw, err := os.ReadFile(filepath.Join(root.Path(), "a"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(raw)
+	}
+	get()
+	marks, err := filepath.Glob(dir + "/v1-0/*/*/boot")
+	if err != nil || len(marks) != 2 {
+		t.Fatalf("%q, %v, want the layer's and the root's", marks, err)
+	}
+	blob := filepath.Join(filepath.Dir(marks[0]), "f/0/1")
+	if err := errors.Join(os.Truncate(blob, 0), os.WriteFile(marks[0], []byte("earlier"), 0o600), os.WriteFile(marks[1], nil, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	if got := get(); got != "content" {
+		t.Errorf("after the next boot: %q", got)
+	}
+	// What Prune has settled stays.
+	s, err := rootfs.Open(dir, rootfs.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Prune(1 << 40); err != nil {
+		t.Fatal(err)
+	}
+	if marks, _ := filepath.Glob(dir + "/v1-0/*/*/boot"); len(marks) != 0 {
+		t.Errorf("not settled: %q", marks)
+	}
+	if got := get(); got != "content" {
+		t.Errorf("settled: %q", got)
+	}
+}
+
 type failing struct{ err error }
 
 func (f failing) Read([]byte) (int, error) { return 0, f.err }
