@@ -237,7 +237,9 @@ func (w *walker) computed(c cmd) truth {
 			return maybe
 		}
 	}
-	w.reportf(c.stmt, c.args, "The script works out while it runs which program to call.")
+	if w.reading == 0 {
+		w.reportf(c.stmt, c.args, "The script works out while it runs which program to call.")
+	}
 	return maybe
 }
 
@@ -263,6 +265,9 @@ func (w *walker) other(c cmd) truth {
 			return yes
 		}
 		return maybe
+	}
+	if w.foreign && w.installed(c.args[0]) != yes {
+		return maybe // a function of the script that was read in and reported
 	}
 	if w.installed(c.args[0]) == no {
 		w.reportf(c.stmt, c.args, "The script calls a program that the image does not have, so its effect is missing.")
@@ -354,7 +359,13 @@ func (w *walker) source(c cmd) truth {
 		return maybe
 	}
 	file := c.args[1]
-	if sourced[file.text] == "" && !strings.HasPrefix(file.text, "/etc/default/") {
+	if sourced[file.text] != "" || strings.HasPrefix(file.text, "/etc/default/") {
+		return yes
+	}
+	w.foreign = true
+	if why := sourcedMatters[file.text]; why != "" {
+		w.reportf(c.stmt, c.args, "%s", why)
+	} else {
 		w.reportf(c.stmt, c.args, "The script reads in another one that is not walked.")
 	}
 	return yes
@@ -415,10 +426,13 @@ func (w *walker) output(stmts []*syntax.Stmt) value {
 			}
 		}
 	}
-	if w.depth++; w.depth <= maxDepth {
+	w.depth++
+	w.reading++
+	if w.depth <= maxDepth {
 		w.subshell(stmts)
 	}
 	w.depth--
+	w.reading--
 	return value{}
 }
 

@@ -183,10 +183,7 @@ func (w *walker) fileTest(op, name string) truth {
 	case "-L", "-h":
 		return when(link)
 	case "-e":
-		if link {
-			return maybe
-		}
-		return yes
+		return yes // packages ship no dangling links
 	}
 	if link {
 		return maybe
@@ -214,6 +211,14 @@ func (w *walker) lstat(name string) (fs.FileMode, truth) {
 			return fs.ModeSymlink, yes
 		case File, Copy:
 			return 0o644, yes
+		}
+	}
+	if w.out.removed[name] {
+		return 0, no
+	}
+	for _, suffix := range neverThere {
+		if strings.HasSuffix(name, suffix) {
+			return 0, no
 		}
 	}
 	if w.in.Lstat == nil {

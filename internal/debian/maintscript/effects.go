@@ -286,6 +286,11 @@ func (c *collector) addUser(u User) {
 
 // join puts a user, maybe of another package, into one more group.
 func (w *walker) join(user, group string) {
+	for _, u := range w.out.Users {
+		if u.Name == user && u.Group == group {
+			return // it is the primary one
+		}
+	}
 	m := Member{User: user, Group: group}
 	if !slices.Contains(w.out.Members, m) {
 		w.out.Members = append(w.out.Members, m)

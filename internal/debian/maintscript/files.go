@@ -35,6 +35,7 @@ func (w *walker) each(c cmd, operands []value, f func(name string)) {
 	for _, v := range operands {
 		name, ok := w.absolute(v)
 		switch {
+		case !ok && isScratch(v.text):
 		case !ok:
 			w.reportf(c.stmt, c.args, unread)
 			return
@@ -128,7 +129,7 @@ func (w *walker) copies(c cmd, o options, f func(source, name string)) {
 	}
 	last := operands[len(operands)-1]
 	target, ok := w.absolute(last)
-	if ok && isScratch(target) {
+	if ok && isScratch(target) || !ok && isScratch(last.text) {
 		return
 	}
 	into := len(operands) > 2 || o.has("t", "target-directory") || strings.HasSuffix(last.text, "/") || ok && w.isDir(target)
@@ -225,7 +226,7 @@ func (w *walker) mv(c cmd) {
 		w.out.remove(from)
 		p.Path = to
 		*w.out.path(to) = p
-	case ok2 && isScratch(to):
+	case ok2 && isScratch(to), !ok2 && isScratch(o.operands[1].text):
 	case ok1 && !isScratch(from) && w.absent(from):
 	default:
 		w.reportf(c.stmt, c.args, "The script moves a file that it did not make, and the move is not made.")
@@ -257,6 +258,7 @@ func (w *walker) rm(c cmd) {
 	for _, v := range parse(c.args[1:]).operands {
 		if name, ok := w.absolute(v); ok {
 			w.out.remove(name)
+			w.out.removed[name] = true
 		}
 	}
 }

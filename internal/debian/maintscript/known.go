@@ -11,6 +11,8 @@ var coveredScripts = map[string]string{
 	"dpkg/postinst":                 "the state of dpkg itself; an image has the inventory in status.d",
 	"libc6/preinst":                 "checks the running kernel and an older libc",
 	"libpam0g/postinst":             "restarts services after an upgrade",
+	"tzdata/postinst":               "the time zone is UTC, as the C library has it without /etc/localtime",
+	"locales/postinst":              "C.UTF-8 is in the C library; other locales come with the package locales-all",
 	"python3/postinst":              "byte-compiles modules, and keeps the settings for doing so",
 }
 
@@ -40,6 +42,11 @@ var sourced = map[string]string{
 	"/usr/lib/lsb/init-functions":         "messages",
 	"/etc/os-release":                     "the release's name",
 	"/usr/share/ucf/ucf_helper_functions": "conffile questions",
+}
+
+// sourcedMatters are files that scripts read in for functions which are known to matter.
+var sourcedMatters = map[string]string{
+	"/usr/share/postgresql-common/maintscripts-functions": "PostgreSQL's manual pages get no generic names, and for a server no database cluster is made: the image's entrypoint must make one.",
 }
 
 // harmless are the commands that are passed over, with the reason. Those of the first
@@ -138,6 +145,11 @@ var baseAccounts = map[string]bool{
 	"operator": true, "src": true, "shadow": true, "utmp": true, "video": true, "sasl": true, "plugdev": true,
 	"staff": true, "users": true, "nogroup": true,
 }
+
+// neverThere are files that an image being built has not: traces of older versions, and
+// an administrator's marks.
+var neverThere = []string{".dpkg-bak", ".dpkg-old", ".dpkg-new", ".dpkg-dist", ".dpkg-remove", ".ucf-old", ".ucf-dist",
+	"/etc/staff-group-for-usr-local"}
 
 // scratch are places whose files are not part of an image.
 var scratch = []string{"/dev/", "/tmp/", "/proc/", "/sys/", "/var/lib/dpkg/", "/var/lib/ucf/", "/var/cache/debconf/"}

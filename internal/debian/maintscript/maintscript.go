@@ -26,8 +26,9 @@ type Scripts struct {
 	Triggers  []byte
 	Templates []byte // debconf's questions; their defaults answer db_get
 
-	// Lstat tells what the composed tree has at an absolute path, without following a
-	// link. It decides file tests. Nil leaves them undecided.
+	// Lstat tells what the composed tree has at an absolute path. It follows links in the
+	// directories on the way (the /bin of a merged /usr), but not one at the end. It
+	// decides file tests. Nil leaves them undecided, and both branches are walked.
 	Lstat func(path string) (fs.FileMode, bool)
 }
 
@@ -57,7 +58,9 @@ type Alternative struct {
 type Slave struct{ Name, Link, Path string }
 
 // Diversion is one "dpkg-divert --add": the package's File is unpacked as To by every
-// other package. By is the package that keeps File; empty for a local diversion.
+// other package. By is the package that keeps File; empty for a local diversion. dpkg
+// compares File with the names in data.tar as they are shipped: a diversion of
+// /lib/x.so does not hold for a package that ships /usr/lib/x.so.
 type Diversion struct{ File, To, By string }
 
 // Capability is one "setcap"; Text is as in cap_from_text(3).
@@ -72,7 +75,7 @@ const (
 	Directory Kind = "directory" // with its parents
 	File      Kind = "file"      // with Content
 	Copy      Kind = "copy"      // of the file Source
-	Symlink   Kind = "symlink"   // to Target
+	Symlink   Kind = "symlink"   // to Target; takes the place of an empty directory
 )
 
 // Path is what the scripts make of one path. Owner, Group and Mode are empty where the
@@ -127,7 +130,7 @@ type Finding struct {
 // configure" with no old version, and "postinst triggered" for the triggers the package
 // waits for. It never fails: what it cannot read is in Uncovered.
 func Read(s Scripts) Report {
-	c := &collector{paths: map[string]*Path{}, seen: map[Finding]bool{}}
+	c := &collector{paths: map[string]*Path{}, seen: map[Finding]bool{}, removed: map[string]bool{}}
 	defaults := templateDefaults(s.Templates)
 	run := func(script string, text []byte, args ...string) {
 		if len(text) == 0 || coveredScripts[s.Package+"/"+script] != "" {
@@ -176,7 +179,6 @@ func templateDefaults(templates []byte) map[string]string {
 			name = ""
 		case ok && strings.EqualFold(key, "Template"):
 			name = value
-			defaults[name] = ""
 		case ok && strings.EqualFold(key, "Default") && name != "":
 			defaults[name] = value
 		}
@@ -190,9 +192,12 @@ type collector struct {
 	paths map[string]*Path
 	order []string
 	seen  map[Finding]bool
+
+	removed map[string]bool // what the scripts have taken away
 }
 
 func (c *collector) path(name string) *Path {
+	delete(c.removed, name)
 	p := c.paths[name]
 	if p == nil {
 		p = &Path{Path: name}

@@ -73,9 +73,11 @@ type walker struct {
 	script   string
 	defaults map[string]string
 	state
-	funcs map[string]*syntax.Stmt
-	steps int
-	depth int
+	funcs   map[string]*syntax.Stmt
+	steps   int
+	depth   int
+	reading int  // how many command substitutions are around; their programs only print
+	foreign bool // functions of a file that is not walked are about
 }
 
 func (w *walker) run(text []byte, args []string) {
