@@ -36,42 +36,24 @@ func blobPath(dir string, n int) string {
 
 // layer gives a layer unpacked; it unpacks it when no one has yet.
 func (s *Store) layer(ctx context.Context, l executor.Layer) (*layer, error) {
-	name := "layer-" + filepath.Base(s.layerDir(l.DiffID))
-	for {
-		held, err := s.acquire(ctx, name, shared)
-		if err != nil {
-			return nil, err
-		}
-		out := &layer{diffID: l.DiffID, dir: s.layerDir(l.DiffID), lock: held}
-		if s.whole(out.dir) {
-			held.touch()
-			raw, err := os.ReadFile(filepath.Join(out.dir, "entries.json"))
-			if err == nil {
-				err = json.Unmarshal(raw, &out.entries)
-			}
-			if err != nil {
-				held.release()
-				return nil, fault.New(fault.Failed, "read unpacked layer", l.DiffID, err)
-			}
-			return out, nil
-		}
-		held.release()
-		if err := s.makeLayer(ctx, name, l); err != nil {
-			return nil, err
-		}
+	dir := s.layerDir(l.DiffID)
+	held, err := s.hold(ctx, "layer-"+filepath.Base(dir), dir, func() error { return s.makeLayer(ctx, dir, l) })
+	if err != nil {
+		return nil, err
 	}
+	out := &layer{diffID: l.DiffID, dir: dir, lock: held}
+	raw, err := os.ReadFile(filepath.Join(dir, "entries.json"))
+	if err == nil {
+		err = json.Unmarshal(raw, &out.entries)
+	}
+	if err != nil {
+		held.release()
+		return nil, fault.New(fault.Failed, "read unpacked layer", l.DiffID, err)
+	}
+	return out, nil
 }
 
-func (s *Store) makeLayer(ctx context.Context, name string, l executor.Layer) error {
-	held, err := s.acquire(ctx, name, exclusive)
-	if err != nil {
-		return err
-	}
-	defer held.release()
-	final := s.layerDir(l.DiffID)
-	if there, err := s.usable(final); there || err != nil {
-		return err
-	}
+func (s *Store) makeLayer(ctx context.Context, final string, l executor.Layer) error {
 	return s.aside(ctx, final, func(dir string) error {
 		r, err := l.Open()
 		if err != nil {

@@ -26,23 +26,47 @@ var errBusy = errors.New("in use")
 // taken is the proof that its owner is gone.
 type lock struct{ file *os.File }
 
-// acquire waits for the lock of that name, looking at ctx.
-func (s *Store) acquire(ctx context.Context, name string, how int) (*lock, error) {
+// hold gives the shared lock on the folder dir, once it is there and whole; when it is not,
+// one of those who want it makes it under the exclusive lock.
+//
+// The exclusive lock is never waited for. One that waits for it because the folder was
+// missing a moment ago could wait for a reader that itself waits for this one.
+func (s *Store) hold(ctx context.Context, name, dir string, build func() error) (*lock, error) {
 	path := filepath.Join(s.dir, "locks", name)
 	for wait := time.Millisecond; ; wait = min(2*wait, 50*time.Millisecond) {
-		held, err := tryLock(path, how)
-		if err == nil {
+		held, err := tryLock(path, shared)
+		if err == nil && s.whole(dir) {
+			held.touch()
 			return held, nil
 		}
-		if !errors.Is(err, errBusy) {
+		if err == nil {
+			held.release()
+			held, err = tryLock(path, exclusive)
+		}
+		if err == nil {
+			err = s.makeHeld(held, dir, build)
+			wait = time.Millisecond / 2
+		}
+		if err != nil && !errors.Is(err, errBusy) {
+			if _, known := errors.AsType[*fault.Error](err); known {
+				return nil, err
+			}
 			return nil, fault.New(fault.Failed, "lock layer cache", name, err)
 		}
 		select {
 		case <-ctx.Done():
-			return nil, fault.New(fault.Canceled, "lock layer cache", name, ctx.Err())
+			return nil, fault.New(fault.Canceled, "wait for the layer cache", name, ctx.Err())
 		case <-time.After(wait):
 		}
 	}
+}
+
+func (s *Store) makeHeld(held *lock, dir string, build func() error) error {
+	defer held.release()
+	if there, err := s.usable(dir); there || err != nil {
+		return err
+	}
+	return build()
 }
 
 // tryLock takes the lock at path now or says errBusy.

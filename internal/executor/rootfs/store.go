@@ -96,25 +96,17 @@ func Open(dir string, opt Options) (*Store, error) {
 // caller must Release it.
 func (s *Store) Root(ctx context.Context, layers []executor.Layer, points []Point) (*Root, error) {
 	key := rootKey(layers, points)
-	for {
-		held, err := s.acquire(ctx, "root-"+key, shared)
-		if err != nil {
-			return nil, err
-		}
-		if s.whole(s.rootDir(key)) {
-			held.touch()
-			record, err := readRecord(s.rootDir(key))
-			if err != nil {
-				held.release()
-				return nil, fault.New(fault.Failed, "read joined root", key, err)
-			}
-			return &Root{path: filepath.Join(s.rootDir(key), "fs"), points: record.Points, lock: held}, nil
-		}
-		held.release()
-		if err := s.join(ctx, key, layers, points); err != nil {
-			return nil, err
-		}
+	dir := s.rootDir(key)
+	held, err := s.hold(ctx, "root-"+key, dir, func() error { return s.join(ctx, dir, layers, points) })
+	if err != nil {
+		return nil, err
 	}
+	record, err := readRecord(dir)
+	if err != nil {
+		held.release()
+		return nil, fault.New(fault.Failed, "read joined root", key, err)
+	}
+	return &Root{path: filepath.Join(dir, "fs"), points: record.Points, lock: held}, nil
 }
 
 // Path is the folder of the root filesystem.
@@ -162,16 +154,8 @@ func (s *Store) layerDir(diffID string) string {
 	return filepath.Join(s.dir, "layers", strings.TrimPrefix(diffID, "sha256:"))
 }
 
-// join makes the root of the key, unless another process is first.
-func (s *Store) join(ctx context.Context, key string, layers []executor.Layer, points []Point) error {
-	held, err := s.acquire(ctx, "root-"+key, exclusive)
-	if err != nil {
-		return err
-	}
-	defer held.release()
-	if there, err := s.usable(s.rootDir(key)); there || err != nil {
-		return err
-	}
+// join makes a root at final.
+func (s *Store) join(ctx context.Context, final string, layers []executor.Layer, points []Point) error {
 	unpacked, release, err := s.unpackAll(ctx, layers)
 	defer release()
 	if err != nil {
@@ -187,7 +171,7 @@ func (s *Store) join(ctx context.Context, key string, layers []executor.Layer, p
 			return err
 		}
 	}
-	return s.aside(ctx, s.rootDir(key), func(dir string) error {
+	return s.aside(ctx, final, func(dir string) error {
 		bytes, err := s.layOut(ctx, tree, unpacked, filepath.Join(dir, "fs"))
 		if err != nil {
 			return fault.New(fault.Failed, "join root filesystem", "", err)

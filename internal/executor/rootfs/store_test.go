@@ -55,7 +55,7 @@ func TestShared(t *testing.T) {
 		return l
 	}
 	a, b, c := counted(many(t, "a", 300, 10)), counted(many(t, "b", 300, 10)), counted(many(t, "c", 300, 10))
-	sets := [][]executor.Layer{{a}, {a, b}, {a, b, c}, {c, a}}
+	sets := [][]executor.Layer{{a}, {a, b, a}, {a, b, c}, {c, a}} // real images repeat their empty layer
 	done := make(chan error)
 	for i := range 24 {
 		go func() {

@@ -1,6 +1,7 @@
 package sandbox_test
 
 import (
+	"os/exec"
 	"testing"
 
 	"plimsoll.dev/plimsoll/internal/executor"
@@ -8,7 +9,7 @@ import (
 )
 
 // BenchmarkStart measures what the sandbox itself costs: a command that does nothing, on a
-// root filesystem that is there already, beside the bare command on this machine.
+// root filesystem that is there already, beside bwrap by itself on this machine's own.
 func BenchmarkStart(b *testing.B) {
 	s := open(b, b.TempDir())
 	step := executor.Step{
@@ -27,4 +28,12 @@ func BenchmarkStart(b *testing.B) {
 			b.ReportMetric(float64(b.Elapsed().Milliseconds())/float64(b.N), "ms/step")
 		})
 	}
+	b.Run("bare bwrap", func(b *testing.B) {
+		for b.Loop() {
+			if out, err := exec.Command("bwrap", "--unshare-all", "--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc", "--", "true").CombinedOutput(); err != nil {
+				b.Fatalf("%v: %s", err, out)
+			}
+		}
+		b.ReportMetric(float64(b.Elapsed().Milliseconds())/float64(b.N), "ms/step")
+	})
 }
