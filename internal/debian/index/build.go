@@ -47,11 +47,11 @@ type posting struct {
 type builder struct {
 	out       *bufio.Writer
 	written   uint64
-	crc       hash.Hash32 // of the tables
-	names     map[string]int
+	crc       hash.Hash32    // of the tables
+	mentioned []string       // every name once, cloned, in the order of first mention
+	names     map[string]int // their places in mentioned
 	packages  []posting
 	virtuals  []posting
-	mentioned int
 	record    []byte
 }
 
@@ -60,9 +60,9 @@ type builder struct {
 // was written till then is to be thrown away.
 func Build(ctx context.Context, packages io.Reader, w io.Writer) error {
 	b := &builder{
-		out:   bufio.NewWriterSize(w, 1<<18),
+		out:   bufio.NewWriterSize(w, 1<<16),
 		crc:   crc32.New(crc32.MakeTable(crc32.Castagnoli)),
-		names: make(map[string]int, 1<<17),
+		names: make(map[string]int),
 	}
 	if err := b.build(ctx, packages); err != nil {
 		return fault.New(fault.KindOf(err), "index packages", "", err)
@@ -129,13 +129,15 @@ func (b *builder) add(s *stanza) error {
 	return b.write(b.record)
 }
 
-// mention gives the one copy of the name that is kept, and counts it when it is new.
+// mention gives the one copy of the name that is kept, and keeps one when it is new: the
+// caller's shares the text of a whole stanza.
 func (b *builder) mention(name string) string {
-	if _, known := b.names[name]; !known {
-		name = strings.Clone(name)
-		b.names[name] = b.mentioned
-		b.mentioned++
+	if n, known := b.names[name]; known {
+		return b.mentioned[n]
 	}
+	name = strings.Clone(name)
+	b.names[name] = len(b.mentioned)
+	b.mentioned = append(b.mentioned, name)
 	return name
 }
 
@@ -149,10 +151,9 @@ func (b *builder) mentionAll(s *stanza) error {
 	} {
 		text := s.get(name)
 		for len(text) > 0 {
-			var one []byte
-			one, text = nextName(text)
-			if _, known := b.names[string(one)]; !known && len(one) > 0 {
-				b.mention(string(one))
+			var one string
+			if one, text = nextName(text); one != "" {
+				b.mention(one)
 			}
 		}
 		if len(b.names) > maxMentions {
@@ -164,7 +165,7 @@ func (b *builder) mentionAll(s *stanza) error {
 
 // nextName gives the first package name of a relation field and the text after its
 // alternative. A name with an architecture qualifier is another name to apt, and skipped.
-func nextName(text []byte) (name, rest []byte) {
+func nextName(text string) (name, rest string) {
 	end := 0
 	for end < len(text) && text[end] != ',' && text[end] != '|' {
 		end++
@@ -180,7 +181,7 @@ func nextName(text []byte) (name, rest []byte) {
 	stop := start
 	for stop < len(alternative) && alternative[stop] > ' ' && alternative[stop] != '(' {
 		if alternative[stop] == ':' {
-			return nil, text[end:]
+			return "", text[end:]
 		}
 		stop++
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 )
 
 // Limits on what a Packages file may hold. The largest stanza of Debian's main is 76 KiB,
@@ -20,23 +21,30 @@ const (
 
 // field is one "Name: value" of a stanza. A folded value keeps its newlines.
 type field struct {
-	name, value []byte
+	name, value string
 }
 
-// stanza is one paragraph of a control file (deb822, Debian Policy 5.1). Its bytes are
-// the reader's and hold only until the next one is read.
+// stanza is one paragraph of a control file (deb822, Debian Policy 5.1). Its strings share
+// one copy of the paragraph's text; clone what is to be kept.
 type stanza struct {
 	line   int // of its first field, from 1
 	fields []field
 }
 
-func (s *stanza) get(name string) []byte {
+// get gives the field's value, or "" when there is none or it is empty.
+func (s *stanza) get(name string) string {
+	value, _ := s.find(name)
+	return value
+}
+
+func (s *stanza) find(name string) (value string, found bool) {
 	for i := range s.fields {
-		if len(s.fields[i].name) == len(name) && bytes.EqualFold(s.fields[i].name, []byte(name)) {
-			return s.fields[i].value
+		f := &s.fields[i]
+		if f.name == name || len(f.name) == len(name) && strings.EqualFold(f.name, name) {
+			return f.value, true
 		}
 	}
-	return nil
+	return "", false
 }
 
 // stanzaReader takes a control file and gives its stanzas one by one, in memory bounded
@@ -130,16 +138,13 @@ func (r *stanzaReader) add(line []byte) error {
 
 func (r *stanzaReader) finish() (*stanza, error) {
 	r.st.fields = r.st.fields[:0]
+	text := string(r.buf)
 	for _, c := range r.cuts {
-		name := r.buf[c.name:c.colon]
-		if r.st.get(string(name)) != nil {
+		name := text[c.name:c.colon]
+		if _, twice := r.st.find(name); twice {
 			return nil, fmt.Errorf("line %d: the stanza says %s twice", r.st.line, name)
 		}
-		value := bytes.TrimSpace(r.buf[c.colon+1 : c.end])
-		if value == nil {
-			value = []byte{}
-		}
-		r.st.fields = append(r.st.fields, field{name, value})
+		r.st.fields = append(r.st.fields, field{name, strings.TrimSpace(text[c.colon+1 : c.end])})
 	}
 	return &r.st, nil
 }

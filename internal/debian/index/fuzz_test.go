@@ -2,7 +2,6 @@ package index_test
 
 import (
 	"bytes"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -25,7 +24,10 @@ func FuzzBuild(f *testing.F) {
 		if err := index.Build(t.Context(), bytes.NewReader(input), &file); err != nil {
 			return
 		}
-		x := open(t, "s", file.Bytes())
+		x, err := index.OpenBytes(file.Bytes(), "s")
+		if err != nil {
+			t.Fatal(err)
+		}
 		for name := range x.Names() {
 			versions, err := x.Versions(name)
 			if err != nil {
@@ -57,15 +59,10 @@ func FuzzOpen(f *testing.F) {
 	f.Add(file.Bytes()[:20])
 	f.Add([]byte("plimidx\n"))
 	f.Fuzz(func(t *testing.T, input []byte) {
-		path := filepath.Join(t.TempDir(), "index")
-		if err := os.WriteFile(path, input, 0o644); err != nil {
-			t.Fatal(err)
-		}
-		x, err := index.Open(path, "s")
+		x, err := index.OpenBytes(input, "s")
 		if err != nil {
 			return
 		}
-		defer x.Close()
 		for name := range x.Names() {
 			_, _ = x.Versions(name)
 			_, _ = x.Providers(name)

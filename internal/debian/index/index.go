@@ -57,16 +57,26 @@ func Open(path string, suite string) (*Index, error) {
 	if err != nil {
 		return nil, fault.New(fault.Failed, "open package index", path, err)
 	}
-	if info.Size() < headerSize+footerSize || info.Size() > 1<<40 {
-		return nil, unusable(path, "its length is not an index's")
+	if info.Size() == 0 || info.Size() > 1<<40 {
+		return nil, unusable(path, "its length is not an index's") // and cannot be mapped
 	}
 	data, err := unix.Mmap(int(f.Fd()), 0, int(info.Size()), unix.PROT_READ, unix.MAP_SHARED)
 	if err != nil {
 		return nil, fault.New(fault.Failed, "map package index", path, err)
 	}
-	x := &Index{suite: suite, data: data, unmap: sync.OnceValue(func() error { return unix.Munmap(data) })}
+	x, err := fromBytes(data, path, suite)
+	if err != nil {
+		_ = unix.Munmap(data) // the file's damage is the news
+		return nil, err
+	}
+	x.unmap = sync.OnceValue(func() error { return unix.Munmap(data) })
+	return x, nil
+}
+
+// fromBytes is Open without a file: nothing needs to be unmapped.
+func fromBytes(data []byte, path, suite string) (*Index, error) {
+	x := &Index{suite: suite, data: data, unmap: func() error { return nil }}
 	if why := x.layOut(); why != "" {
-		_ = x.Close() // the file's damage is the news
 		return nil, unusable(path, why)
 	}
 	return x, nil
@@ -79,6 +89,9 @@ func unusable(path, why string) error {
 // layOut finds the sections from the footer and gives what is wrong, or "".
 func (x *Index) layOut() string {
 	size := uint64(len(x.data))
+	if size < headerSize+footerSize {
+		return "it is too short"
+	}
 	footer := x.data[size-footerSize:]
 	word := func(i int) uint64 { return binary.LittleEndian.Uint64(footer[8*i:]) }
 	switch {

@@ -66,23 +66,22 @@ func CompareVersions(a, b string) int {
 // newPackage reads a stanza strictly: what is missing, malformed or made to escape the
 // archive's root is an error.
 func newPackage(s *stanza) (*Package, error) {
-	get := func(name string) string { return string(s.get(name)) }
 	p := &Package{
-		Name: get("Package"), Version: get("Version"), Architecture: get("Architecture"),
-		MultiArch: get("Multi-Arch"), Section: get("Section"), Priority: get("Priority"),
-		Filename: strings.TrimPrefix(get("Filename"), "./"), SHA256: strings.ToLower(get("SHA256")),
-		Essential:  get("Essential") == "yes",
-		Important:  get("Protected") == "yes" || get("Important") == "yes",
-		PreDepends: get("Pre-Depends"), Depends: get("Depends"), Conflicts: get("Conflicts"),
-		Breaks: get("Breaks"), Replaces: get("Replaces"), Provides: get("Provides"),
-		Recommends: get("Recommends"),
+		Name: s.get("Package"), Version: s.get("Version"), Architecture: s.get("Architecture"),
+		MultiArch: s.get("Multi-Arch"), Section: s.get("Section"), Priority: s.get("Priority"),
+		Filename: strings.TrimPrefix(s.get("Filename"), "./"), SHA256: strings.ToLower(s.get("SHA256")),
+		Essential:  s.get("Essential") == "yes",
+		Important:  s.get("Protected") == "yes" || s.get("Important") == "yes",
+		PreDepends: s.get("Pre-Depends"), Depends: s.get("Depends"), Conflicts: s.get("Conflicts"),
+		Breaks: s.get("Breaks"), Replaces: s.get("Replaces"), Provides: s.get("Provides"),
+		Recommends: s.get("Recommends"),
 	}
-	p.Source, p.SourceVersion = splitSource(get("Source"), p.Name, p.Version)
+	p.Source, p.SourceVersion = splitSource(s.get("Source"), p.Name, p.Version)
 	var err error
-	if p.Size, err = strconv.ParseInt(get("Size"), 10, 64); err != nil || p.Size < 0 {
-		return nil, fmt.Errorf("package %q: Size %q is no number of bytes", p.Name, get("Size"))
+	if p.Size, err = strconv.ParseInt(s.get("Size"), 10, 64); err != nil || p.Size < 0 {
+		return nil, fmt.Errorf("package %q: Size %q is no number of bytes", p.Name, s.get("Size"))
 	}
-	if text := get("Installed-Size"); text != "" {
+	if text := s.get("Installed-Size"); text != "" {
 		if p.InstalledSize, err = strconv.ParseInt(text, 10, 64); err != nil || p.InstalledSize < 0 {
 			return nil, fmt.Errorf("package %q: Installed-Size %q is no number of KiB", p.Name, text)
 		}

@@ -3,6 +3,7 @@ package resolve_test
 import (
 	"bufio"
 	"bytes"
+	"crypto/sha256"
 	"fmt"
 	"os"
 	"os/exec"
@@ -30,8 +31,8 @@ var (
 // aptArchive is a Debian archive as apt downloaded it into a state of its own: empty status,
 // lists of both architectures, uncompressed.
 type aptArchive struct {
-	dir   string // holds etc, state, cache and an empty status file
-	stamp string // changes with the lists
+	dir  string // holds etc, state, cache and an empty status file
+	asOf string // hash of the suites' InRelease files and of apt's version
 }
 
 // aptLists gives the lists, which apt refreshes at most daily; one process does so at a time.
@@ -53,7 +54,7 @@ var downloadedLists = sync.OnceValues(func() (aptArchive, error) {
 		return aptArchive{}, err
 	}
 	a := aptArchive{dir: filepath.Join(home, "plimsoll-test", "apt", release)}
-	for _, d := range []string{"etc/preferences.d", "etc/none", "etc/all", "etc/amd64", "etc/arm64", "state/lists/partial", "cache/archives/partial"} {
+	for _, d := range []string{"etc/preferences.d", "etc/none", "etc/all", "etc/amd64", "etc/arm64", "answers", "state/lists/partial", "cache/archives/partial"} {
 		if err := os.MkdirAll(filepath.Join(a.dir, d), 0o755); err != nil {
 			return a, err
 		}
@@ -69,10 +70,26 @@ var downloadedLists = sync.OnceValues(func() (aptArchive, error) {
 	if err := a.refresh(); err != nil {
 		return a, err
 	}
-	stamp, err := os.ReadFile(filepath.Join(a.dir, "stamp"))
-	a.stamp = string(stamp)
+	a.asOf, err = a.state()
 	return a, err
 })
+
+// state gives a hash of all that apt's answers depend on besides the question.
+func (a aptArchive) state() (string, error) {
+	files, err := filepath.Glob(filepath.Join(a.dir, "state/lists", "*_InRelease"))
+	if err != nil {
+		return "", err
+	}
+	all, err := exec.Command("apt-get", "--version").Output()
+	for _, path := range files {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			return "", err
+		}
+		all = append(all, text...)
+	}
+	return fmt.Sprintf("%x", sha256.Sum256(all)), err
+}
 
 // refresh downloads the lists when they are a day old or not there, and builds apt's cache.
 func (a aptArchive) refresh() error {
@@ -181,8 +198,29 @@ func openAll(t testing.TB, paths []string) *index.Universe {
 	return index.NewUniverse(all...)
 }
 
+// remembered is install with a memory: apt takes seconds a question, so its answers are kept
+// for as long as neither the lists nor apt change.
+func (a aptArchive) remembered(t testing.TB, arch string, packages []string) (set []string, ok bool) {
+	t.Helper()
+	question := sha256.Sum256(fmt.Appendf(nil, "%s %s %q", a.asOf, arch, packages))
+	path := filepath.Join(a.dir, "answers", fmt.Sprintf("%x", question))
+	if text, err := os.ReadFile(path); err == nil {
+		lines := strings.Split(strings.TrimSuffix(string(text), "\n"), "\n")
+		return lines[1:], lines[0] == "installs"
+	}
+	set, ok = a.install(t, arch, packages)
+	head := map[bool]string{true: "installs", false: "fails"}[ok]
+	text := strings.Join(append([]string{head}, set...), "\n") + "\n"
+	if err := os.WriteFile(path+".new", []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(path+".new", path); err != nil {
+		t.Fatal(err)
+	}
+	return set, ok
+}
+
 // install asks apt what it would install: "name version" lines, sorted, or that it fails.
-// apt takes seconds, so its answers are kept as long as the lists are.
 func (a aptArchive) install(t testing.TB, arch string, packages []string) (set []string, ok bool) {
 	t.Helper()
 	args := append(a.options(arch), "--no-install-recommends", "--simulate", "install", "--")
