@@ -3,7 +3,9 @@
 package testbed
 
 import (
+	"os"
 	"os/exec"
+	"path/filepath"
 	"testing"
 )
 
@@ -15,4 +17,23 @@ func Tool(t testing.TB, name string) string {
 		t.Fatalf("%s is not installed: run `make setup`", name)
 	}
 	return path
+}
+
+// Home gives a new home for plimsoll, which the test owns, whose cache of downloads and of
+// unpacked packages is kept from run to run.
+func Home(t testing.TB) string {
+	t.Helper()
+	kept, err := os.UserCacheDir()
+	if err != nil {
+		t.Fatal(err)
+	}
+	kept = filepath.Join(kept, "plimsoll-test", "cache")
+	if err := os.MkdirAll(kept, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	home := t.TempDir()
+	if err := os.Symlink(kept, filepath.Join(home, "cache")); err != nil {
+		t.Fatal(err)
+	}
+	return home
 }

@@ -1,0 +1,106 @@
+package program_test
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"io"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/google/go-containerregistry/pkg/name"
+	"github.com/google/go-containerregistry/pkg/v1/random"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+
+	"plimsoll.dev/plimsoll/internal/program"
+)
+
+// typed runs the program as a user would and gives what it wrote and its exit code.
+func typed(ctx context.Context, home string, errs io.Writer, args ...string) (out string, code int) {
+	var stdout bytes.Buffer
+	host := program.Host{In: strings.NewReader(""), Out: &stdout, Err: errs, Getenv: func(key string) string {
+		if key == "PLIMSOLL_HOME" {
+			return home
+		}
+		return ""
+	}}
+	code = program.Run(ctx, host, args)
+	return stdout.String(), code
+}
+
+// TestRegistryCommandsBesideAServer pushes to a served store and keeps it with commands
+// that do not go through the server.
+func TestRegistryCommandsBesideAServer(t *testing.T) {
+	home := t.TempDir()
+	ctx, stop := context.WithCancel(context.Background())
+	defer stop()
+	log, writer := io.Pipe()
+	ended := make(chan int, 1)
+	go func() {
+		_, code := typed(ctx, home, writer, "registry", "serve", "--addr", "127.0.0.1:0")
+		writer.Close()
+		ended <- code
+	}()
+	lines := bufio.NewScanner(log)
+	if !lines.Scan() {
+		t.Fatal("the server said nothing")
+	}
+	found := regexp.MustCompile(`msg=serving addr=(\S+)`).FindStringSubmatch(lines.Text())
+	if found == nil {
+		t.Fatalf("the server said %q", lines.Text())
+	}
+	go func() { // the request log; a full pipe would stop the server
+		for lines.Scan() {
+		}
+	}()
+	img, err := random.Image(1024, 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	to, err := name.ParseReference(found[1] + "/team/app:1.0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := remote.Write(to, img); err != nil {
+		t.Fatal(err)
+	}
+	digest, err := img.Digest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		args, out, err string
+		code           int
+	}{
+		{"registry list", "team/app    1.0  " + digest.String(), "", 0},
+		{"registry list -o yaml", "repository: team/app", "", 0},
+		{"registry gc --dry-run --grace 0s", "4 blobs kept in 1 repositories", "", 0},
+		{"registry reindex", "1             1", "", 0},
+		{"registry rm team/app:2.0", "", "hint: `plimsoll registry list`", 1},
+		{"registry rm registry.example.com/team/app:1.0", "", "it names another registry", 2},
+		{"registry rm", "", "requires at least 1 arg", 2},
+		{"registry gc --grace=-1s", "", "--grace: it cannot be negative", 2},
+		{"registry serve --addr " + found[1], "", "hint: another program listens there", 1},
+		{"registry serve --config nowhere.yaml", "", "nowhere.yaml", 2},
+		{"registry rm team/app@" + digest.String(), "", "", 0},
+		{"registry gc --grace 0s", "blobs             4 (", "", 0},
+		{"registry list", "REPOSITORY", "", 0},
+	} {
+		var errs bytes.Buffer
+		out, code := typed(context.Background(), home, &errs, strings.Fields(c.args)...)
+		if code != c.code || !strings.Contains(out, c.out) || !strings.Contains(errs.String(), c.err) {
+			t.Errorf("plimsoll %s: exit %d, want %d\nout: %s\nerr: %s", c.args, code, c.code, out, errs.String())
+		}
+	}
+	out, _ := typed(context.Background(), home, io.Discard, "registry", "list", "-o", "json")
+	var entries []json.RawMessage
+	if err := json.Unmarshal([]byte(out), &entries); err != nil || len(entries) != 0 {
+		t.Errorf("after rm the list is %q", out)
+	}
+	stop()
+	if code := <-ended; code != 0 {
+		t.Errorf("an interrupted server exits with %d", code)
+	}
+}
