@@ -61,7 +61,10 @@ func Open(ctx context.Context, options Options) (*Archive, error) {
 			return err
 		})
 	}
-	return a, group.Wait()
+	if err := group.Wait(); err != nil {
+		return nil, err
+	}
+	return a, nil
 }
 
 // Date gives the time of the newest Release among the suites.
@@ -89,12 +92,9 @@ func (a *Archive) release(ctx context.Context, suite Suite) (*Release, error) {
 	}
 	which := suite.Name + " at " + Redact(suite.Mirror)
 	text, err := a.fetch.small(ctx, suite.Mirror, "dists/"+suite.Name+"/InRelease", maxRelease)
-	if errors.Is(err, errAbsent) {
-		return nil, fault.New(fault.NotFound, "fetch InRelease", which, err).
-			WithHint("check the suite's name and the mirror; an archive without a signed InRelease is not accepted")
-	}
 	if err != nil {
-		return nil, fault.New(fault.Unavailable, "fetch InRelease", which, err).WithHint("check the network and the mirror, then run the command again")
+		return nil, judge(ctx, "fetch InRelease", which, err,
+			"check the suite's name and the mirror; an archive without a signed InRelease is not accepted")
 	}
 	now := a.options.Now()
 	release, err := a.options.Keyring.Verify(text, now)
@@ -149,12 +149,7 @@ func (a *Archive) index(ctx context.Context, suite Suite, release *Release, comp
 		return opened, nil
 	}
 	if err := a.buildIndex(ctx, suite, release, name, path); err != nil {
-		kind := fault.Denied
-		if ctx.Err() != nil {
-			kind = fault.Canceled
-		}
-		return nil, fault.New(kind, "fetch index", which, err).
-			WithHint("the mirror may be in the middle of an update, or tampered with: try again, or another mirror")
+		return nil, judge(ctx, "fetch index", which, err, "the mirror may be in the middle of an update: try again, or another mirror")
 	}
 	opened, err := index.Open(path, suite.Name)
 	if err != nil {
@@ -189,24 +184,31 @@ func (a *Archive) buildIndex(ctx context.Context, suite Suite, release *Release,
 	defer os.Remove(aside.Name())
 	defer aside.Close()
 	outer := newCheck(body, packed)
-	inner, err := decompress(outer, suffix)
+	plain, err := unpackIndex(ctx, outer, suffix, release.Files[name], aside)
+	if broken := outer.end(); broken != nil {
+		return broken // what came next only stumbled over what was never signed
+	}
 	if err != nil {
 		return err
 	}
-	plain := newCheck(inner, release.Files[name])
-	if err := index.Build(ctx, plain, aside); err != nil {
-		if broken := outer.end(); broken != nil {
-			return broken // the parser only stumbled over what was never signed
-		}
-		return err
-	}
-	if err := errors.Join(plain.end(), outer.end()); err != nil {
+	if err := plain.end(); err != nil {
 		return err
 	}
 	if err := aside.Close(); err != nil {
 		return err
 	}
 	return os.Rename(aside.Name(), path)
+}
+
+// unpackIndex writes the compact index of a packed Packages file, and gives the check of
+// the plain one, which is still to be ended.
+func unpackIndex(ctx context.Context, packed io.Reader, suffix string, want File, w io.Writer) (*check, error) {
+	inner, err := decompress(packed, suffix)
+	if err != nil {
+		return nil, err
+	}
+	plain := newCheck(inner, want)
+	return plain, index.Build(ctx, plain, w)
 }
 
 func (a *Archive) openIndex(ctx context.Context, suite Suite, release *Release, name string, packed File) (io.ReadCloser, error) {
@@ -239,23 +241,18 @@ func (p *Pool) Package(ctx context.Context, mirror, filename string, want File) 
 	if verifyFile(path, want) == nil {
 		return path, nil
 	}
+	if err := checkMirror(mirror); err != nil {
+		return "", err
+	}
 	which := filename + " at " + Redact(mirror)
 	body, err := p.fetch.open(ctx, mirror, filename)
-	if errors.Is(err, errAbsent) {
-		return "", fault.New(fault.NotFound, "fetch package", which, err).
-			WithHint("the archive has moved on: run again without --locked, or name a mirror that keeps old versions")
-	}
+	const moved = "the archive has moved on: run again without --locked, or name a mirror that keeps old versions"
 	if err != nil {
-		return "", fault.New(fault.Unavailable, "fetch package", which, err).WithHint("check the network and run the command again")
+		return "", judge(ctx, "fetch package", which, err, moved)
 	}
 	defer body.Close()
 	if err := store(body, want, path); err != nil {
-		kind := fault.Denied
-		if ctx.Err() != nil {
-			kind, err = fault.Canceled, ctx.Err()
-		}
-		return "", fault.New(kind, "verify package", which, err).
-			WithHint("the download broke off or was tampered with: run again, or try another mirror")
+		return "", judge(ctx, "verify package", which, err, moved)
 	}
 	return path, nil
 }

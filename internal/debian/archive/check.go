@@ -4,12 +4,16 @@ import (
 	"compress/gzip"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"hash"
 	"io"
 
 	"github.com/therootcompany/xz"
 )
+
+// errUnsigned says that bytes are not those that a signature vouches for.
+var errUnsigned = errors.New("it is not what was signed")
 
 // check is a stream that must have a known size and SHA-256.
 type check struct {
@@ -29,7 +33,7 @@ func (c *check) Read(p []byte) (int, error) {
 	c.sum.Write(p[:n])
 	c.n += int64(n)
 	if c.n > c.want.Size {
-		return n, fmt.Errorf("it is longer than the %d bytes that were signed", c.want.Size)
+		return n, fmt.Errorf("%w: it is longer than its %d bytes", errUnsigned, c.want.Size)
 	}
 	return n, err
 }
@@ -40,10 +44,10 @@ func (c *check) end() error {
 		return err
 	}
 	if c.n < c.want.Size {
-		return fmt.Errorf("it is truncated: %d of %d bytes", c.n, c.want.Size)
+		return fmt.Errorf("%w: it is truncated to %d of its %d bytes", errUnsigned, c.n, c.want.Size)
 	}
 	if got := hex.EncodeToString(c.sum.Sum(nil)); got != c.want.SHA256 {
-		return fmt.Errorf("its SHA-256 is %s, but %s was signed", got, c.want.SHA256)
+		return fmt.Errorf("%w: its SHA-256 is %s, not %s", errUnsigned, got, c.want.SHA256)
 	}
 	return nil
 }

@@ -15,6 +15,9 @@ import (
 	"plimsoll.dev/plimsoll/internal/fault"
 )
 
+// errBroken says that the network failed, not the archive.
+var errBroken = errors.New("the mirror cannot be read")
+
 // errAbsent says that a server answered, and has no such file.
 var errAbsent = errors.New("the archive has no such file")
 
@@ -52,32 +55,63 @@ func (f *fetcher) open(ctx context.Context, base, path string) (io.ReadCloser, e
 		}
 		last = err
 	}
-	return nil, last
+	return nil, fmt.Errorf("%w: %w", errBroken, last)
+}
+
+// judge tells a mirror that lies from one that is away, one that lacks the file, and a
+// disk that fails; absent is the hint for a file that is not there.
+func judge(ctx context.Context, what, which string, err error, absent string) error {
+	switch {
+	case ctx.Err() != nil:
+		return fault.New(fault.Canceled, what, which, ctx.Err())
+	case errors.Is(err, errAbsent):
+		return fault.New(fault.NotFound, what, which, err).WithHint(absent)
+	case errors.Is(err, errBroken):
+		return fault.New(fault.Unavailable, what, which, err).WithHint("check the network and the mirror, then run the command again")
+	case errors.Is(err, errUnsigned):
+		return fault.New(fault.Denied, what, which, err).WithHint("the mirror was tampered with, or is in the middle of an update: try again, or another mirror")
+	}
+	return fault.New(fault.Failed, what, which, err).WithHint("check the disk below the home folder: is it full, or read-only?")
+}
+
+// body is an answer's bytes; that they break off is told from what they hold.
+type body struct{ io.ReadCloser }
+
+func (b body) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if err != nil && !errors.Is(err, io.EOF) {
+		err = fmt.Errorf("%w: %w", errBroken, err)
+	}
+	return n, err
 }
 
 func (f *fetcher) get(ctx context.Context, address string) (io.ReadCloser, error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 	if err != nil {
-		return nil, err
+		return nil, withoutAddress(err)
 	}
 	request.Header.Set("User-Agent", f.agent)
 	response, err := f.client.Do(request)
 	if err != nil {
-		var wrapped *url.Error // its text repeats the address, which may hold credentials
-		if errors.As(err, &wrapped) {
-			return nil, wrapped.Err
-		}
-		return nil, err
+		return nil, withoutAddress(err)
 	}
 	switch response.StatusCode {
 	case http.StatusOK:
-		return response.Body, nil
+		return body{response.Body}, nil
 	case http.StatusNotFound, http.StatusGone, http.StatusForbidden:
 		response.Body.Close()
 		return nil, fmt.Errorf("%w (%s)", errAbsent, response.Status)
 	}
 	response.Body.Close()
 	return nil, fmt.Errorf("the server answered %s", response.Status)
+}
+
+// withoutAddress drops the address, which may hold credentials, from a client's error.
+func withoutAddress(err error) error {
+	if wrapped, ok := errors.AsType[*url.Error](err); ok {
+		return wrapped.Err
+	}
+	return err
 }
 
 // small reads a file of at most limit bytes whole.
@@ -89,7 +123,7 @@ func (f *fetcher) small(ctx context.Context, base, path string, limit int64) ([]
 	defer body.Close()
 	text, err := io.ReadAll(io.LimitReader(body, limit+1))
 	if err == nil && int64(len(text)) > limit {
-		err = fmt.Errorf("it is larger than %d bytes", limit)
+		err = fmt.Errorf("%w: it is larger than %d bytes", errUnsigned, limit)
 	}
 	return text, err
 }
@@ -135,7 +169,10 @@ func localFolder(base string) (string, bool) {
 // Redact gives a mirror's address without credentials, fit for messages and records.
 func Redact(base string) string {
 	u, err := url.Parse(base)
-	if err != nil || u.User == nil {
+	switch {
+	case err != nil: // no address at all: what stands before the last "@" may be credentials
+		return base[strings.LastIndexByte(base, '@')+1:]
+	case u.User == nil:
 		return base
 	}
 	u.User = nil

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -79,7 +80,7 @@ func LoadKeyring(path string) (*Keyring, error) {
 // Verify checks the clear-signed InRelease text against the keyring (RFC 9580, section 7)
 // and gives what it says. Dates are not judged here.
 func (k *Keyring) Verify(inRelease []byte, now time.Time) (*Release, error) {
-	block, rest := clearsign.Decode(inRelease)
+	block, rest := decode(inRelease)
 	if block == nil {
 		return nil, errors.New("it is not signed: no clear-signed OpenPGP message found")
 	}
@@ -96,10 +97,27 @@ func (k *Keyring) Verify(inRelease []byte, now time.Time) (*Release, error) {
 	return parseRelease(block.Plaintext)
 }
 
+// decode is clearsign.Decode for bytes that nobody has vouched for yet: some malformed
+// messages, such as one without text, make that function panic.
+func decode(message []byte) (block *clearsign.Block, rest []byte) {
+	defer func() {
+		if recover() != nil {
+			block, rest = nil, nil
+		}
+	}()
+	return clearsign.Decode(message)
+}
+
+// sumPattern keeps sums, which become file names, from being paths.
+var sumPattern = regexp.MustCompile(`^[0-9a-fA-F]{64}$`)
+
 // parseRelease reads the fields of a Release file. Only SHA-256 sums count.
 func parseRelease(text []byte) (*Release, error) {
 	var fields map[string]string
-	for paragraph := range paragraphs(text) {
+	for paragraph, err := range paragraphs(text) {
+		if err != nil {
+			return nil, err
+		}
 		if fields != nil {
 			return nil, errors.New("it holds more than one paragraph")
 		}
@@ -123,14 +141,18 @@ func parseRelease(text []byte) (*Release, error) {
 		if len(words) == 0 {
 			continue
 		}
-		if len(words) != 3 || len(words[0]) != 64 {
+		if len(words) != 3 || !sumPattern.MatchString(words[0]) {
 			return nil, fmt.Errorf("field SHA256: malformed line %q", strings.TrimSpace(line))
 		}
 		size, err := strconv.ParseInt(words[1], 10, 64)
 		if err != nil || size < 0 {
 			return nil, fmt.Errorf("field SHA256: bad size in %q", strings.TrimSpace(line))
 		}
-		r.Files[words[2]] = File{SHA256: strings.ToLower(words[0]), Size: size}
+		file := File{SHA256: strings.ToLower(words[0]), Size: size}
+		if other, twice := r.Files[words[2]]; twice && other != file {
+			return nil, fmt.Errorf("field SHA256: %q stands there twice, with two sums", words[2])
+		}
+		r.Files[words[2]] = file
 	}
 	if len(r.Files) == 0 {
 		return nil, errors.New("it has no SHA256 sums")

@@ -62,7 +62,10 @@ func (a *Archive) remember(suite Suite, release *Release) error {
 	if err := os.WriteFile(aside, append(text, '\n'), 0o644); err != nil {
 		return fault.New(fault.Failed, "remember archive", path, err)
 	}
-	return os.Rename(aside, path)
+	if err := os.Rename(aside, path); err != nil {
+		return fault.New(fault.Failed, "remember archive", path, err)
+	}
+	return nil
 }
 
 // lock holds an exclusive lock on the file until the function it gives is called.

@@ -1,8 +1,8 @@
 package archive
 
 import (
-	"bufio"
-	"bytes"
+	"fmt"
+	"iter"
 	"os"
 	"path/filepath"
 	"slices"
@@ -90,8 +90,8 @@ func parseOneLine(text []byte) []Source {
 	var sources []Source
 	for line := range strings.Lines(string(text)) {
 		line, _, _ = strings.Cut(line, "#")
-		rest, ok := strings.CutPrefix(strings.TrimSpace(line), "deb ")
-		if !ok {
+		rest, ok := strings.CutPrefix(strings.TrimSpace(line), "deb")
+		if !ok || strings.TrimLeft(rest, " \t") == rest {
 			continue
 		}
 		var s Source
@@ -121,8 +121,8 @@ func parseOneLine(text []byte) []Source {
 // parseDeb822 reads the paragraphs of a .sources file.
 func parseDeb822(text []byte) []Source {
 	var sources []Source
-	for paragraph := range paragraphs(text) {
-		if !slices.Contains(strings.Fields(paragraph["types"]), "deb") || strings.EqualFold(paragraph["enabled"], "no") {
+	for paragraph, bad := range paragraphs(text) {
+		if bad != nil || !slices.Contains(strings.Fields(paragraph["types"]), "deb") || isNo(paragraph["enabled"]) {
 			continue
 		}
 		for _, uri := range strings.Fields(paragraph["uris"]) {
@@ -136,22 +136,26 @@ func parseDeb822(text []byte) []Source {
 	return sources
 }
 
+// isNo reads a switch as apt does (StringToBool in apt-pkg/contrib/strutl.cc).
+func isNo(value string) bool {
+	return slices.Contains([]string{"no", "false", "without", "off", "disable", "0"}, strings.ToLower(value))
+}
+
 // paragraphs gives each deb822 paragraph (deb822(5)) as its fields by lower-case name;
-// continuation lines are joined by newlines.
-func paragraphs(text []byte) func(yield func(map[string]string) bool) {
-	return func(yield func(map[string]string) bool) {
+// continuation lines are joined by newlines. A paragraph that says a field twice comes
+// with an error.
+func paragraphs(text []byte) iter.Seq2[map[string]string, error] {
+	return func(yield func(map[string]string, error) bool) {
 		fields, last := map[string]string{}, ""
-		lines := bufio.NewScanner(bytes.NewReader(text))
-		lines.Buffer(nil, 1<<20)
-		for lines.Scan() {
-			line := lines.Text()
+		var bad error
+		for line := range strings.Lines(string(text)) {
 			switch {
 			case strings.HasPrefix(line, "#"):
 			case strings.TrimSpace(line) == "":
-				if len(fields) > 0 && !yield(fields) {
+				if len(fields) > 0 && !yield(fields, bad) {
 					return
 				}
-				fields, last = map[string]string{}, ""
+				fields, last, bad = map[string]string{}, "", nil
 			case line[0] == ' ' || line[0] == '\t':
 				if last != "" {
 					fields[last] += "\n" + strings.TrimSpace(line)
@@ -163,11 +167,14 @@ func paragraphs(text []byte) func(yield func(map[string]string) bool) {
 					continue
 				}
 				last = strings.ToLower(name)
+				if _, twice := fields[last]; twice {
+					bad = fmt.Errorf("it says %q twice", name)
+				}
 				fields[last] = strings.TrimSpace(value)
 			}
 		}
 		if len(fields) > 0 {
-			yield(fields)
+			yield(fields, bad)
 		}
 	}
 }
