@@ -66,6 +66,23 @@ func (r Relation) For(arch string) bool {
 	return named != negated
 }
 
+// MayOverwrite says whether p's Replaces field lets its files take the place of q's. Only
+// the real name counts there (Debian Policy 7.6.1).
+func (p *Package) MayOverwrite(q *Package) (bool, error) {
+	groups, err := ParseRelations(p.Replaces)
+	if err != nil {
+		return false, fmt.Errorf("package %s: Replaces: %w", p.Name, err)
+	}
+	for _, g := range groups {
+		for _, r := range g {
+			if r.Name == q.Name && r.Holds(q.Version) && r.For(p.Architecture) {
+				return true, nil
+			}
+		}
+	}
+	return false, nil
+}
+
 // Group is the alternatives of one relation, any of which will do, in the order of choice.
 type Group []Relation
 

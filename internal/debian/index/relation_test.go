@@ -82,6 +82,25 @@ func TestRelationFor(t *testing.T) {
 	}
 }
 
+func TestMayOverwrite(t *testing.T) {
+	q := &index.Package{Name: "old", Version: "1.5-1", Provides: "virtual"}
+	for _, test := range []struct {
+		replaces string
+		want     bool
+	}{
+		{"", false}, {"old", true}, {"other, old (<< 2)", true}, {"old (<< 1.5)", false}, {"old (<= 1.5-1)", true}, {"virtual", false},
+	} {
+		p := &index.Package{Name: "new", Version: "2", Architecture: "amd64", Replaces: test.replaces}
+		got, err := p.MayOverwrite(q)
+		if err != nil || got != test.want {
+			t.Errorf("Replaces: %s: %v, %v", test.replaces, got, err)
+		}
+	}
+	if _, err := (&index.Package{Replaces: "("}).MayOverwrite(q); err == nil {
+		t.Error("a malformed Replaces gives no error")
+	}
+}
+
 // TestCompareVersionsIsDpkgs holds the order against dpkg itself, for every pair.
 func TestCompareVersionsIsDpkgs(t *testing.T) {
 	dpkg := testbed.Tool(t, "dpkg")

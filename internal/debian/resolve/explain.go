@@ -1,6 +1,7 @@
 package resolve
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -24,23 +25,22 @@ func explain(s *solver) error {
 	p := &proof{s: s, parent: make(map[*version]*need), order: make(map[*version]int)}
 	p.collect()
 	p.chain()
-	var reasons, hints []string
+	var reasons []string
+	var hint string
+	told := make(map[string]bool)
 	for _, c := range p.clauses {
-		if text := p.tell(c); text != "" && !slices.Contains(reasons, text) {
-			reasons = append(reasons, text)
-			if hint := p.hint(c); hint != "" && !slices.Contains(hints, hint) {
-				hints = append(hints, hint)
-			}
+		text := p.tell(c)
+		if text == "" || told[p.subject(c)] {
+			continue
 		}
+		told[p.subject(c)] = true
+		reasons = append(reasons, text)
+		hint = cmp.Or(hint, p.hint(c))
 	}
 	if more := len(reasons) - maxReasons; more > 0 {
 		reasons = append(reasons[:maxReasons], fmt.Sprintf("and %d more dead ends like these", more))
 	}
-	e := fault.Newf(fault.Failed, "resolve packages", p.requested(), strings.Join(reasons, "; "))
-	if len(hints) > 0 {
-		e = e.WithHint(hints[0])
-	}
-	return e
+	return fault.Newf(fault.Failed, "resolve packages", p.requested(), strings.Join(reasons, "; ")).WithHint(hint)
 }
 
 // collect gathers the clauses that the contradiction at level 0 rests on.
@@ -100,7 +100,18 @@ func (p *proof) chain() {
 			}
 		}
 	}
-	slices.SortStableFunc(p.clauses, func(a, b *clause) int { return p.order[owner(a)] - p.order[owner(b)] })
+	slices.SortStableFunc(p.clauses, func(a, b *clause) int {
+		return cmp.Or(p.order[owner(a)]-p.order[owner(b)], p.last(a)-p.last(b))
+	})
+}
+
+// last gives the place of the last version that the clause is about.
+func (p *proof) last(c *clause) int {
+	last := 0
+	for _, l := range c.lits {
+		last = max(last, p.order[p.s.pool.all[l.id()]])
+	}
+	return last
 }
 
 func owner(c *clause) *version {
@@ -115,6 +126,26 @@ func owner(c *clause) *version {
 	return nil
 }
 
+// subject gives what a clause is about but for versions, so that what two versions of a
+// package have in common is told once.
+func (p *proof) subject(c *clause) string {
+	var names []string
+	for _, l := range c.lits {
+		names = append(names, p.s.pool.all[l.id()].pkg.Name)
+	}
+	slices.Sort(names)
+	names = slices.Compact(names)
+	switch {
+	case c.need != nil:
+		names = append(names, c.need.text)
+	case c.rival != nil:
+		names = append(names, c.rival.field)
+	case c.broken == nil:
+		names = append(names, "one version") // of the name, whichever they are
+	}
+	return strings.Join(names, " ")
+}
+
 // tell gives a sentence for a clause that is a dead end of its own, or "".
 func (p *proof) tell(c *clause) string {
 	switch {
@@ -125,8 +156,12 @@ func (p *proof) tell(c *clause) string {
 		if other == c.rival.owner {
 			other = p.s.pool.all[c.lits[1].id()]
 		}
-		return fmt.Sprintf("%s %s %s, which %s is, and both are needed: %s%s; %s%s", c.rival.owner.pkg, c.rival.field,
-			c.rival.text, other.pkg, c.rival.owner.pkg.Name, p.wantedBy(c.rival.owner), other.pkg.Name, p.wantedBy(other))
+		through := ""
+		if name, _, _ := strings.Cut(c.rival.text, " "); name != other.pkg.Name {
+			through = ", provided by " + other.pkg.String()
+		}
+		return fmt.Sprintf("%s %s %s%s, and both %s%s and %s%s are needed", c.rival.owner.pkg, c.rival.field, c.rival.text,
+			through, c.rival.owner.pkg.Name, p.wantedBy(c.rival.owner), other.pkg, p.wantedBy(other))
 	case c.broken != nil:
 		return fmt.Sprintf("%s cannot be read%s: %v", c.broken.pkg, p.wantedBy(c.broken), c.broken.broken)
 	case c.need == nil:
@@ -134,8 +169,8 @@ func (p *proof) tell(c *clause) string {
 		if p.parent[a] == p.parent[b] {
 			return "" // two options of one need: no contradiction of their own
 		}
-		return fmt.Sprintf("%s and %s are both needed, and only one version of a package can be installed: %s%s; %s%s",
-			a.pkg, b.pkg.Version, a.pkg.Version, p.wantedBy(a), b.pkg.Version, p.wantedBy(b))
+		return fmt.Sprintf("only one version of %s can be installed, and both %s%s and %s%s are needed",
+			a.pkg.Name, a.pkg.Version, p.wantedBy(a), b.pkg.Version, p.wantedBy(b))
 	}
 	return ""
 }
@@ -217,12 +252,16 @@ func (p *proof) hint(c *clause) string {
 	return ""
 }
 
-// requested gives the requests that the proof involves.
+// requested gives the requests that the proof involves, in their own order.
 func (p *proof) requested() string {
-	var texts []string
+	part := make(map[*need]bool)
 	for _, c := range p.clauses {
-		if c.need != nil && c.need.owner == nil && !slices.Contains(texts, c.need.text) {
-			texts = append(texts, c.need.text)
+		part[c.need] = true
+	}
+	var texts []string
+	for _, n := range p.s.roots {
+		if part[n] {
+			texts = append(texts, n.text)
 		}
 	}
 	return strings.Join(texts, " ")

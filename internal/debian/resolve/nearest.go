@@ -19,14 +19,9 @@ func nearest(u Universe, name string) []string {
 	var near []scored
 	seen := make(map[string]bool)
 	for n := range l.Names() {
-		if seen[n] {
-			continue
-		}
 		far := distance(name, n, most)
-		if far > most && len(name) > 3 && strings.HasPrefix(n, name) {
-			far = most + 1
-		}
-		if far <= most+1 && (far <= most || strings.HasPrefix(n, name)) {
+		longer := len(name) > 3 && strings.HasPrefix(n, name) // libssl for libssl3t64
+		if (far <= most || longer) && !seen[n] {
 			seen[n] = true
 			near = append(near, scored{n, far})
 		}

@@ -191,9 +191,6 @@ func (p *pool) choose(g index.Group) (options []*version, omitted []string, err 
 	var older []*version
 	taken := make(map[*version]bool)
 	for _, r := range g {
-		if !r.For(p.arch) {
-			continue
-		}
 		found, err := p.satisfying(r)
 		if err != nil {
 			return nil, nil, err

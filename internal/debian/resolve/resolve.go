@@ -7,6 +7,7 @@
 package resolve
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -112,10 +113,7 @@ func (w *walk) result() Result {
 	}
 	slices.SortFunc(r.Packages, func(a, b Choice) int { return strings.Compare(a.Package.Name, b.Package.Name) })
 	slices.SortFunc(r.Omissions, func(a, b Omission) int {
-		if c := strings.Compare(a.By, b.By); c != 0 {
-			return c
-		}
-		return strings.Compare(a.Relation, b.Relation)
+		return cmp.Or(strings.Compare(a.By, b.By), strings.Compare(a.Relation, b.Relation), strings.Compare(a.Field, b.Field))
 	})
 	return r
 }

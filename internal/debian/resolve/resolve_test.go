@@ -321,13 +321,20 @@ func TestFailuresExplain(t *testing.T) {
 		{
 			name: "a conflict of two that are needed", request: "a b", kind: fault.Failed,
 			archive: "a 1; Depends: x\nb 1; Depends: y\nx 1; Breaks: y (<< 2)\ny 1",
-			want:    "resolve packages: \"a b\": x 1 Breaks y (<< 2), which y 1 is, and both are needed: x (wanted by a 1 ← requested a); y (wanted by b 1 ← requested b)",
+			want:    "resolve packages: \"a b\": x 1 Breaks y (<< 2), and both x (wanted by a 1 ← requested a) and y 1 (wanted by b 1 ← requested b) are needed",
 			hint:    "request only one of the two, or omit the one that is not needed",
+		},
+		{
+			name: "a conflict with a virtual package", request: "a b", kind: fault.Failed,
+			archive: "a 1; Depends: m1 | m2\nb 1; Conflicts: m\nm1 1; Provides: m\nm2 1; Provides: m",
+			want: "resolve packages: \"a b\": b 1 Conflicts m, provided by m1 1, and both b (requested b) and m1 1 (wanted by a 1 ← requested a) are needed; " +
+				"b 1 Conflicts m, provided by m2 1, and both b (requested b) and m2 1 (wanted by a 1 ← requested a) are needed",
+			hint: "request only one of the two, or omit the one that is not needed",
 		},
 		{
 			name: "two versions of one package", request: "a b", kind: fault.Failed,
 			archive: "a 1; Depends: x (= 1)\nb 1; Depends: x (= 2)\nx 1\nx 2",
-			want:    "resolve packages: \"a b\": x 1 and 2 are both needed, and only one version of a package can be installed: 1 (wanted by a 1 ← requested a); 2 (wanted by b 1 ← requested b)",
+			want:    "resolve packages: \"a b\": only one version of x can be installed, and both 1 (wanted by a 1 ← requested a) and 2 (wanted by b 1 ← requested b) are needed",
 		},
 		{
 			name: "a malformed field", request: "a", kind: fault.Failed,
