@@ -252,7 +252,7 @@ func (t *tree) amend(n *node, p v1alpha1.Path) error {
 		if err != nil {
 			return err
 		}
-		n.xattr = map[string]string{capability.Attribute: string(set.Xattr())}
+		n.xattr = map[string][]byte{capability.Attribute: set.Xattr()}
 		return nil
 	}
 	var err error

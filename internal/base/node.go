@@ -16,7 +16,7 @@ type node struct {
 	link     string
 	size     int64
 	mtime    int64
-	xattr    map[string]string
+	xattr    map[string][]byte
 
 	owner *member        // the package it belongs to; nil for what the spec or Plimsoll makes
 	entry *content.Entry // what the package says of it; nil for made nodes

@@ -145,7 +145,7 @@ func (n *node) header() *tar.Header {
 		if h.PAXRecords == nil {
 			h.PAXRecords = map[string]string{}
 		}
-		h.PAXRecords["SCHILY.xattr."+name] = value
+		h.PAXRecords["SCHILY.xattr."+name] = string(value)
 	}
 	return h
 }

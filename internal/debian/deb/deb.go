@@ -20,6 +20,9 @@ import (
 // maxControl bounds one control file, and all of them together by four times that.
 const maxControl = 16 << 20
 
+// maxControlFiles bounds how many there are; debhelper knows of some thirty.
+const maxControlFiles = 1 << 10
+
 // Package is an open .deb.
 type Package struct {
 	Control map[string][]byte // by name: "control", "postinst", "conffiles", "md5sums", …
@@ -56,7 +59,7 @@ func Read(r io.ReaderAt) (*Package, error) {
 		return nil, fmt.Errorf("not a .deb: %w", err)
 	}
 	version, err := archive.Next()
-	if err != nil || version.Name != "debian-binary" {
+	if err != nil || version.Name != "debian-binary" || version.Size < 0 {
 		return nil, errors.New("not a .deb: its first member is not debian-binary")
 	}
 	text, err := io.ReadAll(io.LimitReader(version.Data, 16))
@@ -98,11 +101,14 @@ func nextMember(archive *ar.Ar, name string) (member, error) {
 		if err != nil {
 			return member{}, fmt.Errorf("it has no %s: %w", name, err)
 		}
+		if entry.Size < 0 {
+			return member{}, fmt.Errorf("member %q has the size %d", entry.Name, entry.Size)
+		}
 		if strings.HasPrefix(entry.Name, "_") {
 			continue
 		}
 		suffix, ok := strings.CutPrefix(entry.Name, name)
-		if !ok || entry.Size < 0 {
+		if !ok {
 			return member{}, fmt.Errorf("member %q stands where %s should", entry.Name, name)
 		}
 		return member{suffix: suffix, bytes: entry.Data}, nil
@@ -138,13 +144,17 @@ func readControl(m member) (map[string][]byte, error) {
 	}
 	defer stream.Close()
 	files, left := map[string][]byte{}, int64(4*maxControl)
-	for r := tar.NewReader(stream); ; {
+	r := tar.NewReader(stream)
+	for n := 0; ; n++ {
 		h, err := r.Next()
 		if errors.Is(err, io.EOF) {
 			break
 		}
 		if err != nil {
 			return nil, fmt.Errorf("read its control files: %w", err)
+		}
+		if n == maxControlFiles {
+			return nil, fmt.Errorf("it has more than %d control files", maxControlFiles)
 		}
 		if h.Typeflag != tar.TypeReg {
 			continue

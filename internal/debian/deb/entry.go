@@ -7,6 +7,7 @@ import (
 	"io"
 	"path"
 	"strings"
+	"unicode/utf8"
 )
 
 // Entry is one path that a package ships.
@@ -21,18 +22,23 @@ type Entry struct {
 	Link  string            // a symlink's text; a hard link's target as a Path
 	Size  int64             // bytes of a regular file
 	MTime int64             // seconds since 1970
-	Xattr map[string]string // extended attributes, when the package carries any
+	Xattr map[string][]byte // extended attributes, when the package carries any
 }
 
 const xattrPrefix = "SCHILY.xattr."
 
-// maxEntries bounds what one package may ship; Debian's largest has some 50,000.
-const maxEntries = 1 << 20
+// What one package may ship at most; Debian's largest have some 50,000 files, and some
+// 6 GB of them.
+const (
+	maxEntries = 1 << 20
+	maxBytes   = 32 << 30
+)
 
 // Walk calls visit for each entry of the data stream in its order; r gives a regular
 // file's bytes. Paths that leave the root, devices and other special files are refused.
 func Walk(data io.Reader, visit func(e Entry, r io.Reader) error) error {
 	r := tar.NewReader(data)
+	left := int64(maxBytes)
 	for n := 0; ; n++ {
 		h, err := r.Next()
 		if errors.Is(err, io.EOF) {
@@ -41,8 +47,8 @@ func Walk(data io.Reader, visit func(e Entry, r io.Reader) error) error {
 		if err != nil {
 			return fmt.Errorf("read its files: %w", err)
 		}
-		if n > maxEntries {
-			return fmt.Errorf("it ships more than %d files", maxEntries)
+		if left -= h.Size; n == maxEntries || h.Size > maxBytes || left < 0 {
+			return fmt.Errorf("it ships more than %d files or %d bytes", maxEntries, int64(maxBytes))
 		}
 		e, err := entryOf(h)
 		if err != nil {
@@ -67,7 +73,12 @@ func entryOf(h *tar.Header) (Entry, error) {
 		return e, err
 	}
 	switch h.Typeflag {
-	case tar.TypeReg, tar.TypeSymlink:
+	case tar.TypeReg:
+	case tar.TypeSymlink:
+		e.Size = 0
+		if e.Link == "" || strings.ContainsAny(e.Link, "\x00\n") || !utf8.ValidString(e.Link) {
+			return e, fmt.Errorf("it ships %q as a symlink to %q, which is no path", e.Path, e.Link)
+		}
 	case tar.TypeDir:
 		e.Size = 0
 	case tar.TypeLink:
@@ -81,17 +92,20 @@ func entryOf(h *tar.Header) (Entry, error) {
 	for key, value := range h.PAXRecords {
 		if name, ok := strings.CutPrefix(key, xattrPrefix); ok {
 			if e.Xattr == nil {
-				e.Xattr = map[string]string{}
+				e.Xattr = map[string][]byte{}
 			}
-			e.Xattr[name] = value
+			e.Xattr[name] = []byte(value)
+		}
+		if strings.HasPrefix(key, "GNU.sparse.") {
+			return e, fmt.Errorf("it ships %q as a sparse file, which dpkg cannot read either", e.Path)
 		}
 	}
 	return e, nil
 }
 
 func cleanPath(name string) (string, error) {
-	if strings.ContainsRune(name, 0) {
-		return "", fmt.Errorf("it ships a path with a NUL: %q", name)
+	if strings.ContainsAny(name, "\x00\n") || !utf8.ValidString(name) {
+		return "", fmt.Errorf("it ships a path with a NUL, a line break or bytes that are no UTF-8 (Debian Policy 10.10): %q", name)
 	}
 	for part := range strings.SplitSeq(name, "/") {
 		if part == ".." {
