@@ -20,6 +20,7 @@ func newBase(env *Env) *cobra.Command {
 
 type baseBuildOptions struct {
 	file, tag, lock string
+	suites          []string
 	locked, strict  bool
 }
 
@@ -35,7 +36,8 @@ several architectures) to REF.
 docs/base.md describes the file; examples/bases holds some.` + "\n" + exitCodes,
 		Example: `  plimsoll base build -f examples/bases/run.yaml -t run:1
   plimsoll base build -f run.yaml -t registry.example.com/bases/run:1 --lock run.lock
-  plimsoll base build -f run.yaml -t run:1 --lock run.lock --locked`,
+  plimsoll base build -f run.yaml -t run:1 --lock run.lock --locked
+  plimsoll base build -f run.yaml -t run:unpatched --suite trixie`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return runBaseBuild(cmd.Context(), env, o) },
 	}
@@ -43,6 +45,7 @@ docs/base.md describes the file; examples/bases holds some.` + "\n" + exitCodes,
 	flags.StringVarP(&o.file, "file", "f", "", "file of the BaseImage")
 	flags.StringVarP(&o.tag, "tag", "t", "", "where to push the image")
 	flags.StringVar(&o.lock, "lock", "", "file to write the exact packages to, or to read them from with --locked")
+	flags.StringSliceVar(&o.suites, "suite", nil, "take packages from these suites instead of the spec's")
 	flags.BoolVar(&o.locked, "locked", false, "build exactly the packages in the --lock file")
 	flags.BoolVar(&o.strict, "strict", false, "fail when a maintainer script that matters is not covered")
 	_ = cmd.MarkFlagRequired("file")
@@ -61,6 +64,9 @@ func runBaseBuild(ctx context.Context, env *Env, o baseBuildOptions) error {
 	image, err := spec.Load(o.file)
 	if err != nil {
 		return err
+	}
+	if len(o.suites) > 0 {
+		image.Spec.Archive.Suites = o.suites
 	}
 	options := base.Options{Strict: o.strict}
 	if o.locked {

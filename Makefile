@@ -1,0 +1,42 @@
+# make demo   builds the example bases and applies a real security fix
+# make test   sets up and passes all tests
+# make bench  measures, beside peers
+SHELL := /bin/sh
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+export GOFLAGS ?= -buildvcs=false
+
+.PHONY: all demo test bench fuzz setup clean
+
+all: bin/plimsoll
+
+bin/plimsoll: FORCE
+	@go build -trimpath -ldflags "-X plimsoll.dev/plimsoll/internal/program.release=$(VERSION)" -o $@ ./cmd/plimsoll
+
+demo: all
+	@scripts/setup run
+	@mkdir -p $${PLIMSOLL_HOME:-.demo}
+	@scripts/demo
+
+setup:
+	@scripts/setup test
+
+test: setup
+	@test -z "$$(gofmt -l api cmd internal)" || { echo "not formatted:"; gofmt -l api cmd internal; exit 1; }
+	go vet ./...
+	go tool staticcheck ./...
+	go test -timeout 30m ./...
+	@echo "All tests passed. Next: make demo, or make bench."
+
+bench: all
+	@scripts/setup bench
+	go test -run '^$$' -bench . -benchtime 1x -timeout 60m ./...
+
+# Each fuzz target for a while: make fuzz FUZZTIME=5m
+FUZZTIME ?= 20s
+fuzz:
+	@scripts/fuzz $(FUZZTIME)
+
+clean:
+	rm -rf bin .demo
+
+FORCE:
