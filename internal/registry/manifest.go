@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"unicode"
 
 	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
@@ -132,6 +133,17 @@ func checkKeys(content []byte) error {
 
 const maxDepth = 64
 
+// foldKey gives what encoding/json compares of a key: it takes "layer\u017f" for "layers".
+func foldKey(key string) string {
+	return strings.Map(func(r rune) rune {
+		least := r
+		for n := unicode.SimpleFold(r); n != r; n = unicode.SimpleFold(n) {
+			least = min(least, n)
+		}
+		return least
+	}, key)
+}
+
 func checkObject(dec *json.Decoder, depth int, fold bool) error {
 	if depth > maxDepth {
 		return errors.New("nested too deeply")
@@ -145,7 +157,7 @@ func checkObject(dec *json.Decoder, depth int, fold bool) error {
 		key, _ := t.(string)
 		folded := key
 		if fold {
-			folded = strings.ToLower(key)
+			folded = foldKey(key)
 		}
 		if seen[folded] {
 			return fmt.Errorf("key %q occurs twice", key)
