@@ -34,9 +34,10 @@ func check(t testing.TB, u resolve.Universe, arch string, request []string, r re
 		if strings.Contains(wish, "(") {
 			name, exact = strings.Fields(wish)[0], false
 		}
+		name, _, _ = strings.Cut(name, ":")
 		met := false
 		for _, p := range set {
-			met = met || p.Name == name && (!exact || p.Version == version) || !exact && provides(t, p, index.Relation{Name: name})
+			met = met || p.Name == name && (!exact || p.Version == version) || !exact && provides(t, p, index.Relation{Name: name}, arch)
 		}
 		if !met {
 			t.Errorf("%s was requested and is not in", wish)
@@ -87,15 +88,16 @@ func satisfies(t testing.TB, p *index.Package, r index.Relation, arch string) bo
 	if r.Qualifier != "" && r.Qualifier != arch && r.Qualifier != "any" && r.Qualifier != "native" {
 		return false
 	}
-	if r.Qualifier == "any" && p.MultiArch != "allowed" {
-		return false
-	}
-	return p.Name == r.Name && r.Holds(p.Version) || provides(t, p, r)
+	named := p.Name == r.Name && r.Holds(p.Version) && (r.Qualifier != "any" || p.MultiArch == "allowed")
+	return named || provides(t, p, r, arch)
 }
 
-func provides(t testing.TB, p *index.Package, r index.Relation) bool {
+func provides(t testing.TB, p *index.Package, r index.Relation, arch string) bool {
 	for _, g := range relations(t, p.Provides) {
-		if g[0].Name == r.Name && (r.Op == "" || g[0].Op == "=" && r.Holds(g[0].Version)) {
+		e := g[0]
+		matches := e.Qualifier == "" && (r.Qualifier != "any" || p.MultiArch == "allowed") ||
+			e.Qualifier == "any" && r.Qualifier == "any" || e.Qualifier == arch && r.Qualifier != "any"
+		if matches && e.Name == r.Name && (r.Op == "" || e.Op == "=" && r.Holds(e.Version)) {
 			return true
 		}
 	}

@@ -2,6 +2,8 @@ package resolve_test
 
 import (
 	"context"
+	"fmt"
+	"os"
 	"strings"
 	"testing"
 
@@ -218,6 +220,51 @@ var tinyCases = []struct {
 		archive: "a 1; Depends: p, q; Multi-Arch: same\np 1; Multi-Arch: same\nq 1 all; Multi-Arch: foreign",
 	},
 	{
+		name: "one version with two contents: the first-named suite's", request: "a", want: "a 1, x 1",
+		archive: "a 1; Depends: x\na 1; Depends: y; suite: security\nx 1\ny 1",
+	},
+	{
+		name: "a request qualified by the architecture", request: "a:amd64 b:native", want: "a 1, b 1",
+		archive: "a 1\nb 1", apt: "-", // apt knows no :native in a request
+	},
+	{
+		name: "a Provides for :any alone", request: "a", want: "a 1, p 1",
+		archive: "a 1; Depends: v:any\np 1; Provides: v:any",
+	},
+	{
+		name: "a Provides for :any is none without", request: "a", want: "",
+		archive: "a 1; Depends: v\np 1; Provides: v:any",
+	},
+	{
+		name: "a Provides for the architecture", request: "a", want: "a 1, p 1",
+		archive: "a 1; Depends: v\np 1; Provides: v:amd64",
+	},
+	{
+		name: "a Provides for another one", request: "a", want: "",
+		archive: "a 1; Depends: v\np 1; Provides: v:i386",
+	},
+	{
+		name: "a conflict qualified by :any", request: "a p", want: "a 1, p 1",
+		archive: "a 1; Conflicts: p:any\np 1",
+	},
+	{
+		name: "a conflict qualified by :any, with one that allows it", request: "a p", want: "",
+		archive: "a 1; Conflicts: p:any\np 1; Multi-Arch: allowed",
+	},
+	{
+		name: "a conflict that would only hit a version not taken", request: "a b", want: "a 1, b 2",
+		archive: "a 1; Conflicts: b (= 1)\nb 1\nb 2",
+	},
+	{
+		name: "a provider's older version", request: "a", want: "a 1, p 1", apt: "none",
+		archive: "a 1; Depends: v\np 1; Provides: v\np 2",
+		why:     "apt's resolver only ever considers the candidate, the highest version",
+	},
+	{
+		name: "another provider before an older version", request: "a", want: "a 1, q 1",
+		archive: "a 1; Depends: v | w\np 1; Provides: v\np 2\nq 1; Provides: w",
+	},
+	{
 		name: "packages of no architecture", request: "a", want: "a 1, p 1",
 		archive: "a 1 all; Depends: p\np 1 all",
 	},
@@ -399,5 +446,26 @@ func TestResolveStopsWithItsContext(t *testing.T) {
 	_, err := resolve.Resolve(ctx, tiny("a 1").universe(t), resolve.Request{Architecture: "amd64", Packages: []string{"a"}})
 	if fault.KindOf(err) != fault.Canceled {
 		t.Errorf("want Canceled, got %v", err)
+	}
+}
+
+// TestDocumentedFailures holds the failures that docs/resolver.md shows against real ones.
+func TestDocumentedFailures(t *testing.T) {
+	document, err := os.ReadFile("../../../docs/resolver.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct{ archive, request string }{
+		{
+			"baz 2; Depends: bar; suite: trixie\nbar 1.2; Depends: libfoo (>= 9); suite: trixie\n" +
+				"libfoo 1.2; suite: trixie\nlibfoo 1.3; suite: trixie-security", "baz",
+		},
+		{"a 1; Depends: x\nb 1; Depends: y\nx 1; Breaks: y (<< 2)\ny 1", "a b"},
+	} {
+		_, err := resolveTiny(t, tiny(test.archive), test.request)
+		want := fmt.Sprintf("plimsoll: %v\nhint: %s\n", err, fault.HintOf(err))
+		if !strings.Contains(string(document), want) {
+			t.Errorf("the document does not show\n%s", want)
+		}
 	}
 }
