@@ -16,14 +16,22 @@ import (
 // plan is what a step needs of its root filesystem and of this machine.
 type plan struct {
 	points []rootfs.Point
-	mounts []executor.Mount // the step's and the sandbox's own
-	perms  map[string]string
+	mounts []planned // the step's and the sandbox's own
+}
+
+// planned is a mount and, for Data, the octal mode of its file.
+type planned struct {
+	executor.Mount
+	mode string
 }
 
 // plan looks at the step's mounts. Name resolution is the machine's own when the step
 // shares its network.
 func (s *Sandbox) plan(step executor.Step) (*plan, error) {
-	p := &plan{mounts: slices.Clone(step.Mounts), perms: map[string]string{}}
+	p := &plan{}
+	for _, m := range step.Mounts {
+		p.mounts = append(p.mounts, planned{m, "0400"})
+	}
 	if step.Network {
 		for _, name := range []string{"/etc/hosts", "/etc/resolv.conf"} {
 			taken := slices.ContainsFunc(step.Mounts, func(m executor.Mount) bool { return path.Clean(m.Target) == name })
@@ -31,8 +39,7 @@ func (s *Sandbox) plan(step executor.Step) (*plan, error) {
 			if taken || err != nil {
 				continue // a machine without one resolves names without it, and so does the step
 			}
-			p.mounts = append(p.mounts, executor.Mount{Kind: executor.Data, Target: name, Content: content})
-			p.perms[name] = "0444"
+			p.mounts = append(p.mounts, planned{executor.Mount{Kind: executor.Data, Target: name, Content: content}, "0444"})
 		}
 	}
 	for _, name := range []string{"/dev", "/proc", "/run", "/tmp"} {
@@ -95,7 +102,7 @@ func (r *run) mountOptions(fds *files, sources map[string]string) ([]string, err
 	for i, m := range mounts {
 		mounts[i].Target = r.root.Point(path.Clean(m.Target))
 	}
-	slices.SortStableFunc(mounts, func(a, b executor.Mount) int { return strings.Compare(a.Target, b.Target) })
+	slices.SortStableFunc(mounts, func(a, b planned) int { return strings.Compare(a.Target, b.Target) })
 	var opts []string
 	for _, m := range mounts {
 		switch m.Kind {
@@ -114,11 +121,7 @@ func (r *run) mountOptions(fds *files, sources map[string]string) ([]string, err
 			if err != nil {
 				return nil, err
 			}
-			perms := r.plan.perms[m.Target]
-			if perms == "" {
-				perms = "0400"
-			}
-			opts = append(opts, "--perms", perms, "--ro-bind-data", fd, m.Target)
+			opts = append(opts, "--perms", m.mode, "--ro-bind-data", fd, m.Target)
 		}
 	}
 	return opts, nil
