@@ -26,9 +26,11 @@ func (t *tree) addFile(file string, mode int64, data []byte) *node {
 	return n
 }
 
-func (t *tree) addLink(file, target string) {
+func (t *tree) addLink(file, target string) *node {
+	n := &node{path: file, kind: tar.TypeSymlink, mode: 0o777, link: target}
 	t.parents(file)
-	t.add(&node{path: file, kind: tar.TypeSymlink, mode: 0o777, link: target})
+	t.add(n)
+	return n
 }
 
 // addSkeleton makes the folders and links every image needs, where no package ships them.
@@ -102,11 +104,11 @@ func (t *tree) addTrust() error {
 	}
 	const bundle, java = "etc/ssl/certs/ca-certificates.crt", "etc/ssl/certs/java/cacerts"
 	if t.at[bundle] == nil {
-		t.addFile(bundle, 0o644, truststore.Bundle(certs))
+		t.addFile(bundle, 0o644, truststore.Bundle(certs)).layer = trustLayer
 	}
 	for _, link := range truststore.HashLinks(certs) {
 		if at := "etc/ssl/certs/" + link.Name; t.at[at] == nil {
-			t.addLink(at, link.Target)
+			t.addLink(at, link.Target).layer = trustLayer
 		}
 	}
 	if !t.hasJava() || t.at[java] != nil {
@@ -116,7 +118,7 @@ func (t *tree) addTrust() error {
 	if err != nil {
 		return err
 	}
-	t.addFile(java, 0o644, store)
+	t.addFile(java, 0o644, store).layer = trustLayer
 	return nil
 }
 
@@ -198,8 +200,7 @@ func (t *tree) addPath(at string, p v1alpha1.Path) error {
 	case v1alpha1.PathFile:
 		n = t.addFile(at, 0o644, []byte(p.Content))
 	case v1alpha1.PathSymlink:
-		t.addLink(at, p.Target)
-		n = t.at[at]
+		n = t.addLink(at, p.Target)
 	case v1alpha1.PathHardlink:
 		var err error
 		if n, err = t.addHardlink(at, p); err != nil {
@@ -264,24 +265,35 @@ func (t *tree) amend(n *node, p v1alpha1.Path) error {
 	return err
 }
 
-// inventoryPath lists what belongs to no package, so that no file is an orphan.
-const inventoryPath = "var/lib/plimsoll/base/files"
+// The layers of what belongs to no package. Trust has one of its own, so that new
+// certificate authorities do not renew everything else.
+const (
+	baseLayer  = "base"
+	trustLayer = "trust"
+)
 
-// addInventory lists the made files: hash, path; a link with its target.
+// inventory is the path that lists what a made layer holds, so that no file is an orphan.
+func inventory(layer string) string { return "var/lib/plimsoll/" + layer + "/files" }
+
+// addInventory lists the made files of each layer: hash and path, a link with its target.
 func (t *tree) addInventory() {
-	lines := make([]string, 0, len(t.made))
+	lines := map[string][]string{}
 	for _, n := range t.made {
+		line := ""
 		switch n.kind {
 		case tar.TypeReg:
-			lines = append(lines, fmt.Sprintf("%s  /%s", n.sum, n.path))
+			line = fmt.Sprintf("%s  /%s\n", n.sum, n.path)
 		case tar.TypeSymlink, tar.TypeLink:
-			lines = append(lines, fmt.Sprintf("link  /%s -> %s", n.path, n.link))
+			line = fmt.Sprintf("link  /%s -> %s\n", n.path, n.link)
 		case tar.TypeDir:
-			lines = append(lines, fmt.Sprintf("dir  /%s", n.path))
+			line = fmt.Sprintf("dir  /%s\n", n.path)
 		}
+		lines[n.layer] = append(lines[n.layer], line)
 	}
-	slices.Sort(lines)
-	t.addFile(inventoryPath, 0o644, []byte(strings.Join(lines, "\n")+"\n"))
+	for layer, text := range lines {
+		slices.Sort(text)
+		t.addFile(inventory(layer), 0o644, []byte(strings.Join(text, ""))).layer = layer
+	}
 }
 
 // sortMade puts the made nodes in the order of their layer: folders before what they hold,

@@ -21,7 +21,7 @@ type layerPlan struct {
 	nodes   []*node   // made ones
 }
 
-// group sorts the packages into layers and puts the spec's own layer on top.
+// group sorts the packages into layers and puts those that hold no package on top.
 //
 // Packages of one source are fixed together, so they share a layer. Where there are more
 // sources than layers, those the spec names (layering.own) and, while they fit, those of
@@ -38,7 +38,7 @@ func group(t *tree, l v1alpha1.Layering) []layerPlan {
 		}
 	}
 	name := func(source string) string { return source }
-	if budget := l.MaxLayers - 1; len(sources) > budget {
+	if budget := l.MaxLayers - 2; len(sources) > budget {
 		buckets := max(1, min(shared, budget/2))
 		own := ownLayers(sources, l.Own, requested, budget-buckets)
 		name = func(source string) string {
@@ -57,7 +57,13 @@ func group(t *tree, l v1alpha1.Layering) []layerPlan {
 	for _, layer := range slices.Sorted(maps.Keys(layers)) {
 		plans = append(plans, layerPlan{name: layer, members: layers[layer]})
 	}
-	return append(plans, layerPlan{name: "base", nodes: t.made})
+	for _, layer := range []string{trustLayer, baseLayer} {
+		made := slices.DeleteFunc(slices.Clone(t.made), func(n *node) bool { return n.layer != layer })
+		if len(made) > 0 {
+			plans = append(plans, layerPlan{name: layer, nodes: made})
+		}
+	}
+	return plans
 }
 
 // ownLayers gives the sources that keep a layer of their own.

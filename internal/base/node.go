@@ -21,6 +21,7 @@ type node struct {
 	owner *member        // the package it belongs to; nil for what the spec or Plimsoll makes
 	entry *content.Entry // what the package says of it; nil for made nodes
 	data  []byte         // a made file's bytes
+	layer string         // a made node's layer
 	sum   string         // SHA-256 of the bytes, hex; set for regular files
 }
 
@@ -49,7 +50,7 @@ func (t *tree) add(n *node) {
 	if old, ok := t.at[n.path]; ok {
 		t.drop(old)
 	}
-	n.owner, n.mtime = nil, epoch
+	n.owner, n.mtime, n.layer = nil, epoch, baseLayer
 	t.made = append(t.made, n)
 	t.at[n.path] = n
 }
