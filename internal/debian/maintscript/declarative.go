@@ -72,7 +72,7 @@ func (a *Accounts) user(name, id, comment, home, shell string) error {
 // declaredID reads a number, or "-" for any; a path, whose owner has the number, is any,
 // too.
 func declaredID(s string) (int, error) {
-	if s == "" || strings.HasPrefix(s, "/") {
+	if s == "" || s == "-" || strings.HasPrefix(s, "/") {
 		return AnyID, nil
 	}
 	n, err := strconv.ParseUint(s, 10, 31)
@@ -158,6 +158,9 @@ var specifiers = strings.NewReplacer("%t", "/run", "%S", "/var/lib", "%C", "/var
 func ParseTmpfiles(file string, data []byte) ([]Path, error) {
 	var paths []Path
 	err := eachLine("read tmpfiles.d", file, data, func(f []string) error {
+		if f[0] == "" {
+			return errors.New("it has no type")
+		}
 		kind, modifiers := f[0][:1], f[0][1:]
 		if bad := strings.Trim(modifiers, "+!-=~^$?"); bad != "" {
 			return fmt.Errorf("%q is not a type", f[0])

@@ -1,11 +1,18 @@
 package maintscript
 
 import (
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"plimsoll.dev/plimsoll/internal/testbed"
 )
 
 func TestParseSysusers(t *testing.T) {
@@ -16,6 +23,7 @@ g  extra    -
 m  demo     extra
 r  -        500-900
 u  owned    /usr/bin/owned 'An owner'
+u  sshd     -:65534 "No group of its own"
 `))
 	if err != nil {
 		t.Fatal(err)
@@ -24,7 +32,8 @@ u  owned    /usr/bin/owned 'An owner'
 		Users: []User{
 			{Name: "demo", UID: 101, System: true, Group: "demo", Home: "/var/lib/demo", Shell: "/bin/sh", Comment: `The "demo" server`},
 			{Name: "shared", UID: 200, System: true, Group: "users"},
-			{Name: "owned", UID: AnyID, System: true, Group: "owned", Comment: "An owner"}},
+			{Name: "owned", UID: AnyID, System: true, Group: "owned", Comment: "An owner"},
+			{Name: "sshd", UID: AnyID, System: true, Group: "65534", Comment: "No group of its own"}},
 		Groups:  []Group{{"demo", 101, true}, {"extra", AnyID, true}, {"owned", AnyID, true}},
 		Members: []Member{{"demo", "extra"}},
 	}
@@ -66,7 +75,7 @@ z /dev/kvm 0660 root kvm
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
-	for _, bad := range []string{"d", "d relative", "d* /x", `d "/x`} {
+	for _, bad := range []string{"d", "d relative", "d* /x", `d "/x`, `"" /x`} {
 		if _, err := ParseTmpfiles("demo.conf", []byte("\n"+bad)); err == nil || !strings.Contains(err.Error(), "demo.conf: line 2") {
 			t.Errorf("%q: error = %v", bad, err)
 		}
@@ -98,6 +107,52 @@ func TestLinks(t *testing.T) {
 	}
 	if n := len(Links(all)); n != 8 {
 		t.Errorf("%d links with everything there, want 8", n)
+	}
+}
+
+// TestLinksAreUpdateAlternatives runs Debian's own program in a root of its own.
+func TestLinksAreUpdateAlternatives(t *testing.T) {
+	tool, root := testbed.Tool(t, "update-alternatives"), t.TempDir()
+	for _, dir := range []string{"etc/alternatives", "usr/bin", "usr/share/man/man1", "var/lib/dpkg/alternatives", "var/log"} {
+		if err := os.MkdirAll(filepath.Join(root, dir), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, file := range []string{"usr/bin/a", "usr/bin/b", "usr/bin/c", "usr/share/man/man1/a.1.gz", "usr/share/man/man1/b.1.gz"} {
+		if err := os.WriteFile(filepath.Join(root, file), nil, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var all []Alternative
+	for i, p := range []string{"b", "c", "a"} {
+		all = append(all, Alternative{Name: "x", Link: "/usr/bin/x", Path: "/usr/bin/" + p, Priority: []int{20, -5, 10}[i],
+			Slaves: []Slave{{"x.1.gz", "/usr/share/man/man1/x.1.gz", "/usr/share/man/man1/" + p + ".1.gz"}, {"gone", "/usr/bin/gone", "/usr/bin/none"}}})
+	}
+	all = append(all, Alternative{Name: "solo", Link: "/usr/bin/solo", Path: "/usr/bin/c", Priority: 0})
+	for _, a := range all {
+		args := []string{"--root", root, "--log", filepath.Join(root, "log"), "--quiet", "--install", a.Link, a.Name, a.Path, strconv.Itoa(a.Priority)}
+		for _, s := range a.Slaves {
+			args = append(args, "--slave", s.Link, s.Name, s.Path)
+		}
+		if out, err := exec.Command(tool, args...).CombinedOutput(); err != nil {
+			t.Fatalf("update-alternatives: %v\n%s", err, out)
+		}
+	}
+	var want []Link
+	err := filepath.WalkDir(root, func(full string, d fs.DirEntry, err error) error {
+		if err == nil && d.Type()&fs.ModeSymlink != 0 {
+			target, err := os.Readlink(full)
+			want = append(want, Link{Path: strings.TrimPrefix(full, root), Target: strings.TrimPrefix(target, root)})
+			return err
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	there := func(p string) bool { _, err := os.Stat(filepath.Join(root, p)); return err == nil }
+	if diff := cmp.Diff(want, Links(Available(all, there))); diff != "" || len(want) != 6 {
+		t.Errorf("links (-update-alternatives +ours):\n%s", diff)
 	}
 }
 

@@ -100,6 +100,9 @@ func (w *walker) install(c cmd) {
 func (w *walker) cp(c cmd) {
 	o := parse(c.args[1:], "t", "target-directory", "S", "suffix")
 	if o.has("r", "R", "a", "recursive", "archive") {
+		if n := len(o.operands); n > 1 && isScratch(o.operands[n-1].text) {
+			return
+		}
 		if len(o.operands) != 2 || !allKnown(o.operands...) || !w.isFile(o.operands[0]) {
 			w.reportf(c.stmt, c.args, "Files are copied in a way that is not made.")
 			return
@@ -139,7 +142,7 @@ func (w *walker) copies(c cmd, o options, f func(source, name string)) {
 			w.reportf(c.stmt, c.args, unread)
 			return
 		}
-		if isScratch(source) {
+		if isScratch(source) && source != "/dev/null" {
 			w.reportf(c.stmt, c.args, "The script copies a file that it puts together while it runs.")
 			return
 		}
@@ -154,6 +157,10 @@ func (w *walker) copies(c cmd, o options, f func(source, name string)) {
 // copy records a copy; one of something the script has made is made again instead.
 func (w *walker) copy(source, name string) *Path {
 	p := w.out.path(name)
+	if source == "/dev/null" {
+		p.Kind, p.Content = File, ""
+		return p
+	}
 	if made := w.out.paths[source]; made != nil && made.Kind != Existing {
 		*p = *made
 		p.Path = name

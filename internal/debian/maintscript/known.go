@@ -46,6 +46,8 @@ var sourced = map[string]string{
 
 // sourcedMatters are files that scripts read in for functions which are known to matter.
 var sourcedMatters = map[string]string{
+	"/usr/lib/php/php-maintscript-helper":                 "PHP's modules are not enabled.",
+	"/usr/share/apache2/apache2-maintscript-helper":       "The web server's modules and configuration snippets of this package are not enabled.",
 	"/usr/share/postgresql-common/maintscripts-functions": "PostgreSQL's manual pages get no generic names, and for a server no database cluster is made: the image's entrypoint must make one.",
 }
 
@@ -105,6 +107,18 @@ var harmless = map[string]string{
 	"pg_updateaptconfig": "protects packages from autoremove",
 	"pg_checksystem":     "a warning about the kernel's settings",
 
+	"aa-enabled":               "profiles are the host's",
+	"dbus-send":                "nothing runs during a build",
+	"dbus-uuidgen":             "an image has no machine id",
+	"systemd-machine-id-setup": "an image has no machine id",
+	"journalctl":               "an image has no journal",
+	"gio-querymodules":         "a cache; without it GLib looks at the modules",
+	"update-info-dir":          "the info pages' directory",
+	"helpztags":                "the editor's help",
+	"runit-helper":             "an image has no init system",
+	"named-checkconf":          "a check",
+	"df":                       "", "base64": "",
+
 	"rm": "", "rmdir": "", "find": "", "awk": "", "basename": "", "cat": "", "cmp": "", "cut": "",
 	"date": "", "diff": "", "dirname": "", "dpkg-query": "", "dpkg-architecture": "", "dpkg-realpath": "",
 	"dpkg-vendor": "", "egrep": "", "expr": "", "fgrep": "", "getcap": "", "grep": "", "head": "",
@@ -123,17 +137,17 @@ var matters = map[string]string{
 	"pg_createcluster":       "No database cluster is made; the image's entrypoint must make one.",
 	"update-passwd":          "The base accounts are not brought up to date.",
 	"ssh-keygen":             "No host key is made, and none should be in an image.",
+	"update-gsfontmap":       "Ghostscript's font map is not made.",
 	"update-grub":            "No boot loader is configured.",
 	"fc-cache":               "No font cache is made; the first program that draws text makes it slowly.",
 	"update-xmlcatalog":      "XML catalogs are not registered; XML tools then look for schemas in the network.",
 	"update-catalog":         "SGML catalogs are not registered; SGML tools then do not find their schemas.",
 	"gconftool-2":            "Settings are not registered.",
-	"a2enmod":                "The web server's module is not enabled.",
-	"a2ensite":               "The web server's site is not enabled.",
-	"a2enconf":               "The web server's configuration is not enabled.",
-	"phpenmod":               "The PHP module is not enabled.",
+	"a2enmod":                "The web server's modules are not enabled.",
+	"a2ensite":               "The web server's sites are not enabled.",
+	"a2enconf":               "The web server's configuration snippets are not enabled.",
+	"phpenmod":               "PHP's modules are not enabled.",
 	"debconf-set-selections": "Answers to questions are not kept.",
-	"eval":                   "The command is put together while the script runs.",
 }
 
 // baseAccounts are in every image (base-passwd's master files).

@@ -30,6 +30,10 @@ type Scripts struct {
 	// directories on the way (the /bin of a merged /usr), but not one at the end. It
 	// decides file tests. Nil leaves them undecided, and both branches are walked.
 	Lstat func(path string) (fs.FileMode, bool)
+
+	// Listening tells whether a package of the image waits for the trigger. Nil means
+	// that one may.
+	Listening func(trigger string) bool
 }
 
 // Report is what the scripts of one package would do. Nothing in it has been judged: the
@@ -130,7 +134,7 @@ type Finding struct {
 // configure" with no old version, and "postinst triggered" for the triggers the package
 // waits for. It never fails: what it cannot read is in Uncovered.
 func Read(s Scripts) Report {
-	c := &collector{paths: map[string]*Path{}, seen: map[Finding]bool{}, removed: map[string]bool{}}
+	c := &collector{paths: map[string]*Path{}, seen: map[Finding]bool{}, removed: map[string]bool{}, told: map[string]bool{}}
 	defaults := templateDefaults(s.Templates)
 	run := func(script string, text []byte, args ...string) {
 		if len(text) == 0 || coveredScripts[s.Package+"/"+script] != "" {
@@ -141,14 +145,15 @@ func Read(s Scripts) Report {
 	}
 	run("preinst", s.Preinst, "install")
 	run("postinst", s.Postinst, "configure", "")
-	for _, t := range interests(s.Triggers) {
+	for _, t := range Interests(s.Triggers) {
 		if coveredTriggers[t] == "" {
 			run("postinst", s.Postinst, "triggered", t)
 		}
 	}
 	for i, line := range strings.Split(string(s.Triggers), "\n") {
 		verb, name, _ := strings.Cut(strings.TrimSpace(line), " ")
-		if strings.HasPrefix(verb, "activate") && coveredTriggers[strings.TrimSpace(name)] == "" {
+		name = strings.TrimSpace(name)
+		if strings.HasPrefix(verb, "activate") && coveredTriggers[name] == "" && (s.Listening == nil || s.Listening(name)) {
 			c.find(Finding{Script: "triggers", Line: i + 1, Command: strings.TrimSpace(line),
 				Why: "Another package's script acts on this trigger, and that action is not made."})
 		}
@@ -156,8 +161,8 @@ func Read(s Scripts) Report {
 	return c.report()
 }
 
-// interests gives the triggers of a deb-triggers(5) file that the package waits for.
-func interests(triggers []byte) []string {
+// Interests gives the triggers of a deb-triggers(5) file that the package waits for.
+func Interests(triggers []byte) []string {
 	var names []string
 	for line := range strings.Lines(string(triggers)) {
 		fields := strings.Fields(line)
@@ -194,6 +199,7 @@ type collector struct {
 	seen  map[Finding]bool
 
 	removed map[string]bool // what the scripts have taken away
+	told    map[string]bool // programs that were reported once for a script
 }
 
 func (c *collector) path(name string) *Path {

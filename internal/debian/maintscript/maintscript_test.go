@@ -128,6 +128,11 @@ mkdir "$RET"
 		{"a directory becomes a link", "rmdir makes room for it", Scripts{
 			Postinst: []byte("#!/bin/sh\nif [ ! -L /var/run ]; then rmdir /var/run; ln -s /run /var/run; fi\n"), Lstat: tree(map[string]string{"/var/run": "d"})},
 			Report{Paths: []Path{{Path: "/var/run", Kind: Symlink, Target: "/run"}}}},
+		{"eval and wrappers", "a known line is walked", postinst(
+			`V=/srv/x; eval "mkdir $V"`, `runuser -u demo -- mkdir /srv/y`, `install -m 0644 /dev/null /etc/empty`, `exec 3>&1`),
+			Report{Paths: []Path{{Path: "/srv/x", Kind: Directory}, {Path: "/srv/y", Kind: Directory}, {Path: "/etc/empty", Kind: File, Mode: "0644"}}}},
+		{"nobody listens", "a trigger is only a finding if a package waits for it", Scripts{Triggers: []byte("activate other-index\n"),
+			Listening: func(string) bool { return false }}, Report{}},
 		{"services", "an image has no init system", postinst(
 			`if [ -d /run/systemd/system ]; then strange-daemon --reload; fi`,
 			`deb-systemd-helper unmask demo.service >/dev/null || true`,
