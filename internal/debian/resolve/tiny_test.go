@@ -23,7 +23,7 @@ type tiny string
 
 // packagesFiles gives a Packages file for every suite, "main" first, the others by name.
 func (a tiny) packagesFiles() (suites []string, files map[string]string) {
-	files = map[string]string{"main": ""}
+	texts := map[string]*strings.Builder{"main": {}}
 	for n, line := range strings.Split(strings.TrimSpace(string(a)), "\n") {
 		parts := strings.Split(strings.TrimSpace(line), ";")
 		f := strings.Fields(parts[0])
@@ -43,12 +43,17 @@ func (a tiny) packagesFiles() (suites []string, files map[string]string) {
 			}
 			fields.WriteString(p + "\n")
 		}
-		files[suite] += fmt.Sprintf(
+		if texts[suite] == nil {
+			texts[suite] = &strings.Builder{}
+		}
+		fmt.Fprintf(texts[suite],
 			"Package: %s\nVersion: %s\nArchitecture: %s\nMaintainer: x <x@example.org>\nDescription: x\nFilename: pool/%d.deb\nSize: 1\nSHA256: %x\n%s\n",
 			f[0], f[1], arch, n, sha256.Sum256([]byte(line)), fields.String())
 	}
-	for suite := range files {
+	files = make(map[string]string)
+	for suite, text := range texts {
 		suites = append(suites, suite)
+		files[suite] = text.String()
 	}
 	slices.SortFunc(suites, func(a, b string) int {
 		switch {
