@@ -36,22 +36,32 @@ var repoName = regexp.MustCompile(`^[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-
 // project's reference package take.
 const maxName = 255
 
-var routes = []struct {
-	kind string
-	path *regexp.Regexp
-}{
-	{"uploads", regexp.MustCompile(`^/v2/(.+)/blobs/uploads(?:/([^/]*))?$`)},
-	{"blobs", regexp.MustCompile(`^/v2/(.+)/blobs/([^/]+)$`)},
-	{"manifests", regexp.MustCompile(`^/v2/(.+)/manifests/([^/]+)$`)},
-	{"referrers", regexp.MustCompile(`^/v2/(.+)/referrers/([^/]+)$`)},
-	{"tags", regexp.MustCompile(`^/v2/(.+)/tags/(list)$`)},
-}
-
+// parseRoute reads a path from its end: a repository may be named like an endpoint.
 func parseRoute(path string) (route, bool) {
-	for _, r := range routes {
-		if m := r.path.FindStringSubmatch(path); m != nil {
-			return route{kind: r.kind, repo: m[1], ref: m[2]}, true
+	rest, ok := strings.CutPrefix(path, "/v2/")
+	cut := strings.LastIndexByte(rest, '/')
+	if !ok || cut < 0 {
+		return route{}, false
+	}
+	head, ref := rest[:cut], rest[cut+1:]
+	if repo, ok := strings.CutSuffix(head, "/blobs/uploads"); ok && repo != "" {
+		return route{kind: "uploads", repo: repo, ref: ref}, true
+	}
+	cut = strings.LastIndexByte(head, '/')
+	if cut <= 0 || ref == "" {
+		return route{}, false
+	}
+	to := route{kind: head[cut+1:], repo: head[:cut], ref: ref}
+	switch to.kind {
+	case "blobs":
+		if ref == "uploads" {
+			to.kind, to.ref = "uploads", ""
 		}
+		return to, true
+	case "manifests", "referrers":
+		return to, true
+	case "tags":
+		return to, ref == "list"
 	}
 	return route{}, false
 }
@@ -90,6 +100,10 @@ func (f *front) blobs(w http.ResponseWriter, r *http.Request, to route) {
 			broken(w, f.log, err)
 			return
 		}
+	}
+	if (r.Method == http.MethodHead || r.Method == http.MethodGet) && f.store.root != "" && d.Validate() == nil {
+		f.serveFile(w, r, to)
+		return
 	}
 	f.next.ServeHTTP(asNamed(w, to.repo, d), r)
 }
