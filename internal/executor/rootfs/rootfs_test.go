@@ -53,6 +53,12 @@ func openStore(t testing.TB, opt rootfs.Options) *rootfs.Store {
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() {
+		// Folders that shut out their owner are more than t.TempDir can remove.
+		if _, err := s.Prune(0); err != nil {
+			t.Error(err)
+		}
+	})
 	return s
 }
 
