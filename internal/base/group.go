@@ -10,9 +10,9 @@ import (
 	"plimsoll.dev/plimsoll/api/v1alpha1"
 )
 
-// shared is how many layers the small sources share when there are too many for a layer
-// each.
-const shared = 16
+// minShared is how many layers at least the other sources share, when there are too many
+// for a layer each.
+const minShared = 16
 
 // layerPlan is one layer to be: a name that does not change with versions, and its nodes.
 type layerPlan struct {
@@ -26,8 +26,8 @@ type layerPlan struct {
 // Packages of one source are fixed together, so they share a layer. Where there are more
 // sources than layers, those the spec names (layering.own) and, while they fit, those of
 // requested packages keep a layer of their own; a hash of its name sends every other
-// source to one of a fixed number of shared layers. Only names decide: a new version
-// never moves a package to another layer.
+// source to one of the layers left. Only names decide: a new version never moves a package
+// to another layer.
 func group(t *tree, l v1alpha1.Layering) []layerPlan {
 	sources := map[string][]*member{}
 	var requested []string
@@ -39,8 +39,8 @@ func group(t *tree, l v1alpha1.Layering) []layerPlan {
 	}
 	name := func(source string) string { return source }
 	if budget := l.MaxLayers - 2; len(sources) > budget {
-		buckets := max(1, min(shared, budget/2))
-		own := ownLayers(sources, l.Own, requested, budget-buckets)
+		own := ownLayers(sources, l.Own, requested, budget-min(minShared, budget/2))
+		buckets := budget - len(own)
 		name = func(source string) string {
 			if own[source] {
 				return source
