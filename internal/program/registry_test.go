@@ -6,6 +6,8 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -102,5 +104,24 @@ func TestRegistryCommandsBesideAServer(t *testing.T) {
 	stop()
 	if code := <-ended; code != 0 {
 		t.Errorf("an interrupted server exits with %d", code)
+	}
+}
+
+// TestRegistryDocument: the commands docs/registry.md shows are commands this program has.
+func TestRegistryDocument(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join("..", "..", "docs", "registry.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	shown := regexp.MustCompile(`(?m)^\$ plimsoll (.*)$`).FindAllStringSubmatch(string(text), -1)
+	if len(shown) < 10 {
+		t.Fatalf("found %d commands in the document", len(shown))
+	}
+	for _, s := range shown {
+		var errs bytes.Buffer
+		args := append(strings.Fields(s[1]), "--help")
+		if out, code := typed(context.Background(), t.TempDir(), &errs, args...); code != 0 || !strings.Contains(out, "plimsoll "+args[0]+" "+args[1]) {
+			t.Errorf("plimsoll %s: exit %d: %s", s[1], code, errs.String())
+		}
 	}
 }

@@ -103,7 +103,22 @@ func (s *store) rebuild(ctx context.Context, repo string, report *RebuildReport)
 	if err != nil {
 		return err
 	}
+	// A manifest pushed by another digest than its canonical one is listed by that.
+	renamed := map[digest.Digest]bool{}
 	for _, d := range revisions {
+		if d.Algorithm() == digest.Canonical {
+			continue
+		}
+		canonical, ok, err := s.revision(ctx, repo, d)
+		if err != nil {
+			return err
+		}
+		renamed[canonical] = ok
+	}
+	for _, d := range revisions {
+		if renamed[d] {
+			continue
+		}
 		content, ok, err := s.manifest(ctx, repo, d)
 		if err != nil {
 			return err
@@ -112,8 +127,8 @@ func (s *store) rebuild(ctx context.Context, repo string, report *RebuildReport)
 			continue
 		}
 		report.Manifests++
-		var m manifest
-		if err := json.Unmarshal(content, &m); err != nil || m.Subject == nil || m.Subject.Digest.Validate() != nil {
+		m, err := parseStored(content)
+		if err != nil || m.Subject == nil || m.Subject.Digest.Validate() != nil {
 			continue // taken in by another registry on this store: nothing to list
 		}
 		entry := m.referrer(d, int64(len(content)))
