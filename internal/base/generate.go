@@ -184,6 +184,9 @@ func (t *tree) addPaths(paths []v1alpha1.Path) error {
 
 func (t *tree) addPath(at string, p v1alpha1.Path) error {
 	old := t.at[at]
+	if err := t.makeRoom(at, p); err != nil {
+		return err
+	}
 	var n *node
 	switch p.Type {
 	case v1alpha1.PathExisting:
@@ -208,6 +211,24 @@ func (t *tree) addPath(at string, p v1alpha1.Path) error {
 		}
 	}
 	return t.amend(n, p)
+}
+
+// makeRoom refuses a path that would stand where others lie or below what is no folder.
+func (t *tree) makeRoom(at string, p v1alpha1.Path) error {
+	for dir := path.Dir(at); dir != "."; dir = path.Dir(dir) {
+		if n := t.at[dir]; n != nil && !n.isDir() {
+			return fault.Newf(fault.Usage, "make path", p.Path, "/"+dir+" is no folder")
+		}
+	}
+	if n := t.at[at]; n == nil || !n.isDir() || p.Type == v1alpha1.PathDirectory || p.Type == v1alpha1.PathExisting {
+		return nil
+	}
+	for file := range t.at {
+		if under(file, at) {
+			return fault.Newf(fault.Usage, "make path", p.Path, "a folder that holds files stands there").WithHint("exclude " + p.Path + "/** as well")
+		}
+	}
+	return nil
 }
 
 // addHardlink links to a made file: a link into another layer would be a copy.
@@ -246,7 +267,7 @@ func (t *tree) amend(n *node, p v1alpha1.Path) error {
 		if p.Capabilities == "" {
 			return nil
 		}
-		if n.kind != tar.TypeReg {
+		if n.kind != tar.TypeReg && n.kind != tar.TypeLink {
 			return fault.Newf(fault.Usage, "set capabilities", p.Path, "it is no regular file")
 		}
 		set, err := capability.Parse(p.Capabilities)
@@ -277,6 +298,9 @@ func inventory(layer string) string { return "var/lib/plimsoll/" + layer + "/fil
 
 // addInventory lists the made files of each layer: hash and path, a link with its target.
 func (t *tree) addInventory() {
+	for _, n := range slices.Clone(t.made) {
+		t.parents(inventory(n.layer))
+	}
 	lines := map[string][]string{}
 	for _, n := range t.made {
 		line := ""
@@ -293,6 +317,25 @@ func (t *tree) addInventory() {
 	for layer, text := range lines {
 		slices.Sort(text)
 		t.addFile(inventory(layer), 0o644, []byte(strings.Join(text, ""))).layer = layer
+	}
+	t.repeatFolders()
+}
+
+// repeatFolders puts the made folders above a path in that path's layer too, where it is
+// not the one that holds them: a layer must not ask for a folder of a later one.
+func (t *tree) repeatFolders() {
+	in := map[[2]string]bool{}
+	for _, n := range slices.Clone(t.made) {
+		for dir := path.Dir(n.path); dir != "."; dir = path.Dir(dir) {
+			above := t.at[dir]
+			if above == nil || above.owner != nil || above.layer == n.layer || in[[2]string{n.layer, dir}] {
+				continue
+			}
+			in[[2]string{n.layer, dir}] = true
+			again := *above
+			again.layer = n.layer
+			t.made = append(t.made, &again)
+		}
 	}
 }
 

@@ -3,6 +3,7 @@ package base
 import (
 	"archive/tar"
 	"path"
+	"slices"
 
 	"plimsoll.dev/plimsoll/internal/base/content"
 )
@@ -17,6 +18,8 @@ type node struct {
 	size     int64
 	mtime    int64
 	xattr    map[string][]byte
+
+	replaced bool // by another package's file; only passes through the tree
 
 	owner *member        // the package it belongs to; nil for what the spec or Plimsoll makes
 	entry *content.Entry // what the package says of it; nil for made nodes
@@ -49,6 +52,13 @@ func (n *node) isDir() bool { return n.kind == tar.TypeDir }
 func (t *tree) add(n *node) {
 	if old, ok := t.at[n.path]; ok {
 		t.drop(old)
+		for _, m := range t.members { // the same path of packages that share it
+			for _, other := range slices.Clone(m.nodes) {
+				if other.path == n.path {
+					t.drop(other)
+				}
+			}
+		}
 	}
 	n.owner, n.mtime, n.layer = nil, epoch, baseLayer
 	t.made = append(t.made, n)
@@ -74,12 +84,35 @@ func (t *tree) drop(n *node) {
 	if n.owner != nil {
 		from = &n.owner.nodes
 	}
-	for i, other := range *from {
-		if other == n {
-			*from = append((*from)[:i:i], (*from)[i+1:]...)
-			return
+	at := slices.Index(*from, n)
+	if at < 0 {
+		return
+	}
+	if heir := inherit(n, (*from)[at+1:]); heir != nil {
+		*from = slices.DeleteFunc(slices.Clone(*from), func(other *node) bool { return other == heir })
+		(*from)[at] = heir
+		return
+	}
+	*from = slices.Delete(slices.Clone(*from), at, at+1)
+}
+
+// inherit makes the first hard link to a file that goes the file itself, with the place of
+// its bytes in the package, and lets the others link there.
+func inherit(n *node, after []*node) (heir *node) {
+	if n.kind != tar.TypeReg {
+		return nil
+	}
+	for _, other := range after {
+		switch {
+		case other.kind != tar.TypeLink || other.link != n.path:
+		case heir == nil:
+			heir = other
+			heir.kind, heir.link, heir.size, heir.sum, heir.entry, heir.data = tar.TypeReg, "", n.size, n.sum, n.entry, n.data
+		default:
+			other.link = heir.path
 		}
 	}
+	return heir
 }
 
 // resolve gives the path with every symlink of the tree on the way followed, its last part
@@ -93,18 +126,23 @@ func (t *tree) resolve(file string, last bool) (string, bool) {
 	})
 }
 
-// each calls change for the node and, when it is a folder that several packages ship, for
-// those of the others: every layer that holds the folder says the same of it.
+// each calls change for the node, for the same path of other packages that share it, and
+// for all hard links of its file: every entry of a path or an inode says the same of it.
 func (t *tree) each(n *node, change func(*node)) {
-	change(n)
-	if !n.isDir() {
-		return
+	file := n.path
+	if n.kind == tar.TypeLink {
+		file = n.link
 	}
-	for _, m := range t.members {
-		for _, other := range m.nodes {
-			if other.path == n.path && other != n {
+	change(n)
+	among := func(nodes []*node) {
+		for _, other := range nodes {
+			if other != n && (other.path == file || other.kind == tar.TypeLink && other.link == file) {
 				change(other)
 			}
 		}
+	}
+	among(t.made)
+	for _, m := range t.members {
+		among(m.nodes)
 	}
 }

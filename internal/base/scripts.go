@@ -248,7 +248,7 @@ func (s *scripts) capability(t *tree, m *member, c maintscript.Capability) {
 	at, _ := t.resolve(usrMerge(strings.TrimPrefix(c.File, "/")), true)
 	set, err := capability.Parse(c.Text)
 	if n := t.at[at]; err == nil && n != nil && n.kind == tar.TypeReg {
-		n.xattr = map[string][]byte{capability.Attribute: set.Xattr()}
+		t.each(n, func(n *node) { n.xattr = map[string][]byte{capability.Attribute: set.Xattr()} })
 		return
 	}
 	s.warn(m, "it would set capabilities %q on %s", c.Text, c.File)

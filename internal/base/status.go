@@ -21,11 +21,16 @@ func (t *tree) addStatus() {
 		var sums []string
 		conffiles := map[string]string{}
 		newest := int64(0)
+		weak := map[string]string{}
 		for _, n := range m.nodes {
 			newest = max(newest, n.mtime)
+			if n.kind == tar.TypeLink {
+				sums = append(sums, weak[n.link]+"  "+n.path)
+			}
 			if n.kind != tar.TypeReg {
 				continue
 			}
+			weak[n.path] = n.entry.MD5
 			if slices.Contains(m.content.Conffiles, n.entry.Path) {
 				conffiles[n.path] = n.entry.MD5
 				continue
@@ -49,6 +54,9 @@ func (t *tree) addOwned(m *member, file string, kind byte, mtime int64, data []b
 	n := &node{path: file, kind: kind, mode: 0o644, mtime: mtime, owner: m, size: int64(len(data)), data: data}
 	if kind == tar.TypeDir {
 		n.mode = 0o755
+		if known := t.at[file]; known != nil && known.isDir() {
+			n.mode, n.uid, n.gid, n.xattr = known.mode, known.uid, known.gid, known.xattr
+		}
 		if slices.ContainsFunc(m.nodes, func(o *node) bool { return o.path == file }) {
 			return
 		}

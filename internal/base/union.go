@@ -3,6 +3,7 @@ package base
 import (
 	"archive/tar"
 	"fmt"
+	"slices"
 	"strings"
 
 	"plimsoll.dev/plimsoll/internal/base/content"
@@ -35,7 +36,7 @@ type diversion struct{ by, to string }
 func join(members []*member, place *placer, o unionOptions) (*tree, error) {
 	t := &tree{members: members, at: map[string]*node{}}
 	for _, m := range members {
-		moved := map[string]string{} // a hard link's target may have been moved, or dropped
+		moved := map[string]*node{} // a hard link's target may have been moved, or dropped
 		for i := range m.content.Entries {
 			e := &m.content.Entries[i]
 			n, err := o.node(m, e, place, moved)
@@ -49,6 +50,11 @@ func join(members []*member, place *placer, o unionOptions) (*tree, error) {
 				return nil, err
 			}
 		}
+		for _, n := range slices.Clone(m.nodes) {
+			if n.replaced {
+				t.drop(n)
+			}
+		}
 	}
 	t.shareFolders()
 	t.pruneDocs()
@@ -56,7 +62,7 @@ func join(members []*member, place *placer, o unionOptions) (*tree, error) {
 }
 
 // node gives an entry's place in the image, or nil when the entry is not wanted.
-func (o *unionOptions) node(m *member, e *content.Entry, place *placer, moved map[string]string) (*node, error) {
+func (o *unionOptions) node(m *member, e *content.Entry, place *placer, moved map[string]*node) (*node, error) {
 	at, ok := place.place(e.Path, e.Type)
 	if !ok {
 		return nil, fmt.Errorf("%q lies below symlinks that go in a circle", e.Path)
@@ -80,14 +86,15 @@ func (o *unionOptions) node(m *member, e *content.Entry, place *placer, moved ma
 		*o.stripped = append(*o.stripped, "/"+at)
 	}
 	if e.Type == tar.TypeReg {
-		moved[e.Path] = at
+		moved[e.Path] = n
 	}
 	if e.Type == tar.TypeLink {
 		target, kept := moved[e.Link]
 		if !kept {
 			return nil, fmt.Errorf("%q is a hard link to %q, which is left out: exclude both or none", e.Path, e.Link)
 		}
-		n.link = target
+		n.link = target.path // one inode has one owner, one mode, one set of attributes
+		n.mode, n.uid, n.gid, n.xattr, n.mtime = target.mode, target.uid, target.gid, target.xattr, target.mtime
 	}
 	return n, nil
 }
@@ -130,6 +137,8 @@ func (t *tree) settle(n *node) error {
 		t.at[n.path] = n
 		n.owner.nodes = append(n.owner.nodes, n)
 	case replaces(old.owner, n.owner):
+		n.replaced = true // until its hard links have been seen
+		n.owner.nodes = append(n.owner.nodes, n)
 	default:
 		return clash(n, old, "neither replaces the other")
 	}
