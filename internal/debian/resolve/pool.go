@@ -150,7 +150,7 @@ func (p *pool) satisfying(r index.Relation) ([]*version, error) {
 		return nil, err
 	}
 	for _, v := range providers {
-		if v.pkg.Name != r.Name && v.gives(r, p.arch) {
+		if v.gives(r, p.arch) && !slices.Contains(found, v) {
 			found = append(found, v)
 		}
 	}

@@ -155,6 +155,10 @@ var tinyCases = []struct {
 		archive: "a 1; Depends: v; Provides: v\nb 1; Provides: v",
 	},
 	{
+		name: "a package that provides its own name in an older version", request: "a", want: "a 1, b 2",
+		archive: "a 1; Depends: b (= 1)\nb 2; Provides: b (= 1)",
+	},
+	{
 		name: "circles", request: "a", want: "a 1, b 1, c 1",
 		archive: "a 1; Depends: b\nb 1; Depends: c\nc 1; Depends: a",
 	},
