@@ -81,13 +81,13 @@ func (b *Builder) Build(ctx context.Context, image *v1alpha1.BaseImage, o Option
 			return nil, err
 		}
 	}
+	if err := lock.answers(spec); err != nil {
+		return nil, err
+	}
 	result := &Result{Lock: lock, Images: make([]Built, len(spec.Architectures))}
 	sets := make([]LockedImage, len(spec.Architectures))
 	for i, architecture := range spec.Architectures {
 		if sets[i], err = lock.image(architecture); err != nil {
-			return nil, err
-		}
-		if err := sets[i].satisfies(spec.Packages); err != nil {
 			return nil, err
 		}
 	}
@@ -128,7 +128,7 @@ func (b *Builder) Resolve(ctx context.Context, image *v1alpha1.BaseImage) (*Lock
 	if err != nil {
 		return nil, err
 	}
-	lock := &Lock{APIVersion: v1alpha1.APIVersion, Kind: LockKind, Images: make([]LockedImage, len(spec.Architectures))}
+	lock := &Lock{APIVersion: v1alpha1.APIVersion, Kind: LockKind, For: wishOf(spec), Images: make([]LockedImage, len(spec.Architectures))}
 	group, ctx := errgroup.WithContext(ctx)
 	done := b.stage("resolve", len(spec.Architectures))
 	for i, architecture := range spec.Architectures {
@@ -237,6 +237,10 @@ func (b *Builder) contents(ctx context.Context, sets []LockedImage, mirrors map[
 	}
 	contents := map[string]*content.Content{}
 	for i, p := range packages {
+		if err := p.agrees(loaded[i].Control); err != nil {
+			return nil, fault.New(fault.Denied, "verify package", p.Filename, err).
+				WithHint("the archive or the lock calls it what it is not: try another mirror, or run without --locked")
+		}
 		contents[p.SHA256] = loaded[i]
 	}
 	return contents, nil

@@ -2,6 +2,10 @@ package base
 
 import (
 	"bytes"
+	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -12,7 +16,7 @@ import (
 
 	"sigs.k8s.io/yaml"
 
-	"plimsoll.dev/plimsoll/internal/debian/index"
+	"plimsoll.dev/plimsoll/api/v1alpha1"
 	"plimsoll.dev/plimsoll/internal/debian/resolve"
 	"plimsoll.dev/plimsoll/internal/fault"
 )
@@ -24,7 +28,36 @@ const LockKind = "BaseLock"
 type Lock struct {
 	APIVersion string        `json:"apiVersion"`
 	Kind       string        `json:"kind"`
-	Images     []LockedImage `json:"images"` // by architecture
+	For        Wish          `json:"for"`
+	Images     []LockedImage `json:"images"`        // by architecture
+	Sum        string        `json:"sum,omitempty"` // SHA-256 of all else, hex: set by Save, so that an edit is seen
+}
+
+// Wish is what of the spec the lock answers, sorted.
+type Wish struct {
+	Suites   []string `json:"suites"`
+	Packages []string `json:"packages"`
+	Omit     []string `json:"omit,omitempty"`
+}
+
+func wishOf(spec *v1alpha1.BaseImageSpec) Wish {
+	w := Wish{Suites: slices.Sorted(slices.Values(spec.Archive.Suites)), Packages: slices.Sorted(slices.Values(spec.Packages))}
+	for _, o := range spec.Omit {
+		w.Omit = append(w.Omit, o.Package)
+	}
+	slices.Sort(w.Omit)
+	return w
+}
+
+// sum gives the hash of all but Sum.
+func (l Lock) sum() (string, error) {
+	l.Sum = ""
+	text, err := json.Marshal(l)
+	if err != nil {
+		return "", err
+	}
+	sum := sha256.Sum256(text)
+	return hex.EncodeToString(sum[:]), nil
 }
 
 // LockedImage is the packages of one architecture.
@@ -97,7 +130,12 @@ func ReadLock(path string) (*Lock, error) {
 
 // Save writes the lock aside and renames it to path.
 func (l *Lock) Save(path string) error {
-	text, err := yaml.Marshal(l)
+	sealed := *l
+	var err error
+	if sealed.Sum, err = l.sum(); err != nil {
+		return err
+	}
+	text, err := yaml.Marshal(sealed)
 	if err != nil {
 		return err
 	}
@@ -124,8 +162,11 @@ var hexSum = regexp.MustCompile(`^[0-9a-f]{64}$`)
 
 // check refuses locks that were not written by Save: file names and sums reach the disk.
 func (l *Lock) check() error {
-	if l.Kind != LockKind || len(l.Images) == 0 {
-		return fmt.Errorf("want kind %s with images", LockKind)
+	if l.APIVersion != v1alpha1.APIVersion || l.Kind != LockKind || len(l.Images) == 0 {
+		return fmt.Errorf("want %s of %s with images", LockKind, v1alpha1.APIVersion)
+	}
+	if sum, err := l.sum(); err != nil || sum != l.Sum {
+		return errors.New("it was edited after it was written: its sum is not that of its text")
 	}
 	for _, image := range l.Images {
 		for i, p := range image.Packages {
@@ -155,30 +196,35 @@ func (l *Lock) image(architecture string) (LockedImage, error) {
 		WithHint("write it again: run without --locked")
 }
 
-// satisfies tells whether the locked packages still answer the wanted ones: a lock made
-// for another spec must not pass for this one.
-func (i LockedImage) satisfies(wanted []string) error {
-	for _, text := range wanted {
-		want, err := index.ParseRelation(asRelation(text))
-		if err != nil {
-			return fault.New(fault.Usage, "read package", text, err)
-		}
-		at := slices.IndexFunc(i.Packages, func(p Package) bool { return p.Name == want.Name })
-		if at < 0 || !want.Holds(i.Packages[at].Version) {
-			return fault.Newf(fault.Usage, "use lock", text, "the spec wants it, the lock for "+i.Architecture+" does not have it").
+// answers tells whether the lock was made for the spec: one that was made for another must
+// not pass for this one's.
+func (l *Lock) answers(spec *v1alpha1.BaseImageSpec) error {
+	now := wishOf(spec)
+	for _, list := range []struct {
+		field     string
+		then, now []string
+	}{{"archive.suites", l.For.Suites, now.Suites}, {"packages", l.For.Packages, now.Packages}, {"omit", l.For.Omit, now.Omit}} {
+		if !slices.Equal(list.then, list.now) {
+			return fault.Newf(fault.Usage, "use lock", "spec."+list.field, fmt.Sprintf("the lock was made for [%s], the spec has [%s]",
+				strings.Join(list.then, ", "), strings.Join(list.now, ", "))).
 				WithHint("the spec changed after the lock: run without --locked to write it again")
 		}
 	}
 	return nil
 }
 
-// asRelation turns "name=version" into a relation as Debian writes it.
-func asRelation(text string) string {
-	if strings.Contains(text, "(") {
-		return text
+// agrees tells whether a .deb's own stanza is of the locked package.
+func (p Package) agrees(control string) error {
+	source, _, _ := strings.Cut(cmp.Or(fieldOf(control, "Source"), fieldOf(control, "Package")), " ")
+	for _, field := range []struct{ name, locked, own string }{
+		{"Package", p.Name, fieldOf(control, "Package")},
+		{"Version", p.Version, fieldOf(control, "Version")},
+		{"Architecture", p.Architecture, fieldOf(control, "Architecture")},
+		{"Source", p.Source, source},
+	} {
+		if field.locked != field.own {
+			return fmt.Errorf("the package says %s %q, not %q", field.name, field.own, field.locked)
+		}
 	}
-	if name, version, ok := strings.Cut(text, "="); ok {
-		return name + " (= " + version + ")"
-	}
-	return text
+	return nil
 }
