@@ -186,10 +186,13 @@ func (v *version) gives(r index.Relation, arch string) bool {
 
 // choose gives the options of a group in the order of choice: apt's candidates first, one
 // alternative after the other, then older versions in the same order. Within an alternative
-// the order is apt's CompareProviders (apt-pkg/depcache.cc). Omitted names are apart.
+// the order is apt's CompareProviders (apt-pkg/depcache.cc). Omitted names are apart; when
+// the first choice is one of them there are no options: what was left out on purpose is not
+// replaced by the next best.
 func (p *pool) choose(g index.Group) (options []*version, omitted []string, err error) {
 	var older []*version
 	taken := make(map[*version]bool)
+	omitsFirst := false
 	for _, r := range g {
 		found, err := p.satisfying(r)
 		if err != nil {
@@ -199,6 +202,7 @@ func (p *pool) choose(g index.Group) (options []*version, omitted []string, err 
 			return nil, nil, err
 		}
 		for _, v := range found {
+			omitsFirst = omitsFirst || len(taken) == 0 && p.omit[v.pkg.Name]
 			switch {
 			case taken[v]:
 			case p.omit[v.pkg.Name]:
@@ -212,6 +216,9 @@ func (p *pool) choose(g index.Group) (options []*version, omitted []string, err 
 			}
 			taken[v] = true
 		}
+	}
+	if omitsFirst {
+		return nil, omitted, nil
 	}
 	return append(options, older...), omitted, nil
 }

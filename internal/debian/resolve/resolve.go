@@ -35,7 +35,7 @@ type lister interface{ Names() iter.Seq[string] }
 type Request struct {
 	Architecture string   // "amd64"; packages of it and of "all" are taken
 	Packages     []string // "name", "name=1.2" or "name (>= 1.2)", each perhaps with ":any", ":native" or the architecture after the name
-	Omit         []string // names never installed: a dependency that only they could satisfy counts as satisfied
+	Omit         []string // names never installed: a dependency whose first choice is one of them counts as satisfied
 }
 
 // Result is a set of packages that satisfies a Request, and what it left out.
@@ -66,7 +66,8 @@ func (r Reason) String() string {
 	return fmt.Sprintf("needed by %s through %s %q", r.By, r.Field, r.Relation)
 }
 
-// Omission is a dependency that was let go because only omitted packages could satisfy it.
+// Omission is a dependency that was let go because its first choice, or all that could
+// satisfy it, is omitted.
 type Omission struct {
 	Packages []string // the omitted names that would have satisfied it, in order of choice
 	By       string   // "name version" of the package that needs it

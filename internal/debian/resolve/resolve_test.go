@@ -324,7 +324,9 @@ func TestOmit(t *testing.T) {
 	}{
 		{"what only an omitted package could satisfy is satisfied", "a 1, v2 1, x 1, z 1", []string{"doc"},
 			[]resolve.Omission{{Packages: []string{"doc"}, By: "a 1", Field: "Depends", Relation: "doc"}}},
-		{"another alternative is taken", "a 1, doc 1, more 1, y 1", []string{"x"}, nil},
+		{"the next best does not take the place of an omitted first choice", "a 1, doc 1, more 1", []string{"x"},
+			[]resolve.Omission{{Packages: []string{"x"}, By: "a 1", Field: "Depends", Relation: "x | y"}}},
+		{"an omitted second choice leaves the first", "a 1, doc 1, more 1, x 1", []string{"y"}, nil},
 		{"all alternatives, and a provider", "a 1, z 1", []string{"doc", "x", "y", "v2"}, []resolve.Omission{
 			{Packages: []string{"doc"}, By: "a 1", Field: "Depends", Relation: "doc"},
 			{Packages: []string{"x", "y"}, By: "a 1", Field: "Depends", Relation: "x | y"},
