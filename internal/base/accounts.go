@@ -137,6 +137,18 @@ func (o *owners) addGroup(name string, gid int) {
 	o.groups = append(o.groups, v1alpha1.Group{Name: name, GID: gid})
 }
 
+// join makes the user a member of the group, where the image has both.
+func (o *owners) join(user, group string) {
+	if !o.hasUser(user) {
+		return
+	}
+	for i := range o.groups {
+		if g := &o.groups[i]; g.Name == group && !slices.Contains(g.Members, user) {
+			g.Members = append(slices.Clone(g.Members), user)
+		}
+	}
+}
+
 // passwd gives the text of /etc/passwd (passwd(5)), by number.
 func (o *owners) passwd() string {
 	users := slices.SortedStableFunc(slices.Values(o.users), func(a, b v1alpha1.User) int {

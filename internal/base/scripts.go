@@ -35,12 +35,19 @@ func readScripts(members []*member, architecture string, place *placer) *scripts
 		mode, ok := kinds["/"+usrMerge(strings.TrimPrefix(path.Clean(file), "/"))]
 		return mode, ok
 	}
+	awaited := map[string]bool{}
+	for _, m := range members {
+		for _, trigger := range maintscript.Interests([]byte(m.content.Scripts["triggers"])) {
+			awaited[trigger] = true
+		}
+	}
 	s := &scripts{members: members}
 	for _, m := range members {
 		text := m.content.Scripts
 		s.reports = append(s.reports, maintscript.Read(maintscript.Scripts{
 			Package: m.pkg.Name, Arch: architecture, Lstat: lstat,
-			Preinst: []byte(text["preinst"]), Postinst: []byte(text["postinst"]),
+			Listening: func(trigger string) bool { return awaited[trigger] },
+			Preinst:   []byte(text["preinst"]), Postinst: []byte(text["postinst"]),
 			Triggers: []byte(text["triggers"]), Templates: []byte(text["templates"]),
 		}))
 	}
@@ -58,16 +65,41 @@ func fileMode(kind byte, mode int64) fs.FileMode {
 	return m
 }
 
-// diversions gives the moved paths, relative to the root.
+// diversions gives the moved paths, as packages ship them: before /usr is merged.
 func (s *scripts) diversions() map[string]diversion {
 	moved := map[string]diversion{}
 	for _, r := range s.reports {
 		for _, d := range r.Diversions {
-			file, to := strings.TrimPrefix(d.File, "/"), strings.TrimPrefix(d.To, "/")
-			moved[usrMerge(file)] = diversion{by: d.By, to: usrMerge(to)}
+			moved[strings.TrimPrefix(d.File, "/")] = diversion{by: d.By, to: strings.TrimPrefix(d.To, "/")}
 		}
 	}
 	return moved
+}
+
+// declared adds to the reports what the packages' sysusers.d and tmpfiles.d files declare.
+func (s *scripts) declared() error {
+	for i, m := range s.members {
+		r := &s.reports[i]
+		for _, n := range m.nodes {
+			switch file := "/" + n.path; {
+			case n.kind != tar.TypeReg || !strings.HasSuffix(file, ".conf"):
+			case under(n.path, "usr/lib/sysusers.d"):
+				found, err := maintscript.ParseSysusers(file, n.entry.Text)
+				if err != nil {
+					return err
+				}
+				r.Users, r.Groups = append(r.Users, found.Users...), append(r.Groups, found.Groups...)
+				r.Members = append(r.Members, found.Members...)
+			case under(n.path, "usr/lib/tmpfiles.d"):
+				found, err := maintscript.ParseTmpfiles(file, n.entry.Text)
+				if err != nil {
+					return err
+				}
+				r.Paths = append(r.Paths, found...)
+			}
+		}
+	}
+	return nil
 }
 
 func (s *scripts) warn(m *member, format string, args ...any) {
@@ -79,10 +111,18 @@ func (s *scripts) warn(m *member, format string, args ...any) {
 
 // apply does to the tree what the scripts would have done, and warns of the rest.
 func (s *scripts) apply(t *tree, o *owners, read func(*node) ([]byte, error)) error {
-	var alternatives []maintscript.Alternative
+	if err := s.declared(); err != nil {
+		return err
+	}
+	for i, r := range s.reports {
+		s.accounts(s.members[i], r, o)
+	}
+	alternatives, err := s.javaTools(t)
+	if err != nil {
+		return err
+	}
 	for i, r := range s.reports {
 		m := s.members[i]
-		s.accounts(m, r, o)
 		alternatives = append(alternatives, r.Alternatives...)
 		for _, p := range r.Paths {
 			if err := s.path(t, m, p, o, read); err != nil {
@@ -96,15 +136,6 @@ func (s *scripts) apply(t *tree, o *owners, read func(*node) ([]byte, error)) er
 			s.warn(m, "its %s (line %d) would run `%s`: %s", f.Script, f.Line, f.Command, f.Why)
 		}
 	}
-	for at, n := range t.at {
-		if n.kind == tar.TypeReg && strings.HasPrefix(at, "usr/lib/jvm/.") && strings.HasSuffix(at, ".jinfo") {
-			found, err := maintscript.ParseJinfo("/"+at, t.text(n))
-			if err != nil {
-				return err
-			}
-			alternatives = append(alternatives, found...)
-		}
-	}
 	exists := func(file string) bool {
 		at, ok := t.resolve(usrMerge(strings.TrimPrefix(file, "/")), true)
 		return ok && t.at[at] != nil
@@ -115,6 +146,24 @@ func (s *scripts) apply(t *tree, o *owners, read func(*node) ([]byte, error)) er
 		}
 	}
 	return nil
+}
+
+// javaTools gives the alternatives that Java packages declare.
+func (s *scripts) javaTools(t *tree) ([]maintscript.Alternative, error) {
+	var tools []maintscript.Alternative
+	for _, m := range s.members {
+		for _, n := range m.nodes {
+			if n.kind != tar.TypeReg || !strings.HasPrefix(n.path, "usr/lib/jvm/.") || !strings.HasSuffix(n.path, ".jinfo") {
+				continue
+			}
+			found, err := maintscript.ParseJinfo("/"+n.path, t.text(n))
+			if err != nil {
+				return nil, err
+			}
+			tools = append(tools, found...)
+		}
+	}
+	return tools, nil
 }
 
 // accounts adds users and groups with fixed numbers and warns of those that the system
@@ -139,6 +188,9 @@ func (s *scripts) accounts(m *member, r maintscript.Report, o *owners) {
 			continue
 		}
 		o.addUser(u)
+	}
+	for _, member := range r.Members {
+		o.join(member.User, member.Group)
 	}
 }
 

@@ -63,12 +63,13 @@ func join(members []*member, place *placer, o unionOptions) (*tree, error) {
 
 // node gives an entry's place in the image, or nil when the entry is not wanted.
 func (o *unionOptions) node(m *member, e *content.Entry, place *placer, moved map[string]*node) (*node, error) {
-	at, ok := place.place(e.Path, e.Type)
+	file := e.Path
+	if d, ok := o.diversions[file]; ok && d.by != m.pkg.Name {
+		file = d.to
+	}
+	at, ok := place.place(file, e.Type)
 	if !ok {
 		return nil, fmt.Errorf("%q lies below symlinks that go in a circle", e.Path)
-	}
-	if d, ok := o.diversions[at]; ok && d.by != m.pkg.Name {
-		at = d.to
 	}
 	if at == "" || place.links[at] != "" && e.Type == tar.TypeDir {
 		return nil, nil
