@@ -5,9 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"strings"
 	"unicode"
+	"unicode/utf8"
 
 	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
@@ -38,11 +38,11 @@ type manifest struct {
 // but for its case: readers differ in which of the two they take, and then what is
 // verified is not what is run, and what is collected may still be needed.
 func parseManifest(content []byte) (*manifest, error) {
-	if err := checkKeys(content); err != nil {
-		return nil, err
-	}
 	m := &manifest{}
 	if err := json.Unmarshal(content, m); err != nil {
+		return nil, err
+	}
+	if err := checkKeys(content); err != nil {
 		return nil, err
 	}
 	if m.Subject != nil {
@@ -112,85 +112,93 @@ func (m *manifest) referrer(d digest.Digest, size int64) v1.Descriptor {
 	return desc
 }
 
-// checkKeys gives an error for content that is not one JSON object, or in which an
-// object has two keys that some reader takes for one.
+const maxDepth = 64
+
+// object is one that checkKeys is within; an array has no keys.
+type object struct {
+	keys  map[string]bool
+	fold  bool // its keys are compared without their case
+	atKey bool
+	last  string
+}
+
+// checkKeys gives an error for JSON, known to be valid, that is not an object, or in
+// which an object has two keys that some reader takes for one.
 func checkKeys(content []byte) error {
-	dec := json.NewDecoder(bytes.NewReader(content))
-	dec.UseNumber()
-	if t, err := dec.Token(); err != nil {
-		return err
-	} else if t != json.Delim('{') {
+	if text := bytes.TrimLeft(content, " \t\r\n"); len(text) == 0 || text[0] != '{' {
 		return errors.New("not a JSON object")
 	}
-	if err := checkObject(dec, 1, true); err != nil {
-		return err
-	}
-	if _, err := dec.Token(); err != io.EOF {
-		return errors.New("more than one JSON value")
+	within := []*object{{fold: true}}
+	for i := 0; i < len(content); i++ {
+		top := within[len(within)-1]
+		switch content[i] {
+		case '{', '[':
+			if len(within) > maxDepth {
+				return errors.New("nested too deeply")
+			}
+			inner := &object{fold: top.fold && top.last != "annotations"} // those keys are data
+			if content[i] == '{' {
+				inner.keys, inner.atKey = map[string]bool{}, true
+			}
+			within = append(within, inner)
+		case '}', ']':
+			within = within[:len(within)-1]
+		case ',':
+			top.atKey = top.keys != nil
+		case '"':
+			end := stringEnd(content, i)
+			if top.atKey {
+				if err := top.add(content[i : end+1]); err != nil {
+					return err
+				}
+			}
+			i = end
+		}
 	}
 	return nil
 }
 
-const maxDepth = 64
+// stringEnd gives where the string that begins at i has its closing quote.
+func stringEnd(content []byte, i int) int {
+	for i++; content[i] != '"'; i++ {
+		if content[i] == '\\' {
+			i++
+		}
+	}
+	return i
+}
+
+func (o *object) add(quoted []byte) error {
+	key := string(quoted[1 : len(quoted)-1])
+	if strings.ContainsRune(key, '\\') || !utf8.ValidString(key) {
+		if err := json.Unmarshal(quoted, &key); err != nil {
+			return err
+		}
+	}
+	folded := key
+	if o.fold {
+		folded = foldKey(key)
+	}
+	if o.keys[folded] {
+		return fmt.Errorf("key %q occurs twice", key)
+	}
+	o.keys[folded], o.atKey, o.last = true, false, key
+	return nil
+}
 
 // foldKey gives what encoding/json compares of a key: it takes "layer\u017f" for "layers".
 func foldKey(key string) string {
 	return strings.Map(func(r rune) rune {
+		if r >= 'a' && r <= 'z' {
+			return r - 'a' + 'A'
+		}
+		if r < utf8.RuneSelf {
+			return r
+		}
 		least := r
 		for n := unicode.SimpleFold(r); n != r; n = unicode.SimpleFold(n) {
 			least = min(least, n)
 		}
 		return least
 	}, key)
-}
-
-func checkObject(dec *json.Decoder, depth int, fold bool) error {
-	if depth > maxDepth {
-		return errors.New("nested too deeply")
-	}
-	seen := map[string]bool{}
-	for dec.More() {
-		t, err := dec.Token()
-		if err != nil {
-			return err
-		}
-		key, _ := t.(string)
-		folded := key
-		if fold {
-			folded = foldKey(key)
-		}
-		if seen[folded] {
-			return fmt.Errorf("key %q occurs twice", key)
-		}
-		seen[folded] = true
-		// The keys of annotations are data; nobody folds them.
-		if err := checkValue(dec, depth, fold && key != "annotations"); err != nil {
-			return err
-		}
-	}
-	_, err := dec.Token()
-	return err
-}
-
-func checkValue(dec *json.Decoder, depth int, fold bool) error {
-	t, err := dec.Token()
-	if err != nil {
-		return err
-	}
-	switch t {
-	case json.Delim('{'):
-		return checkObject(dec, depth+1, fold)
-	case json.Delim('['):
-		if depth > maxDepth {
-			return errors.New("nested too deeply")
-		}
-		for dec.More() {
-			if err := checkValue(dec, depth+1, fold); err != nil {
-				return err
-			}
-		}
-		_, err := dec.Token()
-		return err
-	}
-	return nil
 }
