@@ -344,6 +344,7 @@ func (b *breaker) wrap(next http.Handler) http.Handler {
 		b.hits.Add(1)
 		w.Header().Set("Content-Length", "100000")
 		_, _ = w.Write(make([]byte, 50))
+		_ = http.NewResponseController(w).Flush()
 		panic(http.ErrAbortHandler)
 	})
 }
