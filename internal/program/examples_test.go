@@ -145,7 +145,6 @@ func TestExamples(t *testing.T) {
 		s.Architectures = nil // this machine's own: the others are built in TestFix, and cannot run here
 		s.Paths = append(s.Paths, v1alpha1.Path{Path: "/usr/local/share/ca-certificates/harbour.crt", Type: v1alpha1.PathFile, Content: authority})
 	}
-	b := newBench(t)
 	probes := func(name string) []executor.Mount {
 		source, err := filepath.Abs(filepath.Join("testdata", name))
 		if err != nil {
@@ -160,6 +159,7 @@ func TestExamples(t *testing.T) {
 		}
 	}
 	t.Run("static", func(t *testing.T) {
+		b := newBench(t)
 		ref := b.example("static", trusting)
 		probe := filepath.Join(t.TempDir(), "probe")
 		build := exec.Command("go", "build", "-o", probe, "./testdata/probe")
@@ -170,20 +170,24 @@ func TestExamples(t *testing.T) {
 		expect(t, b.run(ref, []executor.Mount{{Source: probe, Target: "/probe"}}, "/probe", server), greeting)
 	})
 	t.Run("run", func(t *testing.T) {
+		b := newBench(t)
 		ref := b.example("run", trusting)
 		expect(t, b.run(ref, nil, "openssl", "version"), "OpenSSL 3.")
 		address := strings.TrimPrefix(server, "https://")
 		expect(t, b.run(ref, nil, "openssl", "s_client", "-verify_return_error", "-brief", "-connect", address), "")
 	})
 	t.Run("node20", func(t *testing.T) {
+		b := newBench(t)
 		ref := b.example("node20", trusting)
 		expect(t, b.run(ref, probes("probe.js"), "node", "/probe/probe.js", server), greeting)
 	})
 	t.Run("python3", func(t *testing.T) {
+		b := newBench(t)
 		ref := b.example("python3", trusting)
 		expect(t, b.run(ref, probes("probe.py"), "python3", "/probe/probe.py", server), greeting)
 	})
 	t.Run("java21", func(t *testing.T) {
+		b := newBench(t)
 		classes := t.TempDir()
 		jdk := b.example("java21", func(s *v1alpha1.BaseImageSpec) {
 			trusting(s)
@@ -196,6 +200,7 @@ func TestExamples(t *testing.T) {
 		expect(t, b.run(ref, nil, "keytool", "-list", "-cacerts", "-storepass", "changeit"), "harbour.pem")
 	})
 	t.Run("build", func(t *testing.T) {
+		b := newBench(t)
 		ref := b.example("build", trusting)
 		script := "set -e; cd /tmp; gcc -Wall -o hello /probe/hello.c -lcrypto -lz; ./hello; git --version; make --version; awk 'BEGIN{print 6*7}'; curl -sS " + server
 		got := b.run(ref, probes("hello.c"), "bash", "-c", script)

@@ -2,6 +2,7 @@ package spec
 
 import (
 	"fmt"
+	"maps"
 	"path"
 	"regexp"
 	"slices"
@@ -10,6 +11,7 @@ import (
 
 	"plimsoll.dev/plimsoll/api/v1alpha1"
 	"plimsoll.dev/plimsoll/internal/base/capability"
+	"plimsoll.dev/plimsoll/internal/debian/index"
 )
 
 // MaxLayers bounds the layers of a base: room is left for those of an application, since
@@ -62,7 +64,7 @@ func checkArchive(s *v1alpha1.BaseImageSpec) *problem {
 			return &problem{fmt.Sprintf("archive.components[%d]", i), fmt.Sprintf("bad component %q", component)}
 		}
 	}
-	for suite := range s.Archive.Mirrors {
+	for _, suite := range slices.Sorted(maps.Keys(s.Archive.Mirrors)) {
 		if !slices.Contains(s.Archive.Suites, suite) {
 			return &problem{"archive.mirrors." + suite, "no suite of this name is in archive.suites"}
 		}
@@ -80,9 +82,7 @@ func checkPackages(s *v1alpha1.BaseImageSpec) *problem {
 		return &problem{"packages", "want at least one"}
 	}
 	for i, p := range s.Packages {
-		name, _, _ := strings.Cut(strings.ReplaceAll(p, "=", " "), " ")
-		name, _, _ = strings.Cut(name, "(")
-		if name, _, _ = strings.Cut(name, ":"); !packageName.MatchString(name) {
+		if !isRequest(p) {
 			return &problem{fmt.Sprintf("packages[%d]", i), fmt.Sprintf(`want "name", "name (>= version)" or "name=version", got %q`, p)}
 		}
 	}
@@ -98,6 +98,15 @@ func checkPackages(s *v1alpha1.BaseImageSpec) *problem {
 		}
 	}
 	return nil
+}
+
+// isRequest tells whether the resolver can read the text as a wanted package.
+func isRequest(text string) bool {
+	if name, version, ok := strings.Cut(text, "="); ok && !strings.Contains(name, "(") {
+		text = name + " (= " + version + ")"
+	}
+	r, err := index.ParseRelation(text)
+	return err == nil && packageName.MatchString(r.Name) && len(r.Arches) == 0
 }
 
 func checkOmissions(field string, omissions []v1alpha1.Omission) *problem {
@@ -187,6 +196,9 @@ func checkPath(p v1alpha1.Path) *problem {
 			return &problem{".mode", fmt.Sprintf(`want an octal mode such as "0755" (and none for links), got %q`, p.Mode)}
 		}
 	}
+	if p.Capabilities != "" && p.Type != v1alpha1.PathFile && p.Type != v1alpha1.PathExisting {
+		return &problem{".capabilities", "only files carry capabilities"}
+	}
 	if p.Capabilities != "" {
 		if _, err := capability.Parse(p.Capabilities); err != nil {
 			return &problem{".capabilities", err.Error()}
@@ -215,7 +227,8 @@ func checkPatterns(s *v1alpha1.BaseImageSpec) *problem {
 }
 
 func checkConfig(s *v1alpha1.BaseImageSpec) *problem {
-	for name, value := range s.Environment {
+	for _, name := range slices.Sorted(maps.Keys(s.Environment)) {
+		value := s.Environment[name]
 		if !envName.MatchString(name) || strings.ContainsAny(value, "\x00\n") {
 			return &problem{"environment." + name, "bad name, or a value with a line break"}
 		}

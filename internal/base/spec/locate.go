@@ -1,9 +1,11 @@
 package spec
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"regexp"
 	"strconv"
 	"strings"
@@ -33,10 +35,82 @@ func (l locator) unknownField(err error) error {
 	return fmt.Errorf("line %d: %s: unknown field", l.line(match[1]), match[1])
 }
 
-func (l locator) typeError(err error) error {
+// typeError names the field by where in the JSON the reader stopped: the error's own path
+// has no places in lists and no keys of maps.
+func (l locator) typeError(err error, asJSON []byte) error {
 	var mismatch *json.UnmarshalTypeError
-	if errors.As(err, &mismatch) {
-		return fmt.Errorf("line %d: %s: want %s, got %s", l.line(mismatch.Field), mismatch.Field, mismatch.Type, mismatch.Value)
+	if !errors.As(err, &mismatch) {
+		return err
+	}
+	tokens := json.NewDecoder(bytes.NewReader(asJSON))
+	field, found := fieldAt(tokens, "", mismatch.Offset)
+	if !found {
+		field = mismatch.Field
+	}
+	return fmt.Errorf("line %d: %s: want %s, got %s", l.line(field), field, mismatch.Type, mismatch.Value)
+}
+
+// fieldAt gives the path of the first value that begins or ends at or after the offset.
+func fieldAt(tokens *json.Decoder, field string, offset int64) (string, bool) {
+	token, err := tokens.Token()
+	if err != nil || tokens.InputOffset() >= offset {
+		return field, err == nil
+	}
+	opening, nested := token.(json.Delim)
+	for i := 0; nested && tokens.More(); i++ {
+		next := fmt.Sprintf("%s[%d]", field, i)
+		if opening == '{' {
+			key, err := tokens.Token()
+			if err != nil {
+				return "", false
+			}
+			next = strings.TrimPrefix(fmt.Sprintf("%s.%s", field, key), ".")
+		}
+		if at, found := fieldAt(tokens, next, offset); found {
+			return at, true
+		}
+	}
+	if nested {
+		_, _ = tokens.Token() // the closing one
+	}
+	return "", false
+}
+
+// plain refuses what YAML can say and JSON cannot: keys that are no text, and numbers that
+// are none.
+func (l locator) plain(node *yaml.Node, field string) error {
+	switch node.Kind {
+	case yaml.MappingNode:
+		for i := 0; i+1 < len(node.Content); i += 2 {
+			key := node.Content[i]
+			next := strings.TrimPrefix(field+"."+key.Value, ".")
+			if tag := key.ShortTag(); key.Kind != yaml.ScalarNode || tag != "!!str" && tag != "!!merge" {
+				return fmt.Errorf("line %d: %s: want a key that is text", key.Line, next)
+			}
+			if err := l.plain(node.Content[i+1], next); err != nil {
+				return err
+			}
+		}
+	case yaml.SequenceNode:
+		for i, item := range node.Content {
+			if err := l.plain(item, fmt.Sprintf("%s[%d]", field, i)); err != nil {
+				return err
+			}
+		}
+	case yaml.ScalarNode:
+		var number float64
+		if node.ShortTag() == "!!float" && node.Decode(&number) == nil && (math.IsNaN(number) || math.IsInf(number, 0)) {
+			return fmt.Errorf("line %d: %s: %v is no number that a field takes", node.Line, field, number)
+		}
+	}
+	return nil
+}
+
+// firstOf gives the first of the YAML reader's complaints, each of which names its line.
+func firstOf(err error) error {
+	var many *yaml.TypeError
+	if errors.As(err, &many) && len(many.Errors) > 0 {
+		return errors.New(many.Errors[0])
 	}
 	return err
 }

@@ -55,8 +55,11 @@ func Parse(text []byte) (*v1alpha1.BaseImage, error) {
 	}
 	at := locator{doc}
 	var plain any
-	if err := doc.Decode(&plain); err != nil {
+	if err := at.plain(doc, ""); err != nil {
 		return nil, err
+	}
+	if err := doc.Decode(&plain); err != nil {
+		return nil, firstOf(err)
 	}
 	asJSON, err := json.Marshal(plain)
 	if err != nil {
@@ -65,7 +68,7 @@ func Parse(text []byte) (*v1alpha1.BaseImage, error) {
 	var image v1alpha1.BaseImage
 	unknown, err := strict.UnmarshalStrict(asJSON, &image)
 	if err != nil {
-		return nil, at.typeError(err)
+		return nil, at.typeError(err, asJSON)
 	}
 	if len(unknown) > 0 {
 		return nil, at.unknownField(unknown[0])
