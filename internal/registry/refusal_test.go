@@ -8,8 +8,10 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -98,7 +100,8 @@ func TestTagsArePaged(t *testing.T) {
 
 // TestDrain: a request under way when the server is told to stop is answered whole.
 func TestDrain(t *testing.T) {
-	reg := open(t, registry.Options{})
+	root := t.TempDir()
+	reg := open(t, registry.Options{Root: root})
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	ready, ended := make(chan net.Addr, 1), make(chan error, 1)
@@ -119,7 +122,21 @@ func TestDrain(t *testing.T) {
 		}
 		answered <- err
 	}()
-	io.WriteString(feed, "hel") // returns once the client sends
+	begun := make(chan struct{})
+	go func() {
+		io.WriteString(feed, "hel")
+		close(begun)
+	}()
+	// Under way means that the server has begun an upload.
+	uploads := filepath.Join(root, "docker/registry/v2/repositories/a/_uploads/*")
+	for deadline := time.Now().Add(20 * time.Second); ; {
+		if found, err := filepath.Glob(uploads); err != nil || len(found) > 0 {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("no upload has begun")
+		}
+	}
 	cancel()
 	for { // until the server takes nobody else; the test binary's deadline bounds it
 		conn, err := net.Dial("tcp", addr)
@@ -128,6 +145,7 @@ func TestDrain(t *testing.T) {
 		}
 		conn.Close()
 	}
+	<-begun
 	io.WriteString(feed, "lo")
 	feed.Close()
 	if err := <-answered; err != nil {
