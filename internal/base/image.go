@@ -67,6 +67,9 @@ func (b *Builder) image(ctx context.Context, image *v1alpha1.BaseImage, set Lock
 
 // bytes gives a packaged file's bytes.
 func (b *Builder) bytes(n *node) ([]byte, error) {
+	if n.entry.Text != nil {
+		return n.entry.Text, nil
+	}
 	var data []byte
 	err := b.contentCache().Walk(n.owner.pkg.SHA256, n.owner.content, func(file string, r io.Reader) (err error) {
 		if file == n.entry.Path {

@@ -20,7 +20,7 @@ import (
 const layerFormat = "1"
 
 // gzipLevel gives most of the best ratio at a tenth of its time.
-const gzipLevel = 6
+const gzipLevel = 5
 
 // key gives the name of the layer's bytes: a hash of all that decides them.
 func (p layerPlan) key(compression string) string {

@@ -18,7 +18,7 @@ import (
 )
 
 // format changes whenever what is kept changes, so that older caches are made anew.
-const format = "v2"
+const format = "v3"
 
 // Content is what one package ships and wants done.
 type Content struct {

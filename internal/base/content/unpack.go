@@ -105,7 +105,7 @@ var declarations = []string{
 	"usr/share/ca-certificates/", "usr/local/share/ca-certificates/",
 	"etc/ld.so.conf", // the file and its folder
 	"usr/lib/sysusers.d/", "usr/lib/tmpfiles.d/",
-	"usr/lib/os-release", "etc/os-release",
+	"usr/share/base-files/", // copied to /etc and /root by its script
 }
 
 // declares tells whether the file's text takes part in composition.

@@ -270,6 +270,7 @@ func TestRollbackIsRemembered(t *testing.T) {
 	for range 2 { // each is a new start: nothing but the state folder joins them
 		_, err := r.read(t.Context())
 		checkFault(t, err, fault.Denied, "rollback", "test")
+		r.mirror += "/" // another way to write the same mirror
 	}
 	newer := hello()
 	newer.Date = time.Now().Add(-time.Minute)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -30,7 +31,7 @@ func (a *Archive) remember(suite Suite, release *Release) error {
 	if err := os.MkdirAll(a.options.State, 0o755); err != nil {
 		return fault.New(fault.Failed, "remember archive", a.options.State, err)
 	}
-	sum := sha256.Sum256([]byte(Redact(suite.Mirror) + "\n" + suite.Name))
+	sum := sha256.Sum256([]byte(strings.TrimRight(Redact(suite.Mirror), "/") + "\n" + suite.Name))
 	path := filepath.Join(a.options.State, hex.EncodeToString(sum[:8])+".json")
 	unlock, err := lock(path + ".lock")
 	if err != nil {

@@ -146,35 +146,62 @@ func isNo(value string) bool {
 // with an error.
 func paragraphs(text []byte) iter.Seq2[map[string]string, error] {
 	return func(yield func(map[string]string, error) bool) {
-		fields, last := map[string]string{}, ""
-		var bad error
+		var p paragraph
 		for line := range strings.Lines(string(text)) {
-			switch {
-			case strings.HasPrefix(line, "#"):
-			case strings.TrimSpace(line) == "":
-				if len(fields) > 0 && !yield(fields, bad) {
-					return
-				}
-				fields, last, bad = map[string]string{}, "", nil
-			case line[0] == ' ' || line[0] == '\t':
-				if last != "" {
-					fields[last] += "\n" + strings.TrimSpace(line)
-				}
-			default:
-				name, value, ok := strings.Cut(line, ":")
-				if !ok {
-					last = ""
-					continue
-				}
-				last = strings.ToLower(name)
-				if _, twice := fields[last]; twice {
-					bad = fmt.Errorf("it says %q twice", name)
-				}
-				fields[last] = strings.TrimSpace(value)
+			if strings.TrimSpace(line) != "" {
+				p.read(line)
+				continue
 			}
+			if len(p.fields) > 0 && !yield(p.text(), p.bad) {
+				return
+			}
+			p = paragraph{}
 		}
-		if len(fields) > 0 {
-			yield(fields, bad)
+		if len(p.fields) > 0 {
+			yield(p.text(), p.bad)
 		}
 	}
+}
+
+// paragraph is one being read. Its fields are builders, for a Release has some with
+// thousands of lines.
+type paragraph struct {
+	fields map[string]*strings.Builder
+	last   *strings.Builder // the field that a continuation line goes on with
+	bad    error
+}
+
+func (p *paragraph) read(line string) {
+	if strings.HasPrefix(line, "#") {
+		return
+	}
+	if line[0] == ' ' || line[0] == '\t' {
+		if p.last != nil {
+			p.last.WriteByte('\n')
+			p.last.WriteString(strings.TrimSpace(line))
+		}
+		return
+	}
+	name, value, ok := strings.Cut(line, ":")
+	if p.last = nil; !ok {
+		return
+	}
+	if p.fields == nil {
+		p.fields = map[string]*strings.Builder{}
+	}
+	key := strings.ToLower(name)
+	if p.fields[key] != nil {
+		p.bad = fmt.Errorf("it says %q twice", name)
+	}
+	p.last = &strings.Builder{}
+	p.last.WriteString(strings.TrimSpace(value))
+	p.fields[key] = p.last
+}
+
+func (p *paragraph) text() map[string]string {
+	text := make(map[string]string, len(p.fields))
+	for name, value := range p.fields {
+		text[name] = value.String()
+	}
+	return text
 }
