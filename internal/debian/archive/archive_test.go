@@ -172,6 +172,7 @@ func TestRefusesWhatIsNot(t *testing.T) {
 		{name: "half of the index", reason: "packages are hidden", tamper: both(debarchive.Halve), kind: fault.Denied, says: []string{"index", "truncated"}},
 		{name: "a longer index", reason: "packages are added", tamper: both(debarchive.Lengthen), kind: fault.Denied, says: []string{"longer"}},
 		{name: "no index", reason: "the mirror lacks it", tamper: both(debarchive.Remove), kind: fault.NotFound, says: []string{"index", "no such file"}},
+		{name: "a malformed index", reason: "signed, but no archive's", suite: func(s *debarchive.Suite) { s.Packages = []debarchive.Package{{Name: "NO NAME"}} }, kind: fault.Denied, says: []string{"Packages", "line 1", "NO NAME"}},
 		{name: "a byte of a package", reason: "its hash is signed", tamper: one(pool, debarchive.Flip), kind: fault.Denied, says: []string{"hello_1.0-1_all.deb", "SHA-256"}, cached: true},
 		{name: "half of a package", reason: "it is cut", tamper: one(pool, debarchive.Halve), kind: fault.Denied, says: []string{"hello_1.0-1_all.deb", "truncated"}, cached: true},
 		{name: "a longer package", reason: "bytes are added", tamper: one(pool, debarchive.Lengthen), kind: fault.Denied, says: []string{"hello_1.0-1_all.deb", "longer"}, cached: true},

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/http"
 	"net/url"
 	"os"
@@ -70,8 +71,19 @@ func judge(ctx context.Context, what, which string, err error, absent string) er
 		return fault.New(fault.Unavailable, what, which, err).WithHint("check the network and the mirror, then run the command again")
 	case errors.Is(err, errUnsigned):
 		return fault.New(fault.Denied, what, which, err).WithHint("the mirror was tampered with, or is in the middle of an update: try again, or another mirror")
+	case isDisk(err):
+		return fault.New(fault.Failed, what, which, err).WithHint("check the disk below the home folder: is it full, or read-only?")
 	}
-	return fault.New(fault.Failed, what, which, err).WithHint("check the disk below the home folder: is it full, or read-only?")
+	return fault.New(fault.Denied, what, which, err).WithHint("it is signed, but malformed: tell the archive's keeper, or use another archive")
+}
+
+// isDisk tells errors of files and folders.
+func isDisk(err error) bool {
+	if _, ok := errors.AsType[*fs.PathError](err); ok {
+		return true
+	}
+	_, ok := errors.AsType[*os.LinkError](err)
+	return ok
 }
 
 // body is an answer's bytes; that they break off is told from what they hold.
