@@ -8,11 +8,13 @@ import (
 	"runtime"
 	"slices"
 	"sync/atomic"
+	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"golang.org/x/sync/errgroup"
 
 	"plimsoll.dev/plimsoll/api/v1alpha1"
+	"plimsoll.dev/plimsoll/internal/aside"
 	"plimsoll.dev/plimsoll/internal/base/content"
 	"plimsoll.dev/plimsoll/internal/debian/archive"
 	"plimsoll.dev/plimsoll/internal/debian/index"
@@ -68,12 +70,18 @@ type Layer struct {
 	Cached   bool     `json:"cached"`
 }
 
+// leftover is the age at which a half-written file belongs to no living process.
+const leftover = 24 * time.Hour
+
 // Build makes the image of every architecture of the spec.
 func (b *Builder) Build(ctx context.Context, image *v1alpha1.BaseImage, o Options) (*Result, error) {
 	spec := &image.Spec
 	mirrors, err := b.mirrors(spec.Archive)
 	if err != nil {
 		return nil, err
+	}
+	if err := aside.Sweep(b.cache(""), leftover); err != nil {
+		return nil, fault.New(fault.Failed, "sweep the cache", b.cache(""), err)
 	}
 	lock := o.Locked
 	if lock == nil {
@@ -130,7 +138,7 @@ func (b *Builder) Resolve(ctx context.Context, image *v1alpha1.BaseImage) (*Lock
 	}
 	lock := &Lock{APIVersion: v1alpha1.APIVersion, Kind: LockKind, For: wishOf(spec), Images: make([]LockedImage, len(spec.Architectures))}
 	group, ctx := errgroup.WithContext(ctx)
-	done := b.stage("resolve", len(spec.Architectures))
+	done := b.stage("resolving architectures", len(spec.Architectures))
 	for i, architecture := range spec.Architectures {
 		group.Go(func() (err error) {
 			lock.Images[i], err = resolveOne(ctx, signed, spec, architecture)
@@ -211,7 +219,7 @@ func (b *Builder) contents(ctx context.Context, sets []LockedImage, mirrors map[
 	loaded := make([]*content.Content, len(packages))
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(runtime.GOMAXPROCS(0) + 1) // one more than the cores: someone always waits for the network
-	done := b.stage("unpack", len(packages))
+	done := b.stage("unpacking packages", len(packages))
 	for i, p := range packages {
 		group.Go(func() error {
 			if ctx.Err() != nil {

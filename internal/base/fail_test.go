@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -56,7 +57,7 @@ func TestNotADeb(t *testing.T) {
 
 func TestCancelLeavesNothingHalf(t *testing.T) {
 	b := newVariedBed(t)
-	for _, stage := range []string{"resolve", "unpack", "layer"} {
+	for _, stage := range []string{"resolving architectures", "unpacking packages", "writing layers for amd64"} {
 		t.Run(stage, func(t *testing.T) {
 			b.home = t.TempDir()
 			ctx, cancel := context.WithCancel(t.Context())
@@ -77,12 +78,24 @@ func TestCancelLeavesNothingHalf(t *testing.T) {
 	}
 }
 
-func TestCutConnectionThenAgain(t *testing.T) {
+// TestCutConnection breaks off the download of one package: once, which is mended, and
+// then always, which is said and leaves the next run unharmed.
+func TestCutConnection(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		cuts int32
+	}{{"once", 1}, {"always", 100}} {
+		t.Run(tt.name, func(t *testing.T) { cutConnection(t, tt.cuts) })
+	}
+}
+
+func cutConnection(t *testing.T, cuts int32) {
 	b := newVariedBed(t)
-	var cut atomic.Int32
+	var left atomic.Int32
+	left.Store(cuts)
 	server := b.archive.Serve(t, func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			if strings.HasSuffix(r.URL.Path, ".deb") && cut.Add(1) == 3 {
+			if strings.Contains(r.URL.Path, "lib02") && left.Add(-1) >= 0 {
 				w.Header().Set("Content-Length", "100000")
 				_, _ = w.Write([]byte("!<arch>\n"))
 				_ = http.NewResponseController(w).Flush() // else the client sees no answer, and asks again
@@ -92,7 +105,10 @@ func TestCutConnectionThenAgain(t *testing.T) {
 		})
 	})
 	b.image.Spec.Archive.Mirror = server.URL
-	b.refuses(fault.Unavailable, ".deb", server.URL)
+	if cuts > 1 {
+		b.refuses(fault.Unavailable, "lib02", server.URL)
+		left.Store(0)
+	}
 	b.tree()
 }
 
@@ -150,8 +166,43 @@ func TestDamagedCaches(t *testing.T) {
 		if err := os.RemoveAll(filepath.Join(b.home, "cache/layers")); err != nil {
 			t.Fatal(err)
 		}
-		b.refuses(fault.Failed, "kept files")
+		b.refuses(fault.Failed, "damaged on the disk", "run the command again")
 	})
+}
+
+// TestDamagedLayer turns a bit in every kept layer: whoever reads one hears of it, and the
+// next build makes it again.
+func TestDamagedLayer(t *testing.T) {
+	b := newVariedBed(t)
+	b.build()
+	found, err := filepath.Glob(filepath.Join(b.home, "cache/layers/gzip/*.blob"))
+	if err != nil || len(found) == 0 {
+		t.Fatal(found, err)
+	}
+	for _, path := range found {
+		text, err := os.ReadFile(path)
+		if err == nil {
+			err = os.WriteFile(path, debarchive.Flip(text), 0o644)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	layers, err := b.build().Images[0].Image.Layers()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, l := range layers {
+		r, err := l.Compressed()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.Copy(io.Discard, r); err == nil {
+			t.Error("a damaged layer was read without complaint")
+		}
+		r.Close()
+	}
+	basetest.Read(t, b.build().Images[0].Image)
 }
 
 // tmpfs gives a folder with room for size bytes. Only root may mount; that is what tests

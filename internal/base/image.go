@@ -45,7 +45,7 @@ func (b *Builder) image(ctx context.Context, image *v1alpha1.BaseImage, set Lock
 			WithHint("do what is missing in the spec (accounts, paths), or build without --strict")
 	}
 	plans := group(c.tree, spec.Layering)
-	blobs, cached, err := b.layers(ctx, plans, spec.Layering.Compression)
+	blobs, cached, err := b.layers(ctx, set.Architecture, plans, spec.Layering.Compression)
 	if err != nil {
 		return Built{}, err
 	}
@@ -81,12 +81,12 @@ func (b *Builder) bytes(n *node) ([]byte, error) {
 }
 
 // layers gets the bytes of every layer, some from the cache.
-func (b *Builder) layers(ctx context.Context, plans []layerPlan, compression string) ([]*blob, []bool, error) {
+func (b *Builder) layers(ctx context.Context, architecture string, plans []layerPlan, compression string) ([]*blob, []bool, error) {
 	l := &layers{dir: filepath.Join(b.cache("layers"), compression), content: b.contentCache(), compression: compression}
 	blobs, cached := make([]*blob, len(plans)), make([]bool, len(plans))
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(runtime.GOMAXPROCS(0))
-	done := b.stage("layer", len(plans))
+	done := b.stage("writing layers for "+architecture, len(plans))
 	for _, i := range largestFirst(plans) {
 		group.Go(func() error {
 			if ctx.Err() != nil {

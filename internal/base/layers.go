@@ -5,13 +5,16 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"hash"
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/types"
 
+	"plimsoll.dev/plimsoll/internal/aside"
 	"plimsoll.dev/plimsoll/internal/base/content"
 )
 
@@ -50,8 +53,42 @@ func (b *blob) MediaType() (types.MediaType, error) {
 	return types.OCILayer, nil
 }
 
-// Compressed opens the blob.
-func (b *blob) Compressed() (io.ReadCloser, error) { return os.Open(b.path) }
+// Compressed opens the blob. A reader that comes to its end and finds other bytes than
+// were written fails, and the layer is forgotten.
+func (b *blob) Compressed() (io.ReadCloser, error) {
+	f, err := os.Open(b.path)
+	if err != nil {
+		return nil, err
+	}
+	return &checkedBlob{File: f, blob: b, sum: sha256.New()}, nil
+}
+
+type checkedBlob struct {
+	*os.File
+	blob *blob
+	sum  hash.Hash
+}
+
+func (c *checkedBlob) Read(p []byte) (int, error) {
+	n, err := c.File.Read(p)
+	c.sum.Write(p[:n])
+	if errors.Is(err, io.EOF) && hex.EncodeToString(c.sum.Sum(nil)) != c.blob.Sum.Hex {
+		_ = os.Remove(strings.TrimSuffix(c.blob.path, blobSuffix) + nameSuffix)
+		return n, errors.New("a cached layer was damaged on the disk, and is forgotten now: run the command again")
+	}
+	return n, err
+}
+
+// WriteTo keeps io.Copy from reading past Read.
+func (c *checkedBlob) WriteTo(w io.Writer) (int64, error) {
+	return io.Copy(w, struct{ io.Reader }{c})
+}
+
+// A kept layer is two files: its bytes, and what names them.
+const (
+	blobSuffix = ".blob"
+	nameSuffix = ".json"
+)
 
 // Uncompressed is not needed to push: a layer that exists compressed is never unpacked.
 func (b *blob) Uncompressed() (io.ReadCloser, error) {
@@ -69,11 +106,11 @@ func (l *layers) get(p layerPlan) (b *blob, fresh bool, err error) {
 }
 
 func (l *layers) load(key string) (*blob, bool) {
-	text, err := os.ReadFile(filepath.Join(l.dir, key+".json"))
+	text, err := os.ReadFile(filepath.Join(l.dir, key+nameSuffix))
 	if err != nil {
 		return nil, false
 	}
-	b := &blob{path: filepath.Join(l.dir, key+".blob")}
+	b := &blob{path: filepath.Join(l.dir, key+blobSuffix)}
 	if json.Unmarshal(text, b) != nil {
 		return nil, false
 	}
@@ -83,63 +120,33 @@ func (l *layers) load(key string) (*blob, bool) {
 
 // make writes the layer aside, then renames it: first the bytes, then what names them.
 func (l *layers) make(p layerPlan, key string) (*blob, error) {
-	if err := os.MkdirAll(l.dir, 0o755); err != nil {
-		return nil, err
-	}
-	aside, err := os.CreateTemp(l.dir, ".aside-*")
-	if err != nil {
-		return nil, err
-	}
-	defer os.Remove(aside.Name())
-	defer aside.Close()
-	outer, inner := newMeter(aside), newMeter(nil)
-	packed, err := compressor(outer, l.compression)
-	if err != nil {
-		return nil, err
-	}
-	inner.w = packed
-	if err := p.write(inner, l.content); err != nil {
-		return nil, err
-	}
-	if err := errors.Join(packed.Close(), aside.Chmod(0o644), aside.Close()); err != nil {
-		return nil, err
-	}
-	b := &blob{
-		Sum: outer.hash(), Plain: inner.hash(), Bytes: outer.n, PlainBytes: inner.n, Compression: l.compression,
-		path: filepath.Join(l.dir, key+".blob"),
-	}
-	if err := os.Rename(aside.Name(), b.path); err != nil {
-		return nil, err
-	}
-	return b, writeAside(filepath.Join(l.dir, key+".json"), b)
-}
-
-// writeAside writes value as JSON beside path, then renames it there.
-func writeAside(path string, value any) error {
-	text, err := json.Marshal(value)
-	if err != nil {
+	b := &blob{Compression: l.compression, path: filepath.Join(l.dir, key+blobSuffix)}
+	err := aside.Write(b.path, func(f *os.File) error {
+		outer := newMeter(f)
+		packed, err := compressor(outer, l.compression)
+		if err != nil {
+			return err
+		}
+		inner := newMeter(packed)
+		err = errors.Join(p.write(inner, l.content), packed.Close())
+		b.Sum, b.Plain, b.Bytes, b.PlainBytes = outer.hash(), inner.hash(), outer.n, inner.n
 		return err
-	}
-	aside, err := os.CreateTemp(filepath.Dir(path), ".aside-*")
+	})
 	if err != nil {
-		return err
+		return nil, err
 	}
-	defer os.Remove(aside.Name())
-	_, err = aside.Write(text)
-	if err := errors.Join(err, aside.Close()); err != nil {
-		return err
+	text, err := json.Marshal(b)
+	if err != nil {
+		return nil, err
 	}
-	return os.Rename(aside.Name(), path)
+	return b, aside.WriteBytes(filepath.Join(l.dir, key+nameSuffix), text)
 }
 
 // meter counts and hashes what passes on to w.
 type meter struct {
 	w   io.Writer
 	n   int64
-	sum interface {
-		io.Writer
-		Sum([]byte) []byte
-	}
+	sum hash.Hash
 }
 
 func newMeter(w io.Writer) *meter { return &meter{w: w, sum: sha256.New()} }

@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -17,6 +16,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"plimsoll.dev/plimsoll/api/v1alpha1"
+	"plimsoll.dev/plimsoll/internal/aside"
 	"plimsoll.dev/plimsoll/internal/debian/resolve"
 	"plimsoll.dev/plimsoll/internal/fault"
 )
@@ -143,16 +143,7 @@ func (l *Lock) Save(path string) error {
 	if old, err := os.ReadFile(path); err == nil && bytes.Equal(old, text) {
 		return nil
 	}
-	aside, err := os.CreateTemp(filepath.Dir(path), ".lock-*")
-	if err != nil {
-		return fault.New(fault.Failed, "write lock", path, err)
-	}
-	defer os.Remove(aside.Name())
-	_, err = aside.Write(text)
-	if err = errors.Join(err, aside.Chmod(0o644), aside.Close()); err == nil {
-		err = os.Rename(aside.Name(), path)
-	}
-	if err != nil {
+	if err := aside.WriteBytes(path, text); err != nil {
 		return fault.New(fault.Failed, "write lock", path, err)
 	}
 	return nil

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"runtime/debug"
 	"time"
 
 	"github.com/klauspost/compress/gzip"
@@ -26,11 +27,26 @@ const gzipLevel = 5
 func (p layerPlan) key(compression string) string {
 	sum := sha256.New()
 	enc := json.NewEncoder(sum)
-	_ = enc.Encode([]string{layerFormat, compression})
+	_ = enc.Encode([]any{layerFormat, compression, gzipLevel, compressorVersion()})
 	for n := range p.all() {
 		_ = enc.Encode([]any{n.path, n.kind, n.mode, n.uid, n.gid, n.link, n.size, n.mtime, n.xattr, n.sum})
 	}
 	return hex.EncodeToString(sum.Sum(nil))
+}
+
+// compressorVersion gives the version of the module whose compressed bytes a layer is made
+// of: another one may compress the same bytes otherwise.
+func compressorVersion() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return ""
+	}
+	for _, module := range info.Deps {
+		if module.Path == "github.com/klauspost/compress" {
+			return module.Version
+		}
+	}
+	return ""
 }
 
 // all gives the nodes of the layer in the order of its tar; a folder that several members

@@ -21,6 +21,10 @@ type progress struct {
 
 func (env *Env) progress() *progress {
 	p := &progress{out: env.Err, stages: map[string]*mpb.Bar{}}
+	if env.format != "" {
+		p.out = io.Discard // a script reads one document, of a result or of an error
+		return p
+	}
 	if env.Terminal {
 		p.bars = mpb.New(mpb.WithOutput(env.Err), mpb.WithWidth(48))
 	}
@@ -40,7 +44,7 @@ func (p *progress) update(stage string, done, total int) {
 	bar, ok := p.stages[stage]
 	if !ok || done == 0 {
 		bar = p.bars.AddBar(int64(total),
-			mpb.PrependDecorators(decor.Name(stage, decor.WC{W: 10, C: decor.DindentRight})),
+			mpb.PrependDecorators(decor.Name(stage, decor.WC{W: 26, C: decor.DindentRight})),
 			mpb.AppendDecorators(decor.CountersNoUnit("%d/%d")))
 		p.stages[stage] = bar
 	}

@@ -8,11 +8,11 @@ package content
 import (
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"os"
 	"path/filepath"
 
+	"plimsoll.dev/plimsoll/internal/aside"
 	"plimsoll.dev/plimsoll/internal/base/ldcache"
 	"plimsoll.dev/plimsoll/internal/debian/deb"
 )
@@ -64,63 +64,41 @@ func (c *Cache) Load(sha256 string) (*Content, bool) {
 // libraries are looked at for the architecture ("all" has none). Nothing is kept of a
 // package that cannot be read to its end.
 func (c *Cache) Unpack(path, sha256, architecture string) (*Content, error) {
-	if err := os.MkdirAll(c.dir, 0o755); err != nil {
-		return nil, err
-	}
 	p, err := deb.Open(path)
 	if err != nil {
 		return nil, err
 	}
 	defer p.Close()
-	aside, err := os.CreateTemp(c.dir, ".aside-*")
+	var content *Content
+	err = aside.Write(c.path(sha256, ".tar.zst"), func(f *os.File) (err error) {
+		content, err = unpack(p, f, architecture)
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}
-	defer os.Remove(aside.Name())
-	defer aside.Close()
-	content, err := unpack(p, aside, architecture)
-	if err != nil {
-		return nil, err
-	}
-	if err := aside.Close(); err != nil {
-		return nil, err
-	}
-	if err := os.Rename(aside.Name(), c.path(sha256, ".tar.zst")); err != nil {
-		return nil, err
-	}
-	return content, c.save(sha256, content)
-}
-
-func (c *Cache) save(sha256 string, content *Content) error {
 	text, err := json.Marshal(content)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	aside, err := os.CreateTemp(c.dir, ".aside-*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(aside.Name())
-	_, err = aside.Write(text)
-	if err := errors.Join(err, aside.Close()); err != nil {
-		return err
-	}
-	return os.Rename(aside.Name(), c.path(sha256, ".json"))
+	return content, aside.WriteBytes(c.path(sha256, ".json"), text)
 }
 
 // Walk calls visit with each regular file of the package, in the order of the package; r
 // must be read to its end where the bytes are wanted. It fails if the kept files are not
-// those that were unpacked.
+// those that were unpacked, and forgets them, so that the next Load finds none.
 func (c *Cache) Walk(sha256 string, content *Content, visit func(path string, r io.Reader) error) error {
 	f, err := os.Open(c.path(sha256, ".tar.zst"))
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	if err := walk(f, content, visit); err != nil {
-		return fmt.Errorf("kept files of %s: %w", sha256, err)
+	err = walk(f, content, visit)
+	if err != nil && !intact(f, content) {
+		_ = os.Remove(c.path(sha256, ".json"))
+		return errors.New("its unpacked files were damaged on the disk, and are forgotten now: run the command again")
 	}
-	return nil
+	return err
 }
 
 func (c *Cache) path(sha256, suffix string) string {

@@ -143,7 +143,17 @@ func walk(packed io.Reader, content *Content, visit func(path string, r io.Reade
 		return err
 	}
 	if got := hex.EncodeToString(sum.Sum(nil)); got != content.Data {
-		return errors.New("they were changed since they were unpacked: remove the cache folder and run again")
+		return fmt.Errorf("its unpacked files have the SHA-256 %s, not %s", got, content.Data)
 	}
 	return nil
+}
+
+// intact tells whether the kept files are still those that were unpacked.
+func intact(packed io.ReadSeeker, content *Content) bool {
+	sum := sha256.New()
+	if _, err := packed.Seek(0, io.SeekStart); err != nil {
+		return false
+	}
+	_, err := io.Copy(sum, packed)
+	return err == nil && hex.EncodeToString(sum.Sum(nil)) == content.Data
 }

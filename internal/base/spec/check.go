@@ -21,7 +21,8 @@ const MaxLayers = 60
 const minLayers = 3
 
 var (
-	packageName = regexp.MustCompile(`^[a-z0-9][a-z0-9+.-]+$`) // Debian Policy 5.6.7
+	objectName  = regexp.MustCompile(`^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$`) // Kubernetes' DNS subdomain names
+	packageName = regexp.MustCompile(`^[a-z0-9][a-z0-9+.-]+$`)                 // Debian Policy 5.6.7
 	accountName = regexp.MustCompile(`^[a-z_][a-z0-9_-]{0,31}$`)
 	suiteName   = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9+./-]*$`)
 	envName     = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
@@ -37,6 +38,9 @@ func check(image *v1alpha1.BaseImage) *problem {
 	}
 	if image.Kind != v1alpha1.BaseImageKind {
 		return &problem{"kind", fmt.Sprintf("want %q, got %q", v1alpha1.BaseImageKind, image.Kind)}
+	}
+	if !objectName.MatchString(image.Name) {
+		return &problem{"metadata.name", fmt.Sprintf("want lower-case letters, digits, dots and dashes, got %q", image.Name)}
 	}
 	s := &image.Spec
 	for _, step := range []func(*v1alpha1.BaseImageSpec) *problem{

@@ -17,6 +17,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"plimsoll.dev/plimsoll/internal/aside"
 	"plimsoll.dev/plimsoll/internal/debian/index"
 	"plimsoll.dev/plimsoll/internal/fault"
 )
@@ -174,30 +175,17 @@ func (a *Archive) buildIndex(ctx context.Context, suite Suite, release *Release,
 		return err
 	}
 	defer body.Close()
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return err
-	}
-	aside, err := os.CreateTemp(filepath.Dir(path), ".aside-*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(aside.Name())
-	defer aside.Close()
-	outer := newCheck(body, packed)
-	plain, err := unpackIndex(ctx, outer, suffix, release.Files[name], aside)
-	if broken := outer.end(); broken != nil {
-		return broken // what came next only stumbled over what was never signed
-	}
-	if err != nil {
-		return err
-	}
-	if err := plain.end(); err != nil {
-		return err
-	}
-	if err := aside.Close(); err != nil {
-		return err
-	}
-	return os.Rename(aside.Name(), path)
+	return aside.Write(path, func(f *os.File) error {
+		outer := newCheck(body, packed)
+		plain, err := unpackIndex(ctx, outer, suffix, release.Files[name], f)
+		if broken := outer.end(); broken != nil {
+			return broken // what came next only stumbled over what was never signed
+		}
+		if err != nil {
+			return err
+		}
+		return plain.end()
+	})
 }
 
 // unpackIndex writes the compact index of a packed Packages file, and gives the check of
@@ -245,16 +233,23 @@ func (p *Pool) Package(ctx context.Context, mirror, filename string, want File) 
 		return "", err
 	}
 	which := filename + " at " + Redact(mirror)
-	body, err := p.fetch.open(ctx, mirror, filename)
 	const moved = "the archive has moved on: run again without --locked, or name a mirror that keeps old versions"
-	if err != nil {
-		return "", judge(ctx, "fetch package", which, err, moved)
+	var err error
+	for range tries { // a large file may well break off on the way
+		var body io.ReadCloser
+		if body, err = p.fetch.open(ctx, mirror, filename); err != nil {
+			return "", judge(ctx, "fetch package", which, err, moved)
+		}
+		err = store(body, want, path)
+		body.Close()
+		if err == nil {
+			return path, nil
+		}
+		if !errors.Is(err, errBroken) || ctx.Err() != nil {
+			break
+		}
 	}
-	defer body.Close()
-	if err := store(body, want, path); err != nil {
-		return "", judge(ctx, "verify package", which, err, moved)
-	}
-	return path, nil
+	return "", judge(ctx, "verify package", which, err, moved)
 }
 
 func verifyFile(path string, want File) error {

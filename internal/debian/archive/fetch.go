@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"plimsoll.dev/plimsoll/internal/aside"
 	"plimsoll.dev/plimsoll/internal/fault"
 )
 
@@ -55,6 +56,9 @@ func (f *fetcher) open(ctx context.Context, base, path string) (io.ReadCloser, e
 			return body, err
 		}
 		last = err
+		if status, ok := errors.AsType[answer](err); ok && status.isFinal() {
+			break
+		}
 	}
 	return nil, fmt.Errorf("%w: %w", errBroken, last)
 }
@@ -86,36 +90,66 @@ func isDisk(err error) bool {
 	return ok
 }
 
+// answer is a status other than 200 that says nothing about the file.
+type answer int
+
+func (a answer) Error() string {
+	return fmt.Sprintf("the server answered %d %s", int(a), http.StatusText(int(a)))
+}
+
+// isFinal tells a refusal, which asking again does not change.
+func (a answer) isFinal() bool {
+	return a < 500 && a != http.StatusRequestTimeout && a != http.StatusTooManyRequests
+}
+
+// stall bounds the wait for the next bytes of an answer.
+const stall = time.Minute
+
 // body is an answer's bytes; that they break off is told from what they hold.
-type body struct{ io.ReadCloser }
+type body struct {
+	io.ReadCloser
+	watch *time.Timer // ends the request when nothing comes
+}
 
 func (b body) Read(p []byte) (int, error) {
+	b.watch.Reset(stall)
 	n, err := b.ReadCloser.Read(p)
+	b.watch.Stop()
 	if err != nil && !errors.Is(err, io.EOF) {
 		err = fmt.Errorf("%w: %w", errBroken, err)
 	}
 	return n, err
 }
 
+// Close ends the request.
+func (b body) Close() error {
+	b.watch.Reset(0)
+	return b.ReadCloser.Close()
+}
+
 func (f *fetcher) get(ctx context.Context, address string) (io.ReadCloser, error) {
+	ctx, cancel := context.WithCancel(ctx)
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 	if err != nil {
+		cancel()
 		return nil, withoutAddress(err)
 	}
 	request.Header.Set("User-Agent", f.agent)
 	response, err := f.client.Do(request)
 	if err != nil {
+		cancel()
 		return nil, withoutAddress(err)
 	}
-	switch response.StatusCode {
-	case http.StatusOK:
-		return body{response.Body}, nil
-	case http.StatusNotFound, http.StatusGone, http.StatusForbidden:
-		response.Body.Close()
-		return nil, fmt.Errorf("%w (%s)", errAbsent, response.Status)
+	if response.StatusCode == http.StatusOK {
+		return body{response.Body, time.AfterFunc(stall, cancel)}, nil
 	}
 	response.Body.Close()
-	return nil, fmt.Errorf("the server answered %s", response.Status)
+	cancel()
+	switch response.StatusCode {
+	case http.StatusNotFound, http.StatusGone, http.StatusForbidden:
+		return nil, fmt.Errorf("%w (%s)", errAbsent, response.Status)
+	}
+	return nil, answer(response.StatusCode)
 }
 
 // withoutAddress drops the address, which may hold credentials, from a client's error.
@@ -140,32 +174,15 @@ func (f *fetcher) small(ctx context.Context, base, path string, limit int64) ([]
 	return text, err
 }
 
-// store copies a stream that must have the size and hash into target: written aside, then
-// renamed, so that target is whole or absent.
+// store copies a stream that must have the size and hash into target.
 func store(r io.Reader, want File, target string) error {
-	if err := os.MkdirAll(filepath.Dir(target), 0o755); err != nil {
-		return err
-	}
-	aside, err := os.CreateTemp(filepath.Dir(target), ".aside-*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(aside.Name())
-	defer aside.Close()
-	checked := newCheck(r, want)
-	if _, err := io.Copy(aside, checked); err != nil {
-		return err
-	}
-	if err := checked.end(); err != nil {
-		return err
-	}
-	if err := aside.Chmod(0o644); err != nil {
-		return err
-	}
-	if err := aside.Close(); err != nil {
-		return err
-	}
-	return os.Rename(aside.Name(), target)
+	return aside.Write(target, func(f *os.File) error {
+		checked := newCheck(r, want)
+		if _, err := io.Copy(f, checked); err != nil {
+			return err
+		}
+		return checked.end()
+	})
 }
 
 func localFolder(base string) (string, bool) {

@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"plimsoll.dev/plimsoll/internal/aside"
 	"plimsoll.dev/plimsoll/internal/fault"
 )
 
@@ -59,11 +60,7 @@ func (a *Archive) remember(suite Suite, release *Release) error {
 	if err != nil {
 		return err
 	}
-	aside := path + ".aside"
-	if err := os.WriteFile(aside, append(text, '\n'), 0o644); err != nil {
-		return fault.New(fault.Failed, "remember archive", path, err)
-	}
-	if err := os.Rename(aside, path); err != nil {
+	if err := aside.WriteBytes(path, append(text, '\n')); err != nil {
 		return fault.New(fault.Failed, "remember archive", path, err)
 	}
 	return nil

@@ -1,0 +1,62 @@
+// Package aside takes a path and what is to stand there and gives a file that is whole or
+// absent, whatever happens on the way.
+package aside
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+const pattern = ".aside-*"
+
+// Write makes the file at path, with its folder, from what write puts into a file beside
+// it: that one is renamed to path when all went well, and removed otherwise. A reader of
+// path never sees a part of it. Errors of write are given as they are.
+func Write(path string, write func(*os.File) error) error {
+	dir := filepath.Dir(path)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	f, err := os.CreateTemp(dir, pattern)
+	if err != nil {
+		return err
+	}
+	defer os.Remove(f.Name())
+	defer f.Close()
+	if err := write(f); err != nil {
+		return err
+	}
+	if err := errors.Join(f.Chmod(0o644), f.Close()); err != nil {
+		return err
+	}
+	return os.Rename(f.Name(), path)
+}
+
+// WriteBytes is Write for a file whose bytes are at hand.
+func WriteBytes(path string, data []byte) error {
+	return Write(path, func(f *os.File) error {
+		_, err := f.Write(data)
+		return err
+	})
+}
+
+// Sweep removes what processes that were killed more than age ago left beside files in
+// root and in the folders up to two levels below it.
+func Sweep(root string, age time.Duration) error {
+	for _, below := range []string{"", "*", "*/*"} {
+		left, err := filepath.Glob(filepath.Join(root, below, pattern))
+		if err != nil {
+			return err
+		}
+		for _, path := range left {
+			if info, err := os.Lstat(path); err == nil && time.Since(info.ModTime()) > age {
+				if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+					return err
+				}
+			}
+		}
+	}
+	return nil
+}

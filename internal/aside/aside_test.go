@@ -1,0 +1,59 @@
+package aside
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+)
+
+func TestWriteIsWholeOrAbsent(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "folder", "file")
+	broken := errors.New("broken")
+	err := Write(path, func(f *os.File) error {
+		_, _ = f.WriteString("half")
+		return broken
+	})
+	if !errors.Is(err, broken) {
+		t.Errorf("got %v, want the writer's own error", err)
+	}
+	if left, _ := os.ReadDir(filepath.Dir(path)); len(left) > 0 {
+		t.Errorf("it left %v", left)
+	}
+	if err := WriteBytes(path, []byte("whole")); err != nil {
+		t.Fatal(err)
+	}
+	if err := Write(path, func(*os.File) error { return broken }); !errors.Is(err, broken) {
+		t.Errorf("got %v, want the writer's own error", err)
+	}
+	if text, err := os.ReadFile(path); err != nil || string(text) != "whole" {
+		t.Errorf("a failed write changed the file: %q, %v", text, err)
+	}
+}
+
+func TestSweepKeepsTheYoung(t *testing.T) {
+	root := t.TempDir()
+	old, young := filepath.Join(root, "a", "b", ".aside-1"), filepath.Join(root, "a", ".aside-2")
+	if err := os.MkdirAll(filepath.Dir(old), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{old, young} {
+		if err := os.WriteFile(path, nil, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	past := time.Now().Add(-2 * time.Hour)
+	if err := os.Chtimes(old, past, past); err != nil {
+		t.Fatal(err)
+	}
+	if err := Sweep(root, time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(old); !errors.Is(err, os.ErrNotExist) {
+		t.Error("the old leftover is still there")
+	}
+	if _, err := os.Stat(young); err != nil {
+		t.Error("the young one, which a process may be writing, is gone")
+	}
+}
