@@ -150,7 +150,7 @@ func TestDamagedCaches(t *testing.T) {
 	t.Run("kept files", func(t *testing.T) {
 		b := newVariedBed(t)
 		b.build()
-		found, err := filepath.Glob(filepath.Join(b.home, "cache/content/*/*.tar.zst"))
+		found, err := filepath.Glob(filepath.Join(b.home, "cache/content/*/*.tar.s2"))
 		if err != nil || len(found) == 0 {
 			t.Fatal(found, err)
 		}

@@ -8,11 +8,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"runtime"
 	"runtime/debug"
+	"strings"
 	"time"
 
-	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
+	"github.com/klauspost/pgzip"
 
 	"plimsoll.dev/plimsoll/internal/base/content"
 )
@@ -20,8 +22,10 @@ import (
 // layerFormat changes whenever the bytes of a layer made from the same nodes would.
 const layerFormat = "1"
 
-// gzipLevel gives most of the best ratio at a tenth of its time.
-const gzipLevel = 5
+const (
+	gzipLevel = 5       // most of the best ratio at a tenth of its time
+	gzipBlock = 1 << 20 // bytes that one core compresses at a time
+)
 
 // key gives the name of the layer's bytes: a hash of all that decides them.
 func (p layerPlan) key(compression string) string {
@@ -34,19 +38,20 @@ func (p layerPlan) key(compression string) string {
 	return hex.EncodeToString(sum.Sum(nil))
 }
 
-// compressorVersion gives the version of the module whose compressed bytes a layer is made
-// of: another one may compress the same bytes otherwise.
+// compressorVersion gives the versions of the modules that compress: another one may make
+// other bytes of the same input.
 func compressorVersion() string {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
 		return ""
 	}
+	var versions []string
 	for _, module := range info.Deps {
-		if module.Path == "github.com/klauspost/compress" {
-			return module.Version
+		if strings.HasPrefix(module.Path, "github.com/klauspost/") {
+			versions = append(versions, module.Path+"@"+module.Version)
 		}
 	}
-	return ""
+	return strings.Join(versions, " ")
 }
 
 // all gives the nodes of the layer in the order of its tar; a folder that several members
@@ -170,7 +175,13 @@ func (n *node) header() *tar.Header {
 func compressor(w io.Writer, compression string) (io.WriteCloser, error) {
 	switch compression {
 	case "gzip":
-		return gzip.NewWriterLevel(w, gzipLevel)
+		packed, err := pgzip.NewWriterLevel(w, gzipLevel)
+		if err != nil {
+			return nil, err
+		}
+		// Blocks are compressed by all cores, but their bounds, and so the bytes, depend on
+		// the block size alone.
+		return packed, packed.SetConcurrency(gzipBlock, runtime.GOMAXPROCS(0))
 	case "zstd":
 		return zstd.NewWriter(w, zstd.WithEncoderConcurrency(1), zstd.WithEncoderLevel(zstd.SpeedBetterCompression))
 	}

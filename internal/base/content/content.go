@@ -18,7 +18,7 @@ import (
 )
 
 // format changes whenever what is kept changes, so that older caches are made anew.
-const format = "v3"
+const format = "v4"
 
 // Content is what one package ships and wants done.
 type Content struct {
@@ -54,7 +54,7 @@ func (c *Cache) Load(sha256 string) (*Content, bool) {
 	if json.Unmarshal(text, &content) != nil {
 		return nil, false
 	}
-	if _, err := os.Stat(c.path(sha256, ".tar.zst")); err != nil {
+	if _, err := os.Stat(c.path(sha256, ".tar.s2")); err != nil {
 		return nil, false
 	}
 	return &content, true
@@ -70,7 +70,7 @@ func (c *Cache) Unpack(path, sha256, architecture string) (*Content, error) {
 	}
 	defer p.Close()
 	var content *Content
-	err = aside.Write(c.path(sha256, ".tar.zst"), func(f *os.File) (err error) {
+	err = aside.Write(c.path(sha256, ".tar.s2"), func(f *os.File) (err error) {
 		content, err = unpack(p, f, architecture)
 		return err
 	})
@@ -88,7 +88,7 @@ func (c *Cache) Unpack(path, sha256, architecture string) (*Content, error) {
 // must be read to its end where the bytes are wanted. It fails if the kept files are not
 // those that were unpacked, and forgets them, so that the next Load finds none.
 func (c *Cache) Walk(sha256 string, content *Content, visit func(path string, r io.Reader) error) error {
-	f, err := os.Open(c.path(sha256, ".tar.zst"))
+	f, err := os.Open(c.path(sha256, ".tar.s2"))
 	if err != nil {
 		return err
 	}

@@ -11,7 +11,7 @@ import (
 	"io"
 	"strings"
 
-	"github.com/klauspost/compress/zstd"
+	"github.com/klauspost/compress/s2"
 
 	"plimsoll.dev/plimsoll/internal/base/ldcache"
 	"plimsoll.dev/plimsoll/internal/debian/deb"
@@ -42,10 +42,7 @@ func unpack(p *deb.Package, w io.Writer, architecture string) (*Content, error) 
 	}
 	defer data.Close()
 	sum := sha256.New()
-	packed, err := zstd.NewWriter(io.MultiWriter(w, sum), zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1))
-	if err != nil {
-		return nil, err
-	}
+	packed := s2.NewWriter(io.MultiWriter(w, sum), s2.WriterConcurrency(1))
 	defer packed.Close()
 	files := tar.NewWriter(packed)
 	err = deb.Walk(data, func(e deb.Entry, r io.Reader) error {
@@ -122,12 +119,7 @@ func declares(file string) bool {
 func walk(packed io.Reader, content *Content, visit func(path string, r io.Reader) error) error {
 	sum := sha256.New()
 	teed := io.TeeReader(packed, sum)
-	plain, err := zstd.NewReader(teed, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(64<<20))
-	if err != nil {
-		return err
-	}
-	defer plain.Close()
-	for files := tar.NewReader(plain); ; {
+	for files := tar.NewReader(s2.NewReader(teed)); ; {
 		h, err := files.Next()
 		if errors.Is(err, io.EOF) {
 			break
