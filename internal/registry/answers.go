@@ -41,6 +41,9 @@ func storeFault(what, which string, err error) error {
 	if errors.As(err, new(*fault.Error)) {
 		return err
 	}
+	if f := objectStoreFault(what, which, err); f != nil {
+		return f
+	}
 	return fault.New(fault.Failed, what, which, err)
 }
 

@@ -2,6 +2,7 @@ package registry
 
 import (
 	"os"
+	"regexp"
 
 	"github.com/distribution/distribution/v3/configuration"
 	// The drivers register themselves by name.
@@ -22,11 +23,14 @@ func configure(o Options) (*configuration.Configuration, string, error) {
 	config := &configuration.Configuration{Version: configuration.CurrentVersion}
 	config.Storage = configuration.Storage{filesystemDriver: configuration.Parameters{"rootdirectory": o.Root}}
 	if o.Config != "" {
-		storage, err := readStorage(o.Config)
+		given, err := readConfig(o.Config)
 		if err != nil {
 			return nil, "", err
 		}
-		config.Storage = storage
+		config.Storage = given.Storage
+		// Servers that share a secret take over each other's uploads. Without one each
+		// makes its own.
+		config.HTTP.Secret = given.HTTP.Secret
 	}
 	root := ""
 	if config.Storage.Type() == filesystemDriver {
@@ -56,7 +60,9 @@ func configure(o Options) (*configuration.Configuration, string, error) {
 	return config, root, nil
 }
 
-func readStorage(path string) (configuration.Storage, error) {
+var quotedValue = regexp.MustCompile("(!!\\w+ )?`[^`]*`")
+
+func readConfig(path string) (*configuration.Configuration, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, fault.New(fault.Usage, "read registry configuration", path, err)
@@ -64,8 +70,10 @@ func readStorage(path string) (configuration.Storage, error) {
 	defer f.Close()
 	parsed, err := configuration.Parse(f)
 	if err != nil {
-		return nil, fault.New(fault.Usage, "read registry configuration", path, err).
+		// The parser quotes the value it stumbles over, which may be a secret.
+		why := quotedValue.ReplaceAllString(err.Error(), "a value")
+		return nil, fault.Newf(fault.Usage, "read registry configuration", path, why).
 			WithHint("the file needs `version: 0.1` and a `storage:` section with one driver")
 	}
-	return parsed.Storage, nil
+	return parsed, nil
 }

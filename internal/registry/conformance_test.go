@@ -19,20 +19,30 @@ import (
 // mount is answered with 202, as the specification allows: a client must name a
 // repository it may read. "dev" adds what the next specification proposes.
 func TestConformance(t *testing.T) {
-	suite := filepath.Join(t.TempDir(), "conformance")
-	build := exec.Command(testbed.Tool(t, "go"), "build", "-o", suite, "github.com/opencontainers/distribution-spec/conformance")
-	build.Dir = filepath.Join("..", "..", "conformance")
-	build.Env = append(os.Environ(), "GOWORK=off", "GOFLAGS=")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("build the suite: %v\n%s", err, out)
-	}
+	suite := buildPinned(t, "conformance", conformanceSuite)
 	for _, version := range []string{"1.1", "dev"} {
-		t.Run(version, func(t *testing.T) { conform(t, suite, version) })
+		t.Run(version, func(t *testing.T) { conform(t, open(t, registry.Options{}), suite, version) })
 	}
 }
 
-func conform(t *testing.T, suite, version string) {
-	addr := serve(t, open(t, registry.Options{}), registry.ServeOptions{})
+const conformanceSuite = "github.com/opencontainers/distribution-spec/conformance"
+
+// buildPinned builds a program as the nested module in the folder pins it, and gives its
+// path.
+func buildPinned(t *testing.T, module, program string) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), filepath.Base(program))
+	build := exec.Command(testbed.Tool(t, "go"), "build", "-o", file, program)
+	build.Dir = filepath.Join("..", "..", filepath.FromSlash(module))
+	build.Env = append(os.Environ(), "GOWORK=off", "GOFLAGS=")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("build %s: %v\n%s", program, err, out)
+	}
+	return file
+}
+
+func conform(t *testing.T, reg *registry.Registry, suite, version string) {
+	addr := serve(t, reg, registry.ServeOptions{})
 	results := t.TempDir()
 	run := exec.Command(suite)
 	run.Dir = results

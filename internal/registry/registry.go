@@ -27,7 +27,8 @@ type Options struct {
 	// another storage, Root may be empty; when it is not, it still holds the locks.
 	Root string
 	// Config is the path of a configuration file in the distribution project's format
-	// (version 0.1). Only its `storage:` part is used. Empty: the filesystem under Root.
+	// (version 0.1). Only its `storage:` part and the `secret` of its `http:` part are
+	// used. Empty: the filesystem under Root.
 	Config string
 	// ReadOnly refuses every write with 405 and takes a store that cannot be written to.
 	ReadOnly bool
@@ -47,8 +48,9 @@ type Registry struct {
 }
 
 // Open opens the store, without starting a server. Errors are *fault.Error: Usage for a
-// configuration that cannot be understood, NotFound for a read-only store that is not
-// there, Failed when the storage cannot be reached or written.
+// configuration that cannot be understood, NotFound for a read-only store or a bucket that
+// is not there, Unavailable when an object store does not answer, Failed when the storage
+// refuses or cannot be written.
 func Open(ctx context.Context, o Options) (*Registry, error) {
 	log := o.Logger
 	if log == nil {
@@ -63,16 +65,22 @@ func Open(ctx context.Context, o Options) (*Registry, error) {
 	}
 	bridgeLogs(log)
 	// The registry outlives the call that opens it: only Close ends it.
-	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	app, err := newApp(ctx, config)
+	lasting, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	app, err := newApp(lasting, config)
 	if err != nil {
 		cancel()
 		return nil, err
 	}
-	driver, err := factory.Create(ctx, config.Storage.Type(), config.Storage.Parameters())
+	driver, err := factory.Create(lasting, config.Storage.Type(), config.Storage.Parameters())
 	if err != nil {
 		cancel()
 		return nil, badStorage(config, err)
+	}
+	if root == "" {
+		if err := probe(ctx, driver, config); err != nil {
+			cancel()
+			return nil, err
+		}
 	}
 	r := &Registry{app: app, log: log, readOnly: o.ReadOnly, cancel: cancel}
 	r.store = &store{driver: driver, locks: newLocks(o.lockRoot(root), o.ReadOnly)}
