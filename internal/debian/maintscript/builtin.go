@@ -45,6 +45,8 @@ func builtins(name string) func(*walker, cmd) truth {
 		return (*walker).divert
 	case "dpkg-statoverride":
 		return (*walker).statoverride
+	case "ucf":
+		return (*walker).ucf
 	case "setcap":
 		return (*walker).setcap
 	case "adduser", "useradd":

@@ -171,6 +171,7 @@ func (w *walker) fileTest(op, name string) truth {
 			return no
 		}
 	}
+	w.out.tested[name] = true
 	mode, found := w.lstat(name)
 	if found == no {
 		return no
@@ -209,7 +210,7 @@ func (w *walker) lstat(name string) (fs.FileMode, truth) {
 			return fs.ModeDir | 0o755, yes
 		case Symlink:
 			return fs.ModeSymlink, yes
-		case File, Copy:
+		case File, Copy, computed:
 			return 0o644, yes
 		}
 	}

@@ -189,7 +189,8 @@ func ParseTmpfiles(file string, data []byte) ([]Path, error) {
 			if argument == "" || argument == "-" {
 				argument = "/usr/share/factory" + name
 			}
-			p = Path{Path: name, Kind: Symlink, Target: argument}
+			forced := strings.Contains(modifiers, "+")
+			p = Path{Path: name, Kind: Symlink, Target: argument, Replace: forced, KeepOld: !forced}
 		case "f":
 			if strings.Contains(argument, "%") {
 				return nil

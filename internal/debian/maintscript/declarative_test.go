@@ -67,8 +67,8 @@ z /dev/kvm 0660 root kvm
 	want := []Path{
 		{Path: "/run/demo", Kind: Directory, Mode: "0750", Owner: "demo", Group: "adm"},
 		{Path: "/var/lib/demo", Kind: Directory},
-		{Path: "/etc/mtab", Kind: Symlink, Target: "../proc/self/mounts"},
-		{Path: "/etc/factory", Kind: Symlink, Target: "/usr/share/factory/etc/factory"},
+		{Path: "/etc/mtab", Kind: Symlink, Target: "../proc/self/mounts", Replace: true},
+		{Path: "/etc/factory", Kind: Symlink, Target: "/usr/share/factory/etc/factory", KeepOld: true},
 		{Path: "/etc/text", Kind: File, Mode: "0640", Owner: "root", Group: "root", Content: "some words", KeepOld: true},
 		{Path: "/etc/empty", Kind: File},
 	}

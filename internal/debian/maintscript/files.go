@@ -39,7 +39,7 @@ func (w *walker) each(c cmd, operands []value, f func(name string)) {
 		case !ok:
 			w.reportf(c.stmt, c.args, unread)
 			return
-		case !isScratch(name):
+		case !isScratch(name) || w.out.paths[name] != nil:
 			f(name)
 		}
 	}
@@ -100,15 +100,21 @@ func (w *walker) install(c cmd) {
 func (w *walker) cp(c cmd) {
 	o := parse(c.args[1:], "t", "target-directory", "S", "suffix")
 	if o.has("r", "R", "a", "recursive", "archive") {
-		if n := len(o.operands); n > 1 && isScratch(o.operands[n-1].text) {
-			return
-		}
 		if len(o.operands) != 2 || !allKnown(o.operands...) || !w.isFile(o.operands[0]) {
+			if n := len(o.operands); n > 1 && isScratch(o.operands[n-1].text) {
+				return
+			}
 			w.reportf(c.stmt, c.args, "Files are copied in a way that is not made.")
 			return
 		}
 	}
-	w.copies(c, o, func(source, name string) { w.copy(source, name) })
+	preserve := o.has("p", "a", "archive")
+	w.copies(c, o, func(source, name string) {
+		if preserve {
+			w.out.path(name).Mode = ""
+		}
+		w.copy(source, name)
+	})
 }
 
 func (w *walker) isFile(v value) bool {
@@ -132,7 +138,7 @@ func (w *walker) copies(c cmd, o options, f func(source, name string)) {
 	}
 	last := operands[len(operands)-1]
 	target, ok := w.absolute(last)
-	if ok && isScratch(target) || !ok && isScratch(last.text) {
+	if ok && isScratch(target) && !strings.HasPrefix(target, temporary) || !ok && isScratch(last.text) {
 		return
 	}
 	into := len(operands) > 2 || o.has("t", "target-directory") || strings.HasSuffix(last.text, "/") || ok && w.isDir(target)
@@ -142,15 +148,19 @@ func (w *walker) copies(c cmd, o options, f func(source, name string)) {
 			w.reportf(c.stmt, c.args, unread)
 			return
 		}
-		if isScratch(source) && source != "/dev/null" {
-			w.reportf(c.stmt, c.args, "The script copies a file that it puts together while it runs.")
-			return
-		}
 		name := target
 		if into {
 			name = path.Join(target, path.Base(source))
 		}
-		f(source, name)
+		switch unknown := isScratch(source) && w.out.paths[source] == nil || w.isComputed(source); {
+		case source == "/dev/null" || !unknown:
+			f(source, name)
+		case isScratch(name):
+			w.compute(name)
+		default:
+			w.reportf(c.stmt, c.args, "The script copies a file that it puts together while it runs.")
+			return
+		}
 	}
 }
 
@@ -200,8 +210,9 @@ func (w *walker) ln(c cmd) {
 		if isScratch(link) || target == "" {
 			continue
 		}
+		replace := w.out.removed[link] || o.has("f", "force")
 		p := w.out.path(link)
-		*p = Path{Path: link, Kind: Symlink, Target: target}
+		*p = Path{Path: link, Kind: Symlink, Target: target, Replace: replace, KeepOld: w.out.tested[link] && !replace}
 	}
 }
 
@@ -228,10 +239,10 @@ func (w *walker) mv(c cmd) {
 	to, ok2 := w.absolute(o.operands[1])
 	made := w.out.paths[from]
 	switch {
-	case ok1 && ok2 && made != nil:
+	case ok1 && ok2 && made != nil && (isScratch(to) || made.Kind != computed):
 		p := *made
 		w.out.remove(from)
-		p.Path = to
+		p.Path, p.Replace = to, p.Kind == Symlink
 		*w.out.path(to) = p
 	case ok2 && isScratch(to), !ok2 && isScratch(o.operands[1].text):
 	case ok1 && !isScratch(from) && w.absent(from):
@@ -312,6 +323,10 @@ func (w *walker) edit(c cmd) {
 	switch {
 	case c.args[0].text == "tee":
 		w.each(c, o.operands, func(name string) {
+			if isScratch(name) {
+				w.compute(name)
+				return
+			}
 			w.report(c.stmt, "tee "+name, "The script works out while it runs what it writes into this file.")
 		})
 	case o.has("i", "in-place"):
@@ -320,7 +335,10 @@ func (w *walker) edit(c cmd) {
 			operands = operands[1:]
 		}
 		w.each(c, operands, func(name string) {
-			if !w.absent(name) {
+			switch {
+			case isScratch(name):
+				w.compute(name)
+			case !w.absent(name):
 				w.reportf(c.stmt, c.args, "The script edits this file in place, and the edit is not made.")
 			}
 		})

@@ -77,7 +77,6 @@ var harmless = map[string]string{
 	"add-shell":               "only login programs read /etc/shells",
 	"systemd-tmpfiles":        "tmpfiles.d is read from the package itself",
 	"systemd-sysusers":        "sysusers.d is read from the package itself",
-	"ucf":                     "asks about changed configuration files",
 	"ucfr":                    "remembers configuration files",
 	"ucfq":                    "asks about configuration files",
 

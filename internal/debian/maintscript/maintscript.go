@@ -79,7 +79,7 @@ const (
 	Directory Kind = "directory" // with its parents
 	File      Kind = "file"      // with Content
 	Copy      Kind = "copy"      // of the file Source
-	Symlink   Kind = "symlink"   // to Target; takes the place of an empty directory
+	Symlink   Kind = "symlink"   // to Target
 )
 
 // Path is what the scripts make of one path. Owner, Group and Mode are empty where the
@@ -94,7 +94,8 @@ type Path struct {
 	Group     string // name or number
 	Mode      string // octal, or chmod's symbolic form such as "g+s"
 	Recursive bool   // owner, group and mode hold for everything below, too
-	KeepOld   bool   // a File made by touch: what is there already stays
+	KeepOld   bool   // what is there already stays: the script uses touch or ucf, or looks first
+	Replace   bool   // a Symlink takes the place of what is there: the script removes that first
 }
 
 // AnyID is the UID or GID of an account whose number the script leaves to the system.
@@ -134,7 +135,7 @@ type Finding struct {
 // configure" with no old version, and "postinst triggered" for the triggers the package
 // waits for. It never fails: what it cannot read is in Uncovered.
 func Read(s Scripts) Report {
-	c := &collector{paths: map[string]*Path{}, seen: map[Finding]bool{}, removed: map[string]bool{}, told: map[string]bool{}}
+	c := &collector{paths: map[string]*Path{}, seen: map[Finding]bool{}, removed: map[string]bool{}, tested: map[string]bool{}, told: map[string]bool{}}
 	defaults := templateDefaults(s.Templates)
 	run := func(script string, text []byte, args ...string) {
 		if len(text) == 0 || coveredScripts[s.Package+"/"+script] != "" {
@@ -198,8 +199,10 @@ type collector struct {
 	order []string
 	seen  map[Finding]bool
 
-	removed map[string]bool // what the scripts have taken away
-	told    map[string]bool // programs that were reported once for a script
+	removed   map[string]bool // what the scripts have taken away
+	tested    map[string]bool // what they look at
+	told      map[string]bool // programs that were reported once for a script
+	temporary int             // how many scratch files were made
 }
 
 func (c *collector) path(name string) *Path {
@@ -230,6 +233,9 @@ func (c *collector) find(f Finding) {
 func (c *collector) report() Report {
 	r := c.Report
 	for _, name := range c.order {
+		if isScratch(name) {
+			continue
+		}
 		r.Paths = append(r.Paths, *c.paths[name])
 	}
 	order := map[string]int{"preinst": 0, "postinst": 1, "triggers": 2}

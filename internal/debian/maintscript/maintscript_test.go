@@ -121,13 +121,47 @@ mkdir "$RET"
 				{Path: "/etc/empty", Kind: File},
 				{Path: "/etc/secret", Kind: File, Mode: "0600", KeepOld: true},
 				{Path: "/etc/profile", Kind: Copy, Source: "/usr/share/demo/profile"},
-				{Path: "/usr/local/man", Kind: Symlink, Target: "share/man"},
+				{Path: "/usr/local/man", Kind: Symlink, Target: "share/man", Replace: true},
 				{Path: "/etc/default/locale", Kind: Symlink, Target: "../locale.conf"},
-				{Path: "/etc/localtime", Kind: Symlink, Target: "/usr/share/zoneinfo/Etc/UTC"},
+				{Path: "/etc/localtime", Kind: Symlink, Target: "/usr/share/zoneinfo/Etc/UTC", Replace: true},
 				{Path: "/var/log/demo", Kind: Directory, Owner: "demo", Group: "adm", Mode: "2775"}}}},
 		{"a directory becomes a link", "rmdir makes room for it", Scripts{
 			Postinst: []byte("#!/bin/sh\nif [ ! -L /var/run ]; then rmdir /var/run; ln -s /run /var/run; fi\n"), Lstat: tree(map[string]string{"/var/run": "d"})},
-			Report{Paths: []Path{{Path: "/var/run", Kind: Symlink, Target: "/run"}}}},
+			Report{Paths: []Path{{Path: "/var/run", Kind: Symlink, Target: "/run", Replace: true}}}},
+		{"a link where the script looks first", "another script may have put something there", postinst(
+			`[ -e /etc/a ] || ln -s b /etc/a`, `ln -s d /etc/c`),
+			Report{Paths: []Path{{Path: "/etc/a", Kind: Symlink, Target: "b", KeepOld: true}, {Path: "/etc/c", Kind: Symlink, Target: "d"}}}},
+		{"ucf", "it copies at a first installation, whatever its options are", postinst(
+			`INI=/etc/php/php.ini`, `ucf /usr/lib/php/php.ini $INI`, `ucfr php $INI`,
+			`register() { ucf --debconf-ok --sum-file /x.md5sum -three-way "$1" "$2"; ucfr demo "$2"; }`,
+			`for f in a b; do register /usr/share/demo/$f /etc/demo/$f; done`,
+			`ucf --purge /etc/old`, `ucf /usr/share/demo/there /etc/there`,
+		), Report{Paths: []Path{
+			{Path: "/etc/php/php.ini", Kind: Copy, Source: "/usr/lib/php/php.ini", KeepOld: true},
+			{Path: "/etc/demo/a", Kind: Copy, Source: "/usr/share/demo/a", KeepOld: true},
+			{Path: "/etc/demo/b", Kind: Copy, Source: "/usr/share/demo/b", KeepOld: true},
+			{Path: "/etc/there", Kind: Copy, Source: "/usr/share/demo/there", KeepOld: true}}}},
+		{"ucf of a scratch file", "as openssh-server and others do it", Scripts{Postinst: []byte(`#!/bin/sh
+. /usr/share/debconf/confmodule
+new="$(mktemp)"
+cp -aZ /usr/share/demo/conf "$new"
+db_get demo/plain
+if [ "$RET" != true ]; then sed -i s/a/b/ "$new"; fi
+ucf --three-way "$new" /etc/demo.conf
+rm -f "$new"
+text=$(mktemp --tmpdir demo.XXXX)
+echo "one" > $text
+echo "two" >> $text
+chmod 644 $text
+ucf $text /etc/demo.text
+dir=$(mktemp -d)
+cp /usr/share/demo/conf $dir/
+ucf $dir/conf /etc/demo.dir
+`), Templates: []byte("Template: demo/plain\nDefault: true\n"), Lstat: tree(map[string]string{"/usr/share/demo/conf": "f"})},
+			Report{Paths: []Path{
+				{Path: "/etc/demo.conf", Kind: Copy, Source: "/usr/share/demo/conf", KeepOld: true},
+				{Path: "/etc/demo.text", Kind: File, Content: "one\ntwo\n", Mode: "644", KeepOld: true},
+				{Path: "/etc/demo.dir", Kind: Copy, Source: "/usr/share/demo/conf", KeepOld: true}}}},
 		{"eval and wrappers", "a known line is walked", postinst(
 			`V=/srv/x; eval "mkdir $V"`, `runuser -u demo -- mkdir /srv/y`, `install -m 0644 /dev/null /etc/empty`, `exec 3>&1`),
 			Report{Paths: []Path{{Path: "/srv/x", Kind: Directory}, {Path: "/srv/y", Kind: Directory}, {Path: "/etc/empty", Kind: File, Mode: "0644"}}}},
@@ -170,6 +204,12 @@ func TestUncovered(t *testing.T) {
 		{"computed path", `mkdir "$(demo-dir)"`, "mkdir …", "works out"},
 		{"computed owner", `chown $(stat -c %u /usr/local) /srv`, "chown … /srv", "works out"},
 		{"computed text", `sed s/a/b/ /usr/share/demo.conf > /etc/demo.conf`, "> /etc/demo.conf", "writes into this file"},
+		{"ucf of what is not known", `ucf "$(demo-file)" /etc/demo.conf`, "ucf … /etc/demo.conf", "works out"},
+		{"ucf to what is not known", `ucf /usr/share/demo "$(demo-file)"`, "ucf /usr/share/demo …", "works out"},
+		{"ucf of an edited file", `T=$(mktemp); sed s/a/b/ /usr/share/demo > $T; ucf --debconf-ok $T /etc/demo.conf`, "ucf /tmp/maintscript.1 /etc/demo.conf", "/etc/demo.conf together"},
+		{"ucf of a file that a program makes", `demo > /tmp/demo; ucf /tmp/demo /etc/demo.conf`, "ucf /tmp/demo /etc/demo.conf", "together"},
+		{"a scratch file that two branches write", `T=$(mktemp); if demo; then echo a >> $T; else echo b >> $T; fi; ucf $T /etc/demo.conf`, "ucf /tmp/maintscript.1 /etc/demo.conf", "together"},
+		{"a moved scratch file", `T=$(mktemp); demo > $T; mv $T /etc/demo.conf`, "mv /tmp/maintscript.1 /etc/demo.conf", "moves a file"},
 		{"in-place edit", `sed -i s/a/b/ /etc/demo.conf`, "sed -i s/a/b/ /etc/demo.conf", "in place"},
 		{"appended", `echo line >> /etc/services`, "> /etc/services", "writes into this file"},
 		{"computed program", `for h in /usr/lib/demo.d/*; do $h run; done`, "/usr/lib/demo.d/… run", "which program"},

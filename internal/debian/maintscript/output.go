@@ -28,6 +28,9 @@ func (w *walker) output(stmts []*syntax.Stmt) value {
 }
 
 func (w *walker) answer(args []value) (value, bool) {
+	if len(args) > 0 && args[0].text == "mktemp" {
+		return w.mktemp(args), true
+	}
 	for _, a := range args {
 		if !a.known {
 			return value{}, false
@@ -49,8 +52,6 @@ func (w *walker) answer(args []value) (value, bool) {
 		return args[2], true
 	case name == "dpkg" && arg(1) == "--print-architecture":
 		return known(w.in.Arch), w.in.Arch != ""
-	case name == "mktemp":
-		return known("/tmp/maintscript"), true
 	case name == "basename" && len(args) == 2 && arg(1) != "":
 		return known(path.Base(arg(1))), true
 	case name == "dirname" && len(args) == 2 && arg(1) != "":
@@ -119,7 +120,11 @@ func (w *walker) here(r *syntax.Redirect) value {
 // write puts text into a file, or reports that it could not be read.
 func (w *walker) write(s *syntax.Stmt, target, text value, appends bool) {
 	name, ok := w.absolute(target)
-	if ok && isScratch(name) || !ok && isScratch(target.text) {
+	if !ok && isScratch(target.text) {
+		return
+	}
+	if ok && isScratch(name) {
+		w.writeScratch(name, text, appends)
 		return
 	}
 	if !text.known && strings.HasPrefix(name, "/var/log/") {
@@ -142,6 +147,23 @@ func (w *walker) write(s *syntax.Stmt, target, text value, appends bool) {
 	}
 }
 
+// writeScratch follows what the script puts into a scratch file, for it may install it.
+func (w *walker) writeScratch(name string, text value, appends bool) {
+	old := w.out.paths[name]
+	switch {
+	case !strings.HasPrefix(name, temporary):
+	case !text.known, appends && (old == nil || old.Kind != File):
+		w.compute(name)
+	case w.unsure > 0 && old != nil && (old.Kind == Copy || old.Content != ""):
+		w.compute(name) // another branch may have written it
+	case appends:
+		old.Content += text.text
+	default:
+		p := w.out.path(name)
+		p.Kind, p.Content, p.Source = File, text.text, ""
+	}
+}
+
 // creation gives a new file the mode that the umask leaves it.
 func (w *walker) creation(p *Path) {
 	if p.Mode == "" && len(w.umask) >= 3 && strings.HasSuffix(w.umask, "66") {
@@ -157,7 +179,7 @@ func isScratch(name string) bool {
 			return true
 		}
 	}
-	return name == "/tmp/maintscript"
+	return false
 }
 
 // isDir tells whether the path is known to be a directory.

@@ -75,6 +75,7 @@ type walker struct {
 	funcs   map[string]*syntax.Stmt
 	steps   int
 	depth   int
+	unsure  int  // how many conditions are around that only a machine can decide
 	reading int  // how many command substitutions are around; their programs only print
 	foreign bool // functions of a file that is not walked are about
 }
@@ -195,6 +196,8 @@ func (w *walker) subshell(stmts []*syntax.Stmt) truth {
 // has no say in what follows; if all leave, so does the whole.
 func (w *walker) branches(ways ...func() (truth, flow)) (truth, flow) {
 	before := w.state
+	w.unsure++
+	defer func() { w.unsure-- }()
 	var joined *state
 	left := next
 	for _, way := range ways {
