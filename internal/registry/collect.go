@@ -109,11 +109,14 @@ func (c *collection) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := c.sweepLeases(ctx); err != nil {
+		return err
+	}
 	c.report.Referrers, err = c.sweepReferrers(ctx, c.o.DryRun)
 	return err
 }
 
-// old says whether a path exists and is older than the limit.
+// old says whether a path exists, is older than the limit and has no younger lease.
 func (c *collection) old(ctx context.Context, p string, limit time.Time) (size int64, old bool, err error) {
 	info, err := c.driver.Stat(ctx, p)
 	if isMissing(err) {
@@ -122,7 +125,14 @@ func (c *collection) old(ctx context.Context, p string, limit time.Time) (size i
 	if err != nil {
 		return 0, false, err
 	}
-	return info.Size(), info.ModTime().Before(limit), nil
+	if !info.ModTime().Before(limit) {
+		return info.Size(), false, nil
+	}
+	if c.root == "" && !info.IsDir() {
+		leased, err := c.leased(ctx, p, limit)
+		return info.Size(), !leased, err
+	}
+	return info.Size(), true, nil
 }
 
 // garbage is a blob that nothing needed when it was looked at.

@@ -110,6 +110,9 @@ func (f *front) storeManifest(r *http.Request, p *push) (*answer, error) {
 		return nil, err
 	}
 	defer release()
+	if err := f.store.leaseParts(ctx, p); err != nil {
+		return nil, err
+	}
 	subject := p.manifest.Subject
 	if subject != nil {
 		entry := p.manifest.referrer(p.digest, int64(len(p.content)))

@@ -83,7 +83,7 @@ func Open(ctx context.Context, o Options) (*Registry, error) {
 		}
 	}
 	r := &Registry{app: app, log: log, readOnly: o.ReadOnly, cancel: cancel}
-	r.store = &store{driver: driver, locks: newLocks(o.lockRoot(root), o.ReadOnly)}
+	r.store = &store{driver: driver, locks: newLocks(o.lockRoot(root), o.ReadOnly), readOnly: o.ReadOnly}
 	if config.Storage.Type() == filesystemDriver {
 		r.store.root = root
 	}

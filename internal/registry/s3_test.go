@@ -31,6 +31,7 @@ func TestS3(t *testing.T) {
 		"images":      s3Images,
 		"referrers":   s3Referrers,
 		"collect":     s3Collect,
+		"leases":      s3Leases,
 		"uploads":     s3Uploads,
 		"faults":      s3Faults,
 		"lost bucket": s3LostBucket,
@@ -204,6 +205,69 @@ func s3Collect(t *testing.T, server *s3Server) {
 		if err := pull(reg, ref(t, "store.local/a:"+tag)); err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+// s3Leases: what a client was told is there, or has just named in a manifest, is young
+// again for a collection on another machine.
+func s3Leases(t *testing.T, server *s3Server) {
+	bucket := server.bucket(t, "leases")
+	config := server.config(t, bucket)
+	pusher, collector := open(t, registry.Options{Config: config}), open(t, registry.Options{Config: config})
+	reader := open(t, registry.Options{Config: config, ReadOnly: true})
+	asked, named := image(t, 1024, 2), image(t, 1024, 1)
+	forget := func(img v1.Image) {
+		t.Helper()
+		d, err := img.Digest()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := pusher.Remove(context.Background(), "a", d.String()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, img := range []v1.Image{asked, named} {
+		write(t, pusher, "store.local/a:v1", img)
+		forget(img)
+	}
+	server.age(t, bucket, 2*time.Hour)
+	layers, err := asked.Layers()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, reg := range []*registry.Registry{pusher, reader} {
+		d, err := layers[i].Digest()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := status(t, reg, http.MethodHead, "/v2/a/blobs/"+d.String()); got != http.StatusOK {
+			t.Fatalf("a layer answers %d", got)
+		}
+	}
+	manifest, err := named.RawManifest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	client := &http.Client{Transport: pusher.Transport()}
+	if resp := do(t, client, http.MethodPut, "http://store.local/v2/a/manifests/v1", ociManifest, manifest); resp.StatusCode != http.StatusCreated {
+		t.Fatalf("the manifest is answered with %s", resp.Status)
+	}
+	forget(named)
+	removed := func() []int {
+		report := collect(t, collector, registry.CollectOptions{Untagged: true})
+		return []int{report.Blobs, report.Links}
+	}
+	// The asked image's manifest, configuration and the layer that a read-only registry
+	// was asked for; all else is leased or was just written.
+	if diff := cmp.Diff([]int{3, 2}, removed()); diff != "" {
+		t.Errorf("removed blobs and links: %s", diff)
+	}
+	server.age(t, bucket, 2*time.Hour)
+	if diff := cmp.Diff([]int{4, 3}, removed()); diff != "" {
+		t.Errorf("removed blobs and links when the leases were over: %s", diff)
+	}
+	if n := server.empty(t, bucket, "plimsoll/leases/"); n != 0 {
+		t.Errorf("%d leases are left", n)
 	}
 }
 

@@ -5,10 +5,8 @@ import (
 	"errors"
 	"os"
 	"path"
-	"path/filepath"
 	"sort"
 	"strings"
-	"time"
 
 	storagedriver "github.com/distribution/distribution/v3/registry/storage/driver"
 	"github.com/opencontainers/go-digest"
@@ -18,9 +16,10 @@ import (
 // store is what lies under the registry: the distribution project's layout, documented
 // in its registry/storage/paths.go, and our own tree beside it.
 type store struct {
-	driver storagedriver.StorageDriver
-	root   string // the local folder; "" for an object store
-	locks  *locks
+	driver   storagedriver.StorageDriver
+	root     string // the local folder; "" for an object store
+	locks    *locks
+	readOnly bool
 }
 
 const (
@@ -168,27 +167,6 @@ func (s *store) repositoriesUnder(ctx context.Context, repo string, each func(re
 // remove deletes a path; one that is not there is no error.
 func (s *store) remove(ctx context.Context, p string) error {
 	if err := s.driver.Delete(ctx, p); err != nil && !isMissing(err) {
-		return err
-	}
-	return nil
-}
-
-// lease makes a file young again, because a client was just told, or is about to be,
-// that it need not send its content: collection spares what is younger than its grace. It
-// waits for a sweep under way, so that afterwards the file is either kept or gone for all
-// to see. An object store has no cheap way to do this and is protected by grace alone.
-func (s *store) lease(ctx context.Context, file string) error {
-	if s.root == "" || s.locks.dir == "" {
-		return nil
-	}
-	release, err := s.locks.shared(ctx)
-	if err != nil {
-		return err
-	}
-	defer release()
-	now := time.Now()
-	err = os.Chtimes(filepath.Join(s.root, filepath.FromSlash(file)), now, now)
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
 	return nil
