@@ -3,6 +3,9 @@
 package aside
 
 import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"os"
 	"path/filepath"
@@ -40,6 +43,36 @@ func WriteBytes(path string, data []byte) error {
 		_, err := f.Write(data)
 		return err
 	})
+}
+
+// WriteDurable is WriteBytes for what must outlast a power cut: the bytes are on the disk
+// before they have their name.
+func WriteDurable(path string, data []byte) error {
+	return Write(path, func(f *os.File) error {
+		_, err := f.Write(data)
+		return errors.Join(err, f.Sync())
+	})
+}
+
+// WriteSealed writes bytes that ReadSealed gives back only if they are still the same.
+func WriteSealed(path string, data []byte) error {
+	return WriteBytes(path, append([]byte(seal(data)+"\n"), data...))
+}
+
+// ReadSealed gives the bytes that WriteSealed wrote; ok is false when there are none, or
+// others.
+func ReadSealed(path string) (data []byte, ok bool) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, false
+	}
+	sum, data, found := bytes.Cut(text, []byte("\n"))
+	return data, found && string(sum) == seal(data)
+}
+
+func seal(data []byte) string {
+	sum := sha256.Sum256(data)
+	return hex.EncodeToString(sum[:])
 }
 
 // Sweep removes what processes that were killed more than age ago left beside files in

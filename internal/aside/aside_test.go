@@ -32,6 +32,33 @@ func TestWriteIsWholeOrAbsent(t *testing.T) {
 	}
 }
 
+func TestSealShowsDamage(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "file")
+	if _, ok := ReadSealed(path); ok {
+		t.Error("a file that is not there was read")
+	}
+	if err := WriteSealed(path, []byte("words\nand more")); err != nil {
+		t.Fatal(err)
+	}
+	if data, ok := ReadSealed(path); !ok || string(data) != "words\nand more" {
+		t.Errorf("got %q, %t", data, ok)
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range text {
+		damaged := append([]byte{}, text...)
+		damaged[i] ^= 1
+		if err := os.WriteFile(path, damaged, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if data, ok := ReadSealed(path); ok {
+			t.Errorf("with byte %d changed it gave %q", i, data)
+		}
+	}
+}
+
 func TestSweepKeepsTheYoung(t *testing.T) {
 	root := t.TempDir()
 	old, young := filepath.Join(root, "a", "b", ".aside-1"), filepath.Join(root, "a", ".aside-2")

@@ -5,20 +5,14 @@ package base
 import (
 	"context"
 	"path/filepath"
-	"runtime"
-	"slices"
 	"sync/atomic"
 	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
-	"golang.org/x/sync/errgroup"
 
 	"plimsoll.dev/plimsoll/api/v1alpha1"
 	"plimsoll.dev/plimsoll/internal/aside"
 	"plimsoll.dev/plimsoll/internal/base/content"
-	"plimsoll.dev/plimsoll/internal/debian/archive"
-	"plimsoll.dev/plimsoll/internal/debian/index"
-	"plimsoll.dev/plimsoll/internal/debian/resolve"
 	"plimsoll.dev/plimsoll/internal/fault"
 )
 
@@ -39,7 +33,7 @@ type Builder struct {
 // Options change how a base is built.
 type Options struct {
 	Locked *Lock // build exactly these packages
-	Strict bool  // uncovered maintainer scripts are errors, not warnings
+	Strict bool  // warnings are errors
 }
 
 // Result is a built base, not yet pushed.
@@ -85,26 +79,27 @@ func (b *Builder) Build(ctx context.Context, image *v1alpha1.BaseImage, o Option
 	}
 	lock := o.Locked
 	if lock == nil {
-		if lock, err = b.Resolve(ctx, image); err != nil {
+		if lock, err = b.resolve(ctx, spec, mirrors); err != nil {
 			return nil, err
 		}
 	}
-	if err := lock.answers(spec); err != nil {
+	sets, err := lock.sets(spec)
+	if err != nil {
 		return nil, err
 	}
-	result := &Result{Lock: lock, Images: make([]Built, len(spec.Architectures))}
-	sets := make([]LockedImage, len(spec.Architectures))
-	for i, architecture := range spec.Architectures {
-		if sets[i], err = lock.image(architecture); err != nil {
+	unsigned := make([][]Warning, len(sets))
+	if o.Locked != nil {
+		if unsigned, err = b.vouch(ctx, spec, mirrors, sets); err != nil {
 			return nil, err
 		}
 	}
+	result := &Result{Lock: lock, Images: make([]Built, len(sets))}
 	contents, err := b.contents(ctx, sets, mirrors)
 	if err != nil {
 		return nil, err
 	}
 	for i, set := range sets {
-		if result.Images[i], err = b.image(ctx, image, set, contents, o); err != nil {
+		if result.Images[i], err = b.image(ctx, image, set, contents, unsigned[i], o.Strict); err != nil {
 			return nil, err
 		}
 	}
@@ -112,146 +107,6 @@ func (b *Builder) Build(ctx context.Context, image *v1alpha1.BaseImage, o Option
 		result.Index, err = indexOf(result.Images)
 	}
 	return result, err
-}
-
-// Resolve verifies the archive and chooses the packages of every architecture.
-func (b *Builder) Resolve(ctx context.Context, image *v1alpha1.BaseImage) (*Lock, error) {
-	spec := &image.Spec
-	mirrors, err := b.mirrors(spec.Archive)
-	if err != nil {
-		return nil, err
-	}
-	keyring, err := archive.LoadKeyring(spec.Archive.Keyring)
-	if err != nil {
-		return nil, err
-	}
-	options := archive.Options{
-		Components: spec.Archive.Components, Keyring: keyring, Agent: b.Agent,
-		Cache: b.cache("debian"), State: filepath.Join(b.Home, "archives"),
-	}
-	for _, suite := range spec.Archive.Suites {
-		options.Suites = append(options.Suites, archive.Suite{Name: suite, Mirror: mirrors[suite]})
-	}
-	signed, err := archive.Open(ctx, options)
-	if err != nil {
-		return nil, err
-	}
-	lock := &Lock{APIVersion: v1alpha1.APIVersion, Kind: LockKind, For: wishOf(spec), Images: make([]LockedImage, len(spec.Architectures))}
-	group, ctx := errgroup.WithContext(ctx)
-	done := b.stage("resolving architectures", len(spec.Architectures))
-	for i, architecture := range spec.Architectures {
-		group.Go(func() (err error) {
-			lock.Images[i], err = resolveOne(ctx, signed, spec, architecture)
-			done()
-			return err
-		})
-	}
-	return lock, group.Wait()
-}
-
-func resolveOne(ctx context.Context, signed *archive.Archive, spec *v1alpha1.BaseImageSpec, architecture string) (LockedImage, error) {
-	indexes, err := signed.Indexes(ctx, architecture)
-	if err != nil {
-		return LockedImage{}, err
-	}
-	defer func() {
-		for _, opened := range indexes {
-			opened.Close()
-		}
-	}()
-	request := resolve.Request{Architecture: architecture, Packages: spec.Packages}
-	for _, o := range spec.Omit {
-		request.Omit = append(request.Omit, o.Package)
-	}
-	found, err := resolve.Resolve(ctx, index.NewUniverse(indexes...), request)
-	if err != nil {
-		return LockedImage{}, err
-	}
-	return lockedImage(architecture, found), nil
-}
-
-// mirrors gives the mirror of every suite: the spec's, else the machine's own.
-func (b *Builder) mirrors(a v1alpha1.Archive) (map[string]string, error) {
-	mirrors := map[string]string{}
-	var sources []archive.Source
-	for _, suite := range a.Suites {
-		mirrors[suite] = a.Mirror
-		if own, ok := a.Mirrors[suite]; ok {
-			mirrors[suite] = own
-		}
-		if mirrors[suite] != "" {
-			continue
-		}
-		if sources == nil {
-			root := b.AptSources
-			if root == "" {
-				root = "/etc/apt"
-			}
-			var err error
-			if sources, err = archive.MachineSources(root); err != nil {
-				return nil, fault.New(fault.Failed, "read the machine's apt sources", root, err)
-			}
-		}
-		mirror, err := archive.MirrorFor(sources, suite)
-		if err != nil {
-			return nil, err
-		}
-		mirrors[suite] = mirror
-	}
-	return mirrors, nil
-}
-
-// contents gives what every package of the sets ships, by its hash: from the cache, or
-// fetched, verified and unpacked.
-func (b *Builder) contents(ctx context.Context, sets []LockedImage, mirrors map[string]string) (map[string]*content.Content, error) {
-	cache, pool := b.contentCache(), archive.NewPool(b.cache("debian"), b.Agent)
-	all := map[string]Package{}
-	for _, set := range sets {
-		for _, p := range set.Packages {
-			all[p.SHA256] = p
-		}
-	}
-	packages := make([]Package, 0, len(all))
-	for _, p := range all {
-		packages = append(packages, p)
-	}
-	slices.SortFunc(packages, func(a, b Package) int { return int(min(1, max(-1, b.Size-a.Size))) }) // large ones first
-	loaded := make([]*content.Content, len(packages))
-	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(runtime.GOMAXPROCS(0) + 1) // one more than the cores: someone always waits for the network
-	done := b.stage("unpacking packages", len(packages))
-	for i, p := range packages {
-		group.Go(func() error {
-			if ctx.Err() != nil {
-				return ctx.Err()
-			}
-			defer done()
-			var ok bool
-			if loaded[i], ok = cache.Load(p.SHA256); ok {
-				return nil
-			}
-			path, err := pool.Package(ctx, mirrors[p.Suite], p.Filename, archive.File{SHA256: p.SHA256, Size: p.Size})
-			if err != nil {
-				return err
-			}
-			if loaded[i], err = cache.Unpack(path, p.SHA256, p.Architecture); err != nil {
-				return fault.New(fault.Failed, "unpack", p.String(), err)
-			}
-			return nil
-		})
-	}
-	if err := group.Wait(); err != nil {
-		return nil, err
-	}
-	contents := map[string]*content.Content{}
-	for i, p := range packages {
-		if err := p.agrees(loaded[i].Control); err != nil {
-			return nil, fault.New(fault.Denied, "verify package", p.Filename, err).
-				WithHint("the archive or the lock calls it what it is not: try another mirror, or run without --locked")
-		}
-		contents[p.SHA256] = loaded[i]
-	}
-	return contents, nil
 }
 
 func (b *Builder) cache(name string) string { return filepath.Join(b.Home, "cache", name) }

@@ -8,11 +8,12 @@ import (
 	"plimsoll.dev/plimsoll/internal/base/content"
 )
 
-// Warning is something that a package's maintainer scripts would have done, that matters,
-// and that composing has not.
+// Warning is something about a package that matters and is not as it should be: work of
+// its maintainer scripts that composing has not done, most often.
 type Warning struct {
-	Package string `json:"package"`
-	Missing string `json:"missing"`
+	Package  string `json:"package"`
+	Missing  string `json:"missing"`
+	Accepted string `json:"accepted,omitempty"` // why the spec accepts it; "" when it does not
 }
 
 // composed is a tree and what was found in making it.
@@ -57,14 +58,24 @@ func compose(spec *v1alpha1.BaseImageSpec, set LockedImage, contents map[string]
 	t.addInventory()
 	t.sortMade()
 	slices.Sort(stripped)
-	return &composed{tree: t, warnings: unaccepted(scripts.warnings, spec.Accept), checks: harden(t, spec, stripped)}, nil
+	return &composed{tree: t, warnings: judge(scripts.warnings, spec.Accept), checks: harden(t, spec, stripped)}, nil
 }
 
-// unaccepted gives the warnings about packages that the spec does not accept.
-func unaccepted(warnings []Warning, accept []v1alpha1.Omission) []Warning {
-	return slices.DeleteFunc(warnings, func(w Warning) bool {
-		return slices.ContainsFunc(accept, func(a v1alpha1.Omission) bool { return a.Package == w.Package })
-	})
+// judge marks the warnings that the spec accepts.
+func judge(warnings []Warning, accept []v1alpha1.Omission) []Warning {
+	for i := range warnings {
+		for _, a := range accept {
+			if a.Package == warnings[i].Package {
+				warnings[i].Accepted = a.Reason
+			}
+		}
+	}
+	return warnings
+}
+
+// Unaccepted gives the warnings that the spec does not accept.
+func Unaccepted(warnings []Warning) []Warning {
+	return slices.DeleteFunc(slices.Clone(warnings), func(w Warning) bool { return w.Accepted != "" })
 }
 
 func joinWarnings(warnings []Warning) string {

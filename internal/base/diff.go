@@ -1,7 +1,6 @@
 package base
 
 import (
-	"cmp"
 	"maps"
 	"slices"
 	"strings"
@@ -14,8 +13,9 @@ import (
 // Diff is what changes from one base to another, for one architecture.
 type Diff struct {
 	Architecture string          `json:"architecture"`
-	Packages     []PackageChange `json:"packages"` // by name
-	Layers       []LayerChange   `json:"layers"`   // of the second base, in its order
+	OnlyIn       string          `json:"onlyIn,omitempty"` // the one base that has this architecture; nothing was compared
+	Packages     []PackageChange `json:"packages"`         // by name
+	Layers       []LayerChange   `json:"layers"`           // of the second base, in its order
 	SharedLayers int             `json:"sharedLayers"`
 	NewLayers    int             `json:"newLayers"`
 	BytesShared  int64           `json:"bytesShared"`
@@ -92,19 +92,4 @@ func facts(image v1.Image) (map[string]string, []v1.Descriptor, error) {
 		return nil, nil, fault.Newf(fault.Failed, "compare bases", digest.String(), "it is no base made by plimsoll: its layers name no packages")
 	}
 	return versions, manifest.Layers, nil
-}
-
-// Pair gives the architectures that both have, in order; it fails when there is none.
-func Pair(from, to map[string]v1.Image) ([]string, error) {
-	var both []string
-	for architecture := range from {
-		if to[architecture] != nil {
-			both = append(both, architecture)
-		}
-	}
-	slices.SortFunc(both, cmp.Compare)
-	if len(both) == 0 {
-		return nil, fault.Newf(fault.Failed, "compare bases", "", "they have no architecture in common")
-	}
-	return both, nil
 }

@@ -8,11 +8,8 @@ import (
 	"slices"
 
 	"plimsoll.dev/plimsoll/api/v1alpha1"
+	"plimsoll.dev/plimsoll/internal/base/spec"
 )
-
-// minShared is how many layers at least the other sources share, when there are too many
-// for a layer each.
-const minShared = 16
 
 // layerPlan is one layer to be: a name that does not change with versions, and its nodes.
 type layerPlan struct {
@@ -38,8 +35,8 @@ func group(t *tree, l v1alpha1.Layering) []layerPlan {
 		}
 	}
 	name := func(source string) string { return source }
-	if budget := l.MaxLayers - 2; len(sources) > budget {
-		own := ownLayers(sources, l.Own, requested, budget-min(minShared, budget/2))
+	if budget := spec.PackageLayers(l.MaxLayers); len(sources) > budget {
+		own := ownLayers(sources, l.Own, requested, spec.OwnLayers(l.MaxLayers))
 		buckets := budget - len(own)
 		name = func(source string) string {
 			if own[source] {
@@ -66,11 +63,12 @@ func group(t *tree, l v1alpha1.Layering) []layerPlan {
 	return plans
 }
 
-// ownLayers gives the sources that keep a layer of their own.
+// ownLayers gives the sources that keep a layer of their own: the named ones, for which
+// the spec's check has left room, and the requested ones if there is room for them all.
 func ownLayers(sources map[string][]*member, named, requested []string, room int) map[string]bool {
 	own := map[string]bool{}
 	for _, source := range named {
-		if sources[source] != nil && len(own) < room {
+		if sources[source] != nil {
 			own[source] = true
 		}
 	}

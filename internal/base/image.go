@@ -30,7 +30,7 @@ const (
 )
 
 // image composes, checks and layers one architecture.
-func (b *Builder) image(ctx context.Context, image *v1alpha1.BaseImage, set LockedImage, contents map[string]*content.Content, o Options) (Built, error) {
+func (b *Builder) image(ctx context.Context, image *v1alpha1.BaseImage, set LockedImage, contents map[string]*content.Content, warnings []Warning, strict bool) (Built, error) {
 	spec := &image.Spec
 	c, err := compose(spec, set, contents, b.bytes)
 	if err != nil {
@@ -40,8 +40,9 @@ func (b *Builder) image(ctx context.Context, image *v1alpha1.BaseImage, set Lock
 		return Built{}, fault.Newf(fault.Denied, "harden "+set.Architecture, image.Name, describe(bad)).
 			WithHint("docs/base.md, \"Hardening\", says how each check is met or opened")
 	}
-	if o.Strict && len(c.warnings) > 0 {
-		return Built{}, fault.Newf(fault.Failed, "compose "+set.Architecture, image.Name, joinWarnings(c.warnings)).
+	warnings = append(warnings, c.warnings...)
+	if open := Unaccepted(warnings); strict && len(open) > 0 {
+		return Built{}, fault.Newf(fault.Failed, "compose "+set.Architecture, image.Name, joinWarnings(open)).
 			WithHint("do what is missing in the spec (accounts, paths), or build without --strict")
 	}
 	plans := group(c.tree, spec.Layering)
@@ -49,7 +50,7 @@ func (b *Builder) image(ctx context.Context, image *v1alpha1.BaseImage, set Lock
 	if err != nil {
 		return Built{}, err
 	}
-	built := Built{Architecture: set.Architecture, Hardening: c.checks, Warnings: c.warnings}
+	built := Built{Architecture: set.Architecture, Hardening: c.checks, Warnings: warnings}
 	additions := make([]mutate.Addendum, len(plans))
 	for i, plan := range plans {
 		layer := Layer{Name: plan.name, Digest: blobs[i].Sum.String(), Size: blobs[i].Bytes, Cached: cached[i], Packages: plan.packages()}

@@ -106,8 +106,8 @@ func (l *layers) get(p layerPlan) (b *blob, fresh bool, err error) {
 }
 
 func (l *layers) load(key string) (*blob, bool) {
-	text, err := os.ReadFile(filepath.Join(l.dir, key+nameSuffix))
-	if err != nil {
+	text, ok := aside.ReadSealed(filepath.Join(l.dir, key+nameSuffix))
+	if !ok {
 		return nil, false
 	}
 	b := &blob{path: filepath.Join(l.dir, key+blobSuffix)}
@@ -139,7 +139,7 @@ func (l *layers) make(p layerPlan, key string) (*blob, error) {
 	if err != nil {
 		return nil, err
 	}
-	return b, aside.WriteBytes(filepath.Join(l.dir, key+nameSuffix), text)
+	return b, aside.WriteSealed(filepath.Join(l.dir, key+nameSuffix), text)
 }
 
 // meter counts and hashes what passes on to w.

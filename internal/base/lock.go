@@ -143,13 +143,16 @@ func (l *Lock) Save(path string) error {
 	if old, err := os.ReadFile(path); err == nil && bytes.Equal(old, text) {
 		return nil
 	}
-	if err := aside.WriteBytes(path, text); err != nil {
+	if err := aside.WriteDurable(path, text); err != nil {
 		return fault.New(fault.Failed, "write lock", path, err)
 	}
 	return nil
 }
 
-var hexSum = regexp.MustCompile(`^[0-9a-f]{64}$`)
+var (
+	hexSum      = regexp.MustCompile(`^[0-9a-f]{64}$`)
+	packageName = regexp.MustCompile(`^[a-z0-9][a-z0-9+.-]+$`) // Debian Policy 5.6.7; it becomes a file's name
+)
 
 // check refuses locks that were not written by Save: file names and sums reach the disk.
 func (l *Lock) check() error {
@@ -162,8 +165,10 @@ func (l *Lock) check() error {
 	for _, image := range l.Images {
 		for i, p := range image.Packages {
 			switch {
-			case p.Name == "" || p.Version == "" || p.Suite == "":
-				return fmt.Errorf("%s: package %d lacks a name, a version or a suite", image.Architecture, i)
+			case !packageName.MatchString(p.Name) || !packageName.MatchString(p.Source):
+				return fmt.Errorf("%s: package %d: bad name %q or source %q", image.Architecture, i, p.Name, p.Source)
+			case p.Version == "" || strings.ContainsAny(p.Version, "/ \t\n") || p.Suite == "":
+				return fmt.Errorf("%s: %s: bad version, or no suite", image.Architecture, p)
 			case !hexSum.MatchString(p.SHA256) || p.Size <= 0:
 				return fmt.Errorf("%s: %s: bad sha256 or size", image.Architecture, p)
 			case strings.HasPrefix(p.Filename, "/") || slices.Contains(strings.Split(p.Filename, "/"), ".."):
@@ -174,6 +179,21 @@ func (l *Lock) check() error {
 		}
 	}
 	return nil
+}
+
+// sets gives the packages of each of the spec's architectures.
+func (l *Lock) sets(spec *v1alpha1.BaseImageSpec) ([]LockedImage, error) {
+	if err := l.answers(spec); err != nil {
+		return nil, err
+	}
+	sets := make([]LockedImage, len(spec.Architectures))
+	for i, architecture := range spec.Architectures {
+		var err error
+		if sets[i], err = l.image(architecture); err != nil {
+			return nil, err
+		}
+	}
+	return sets, nil
 }
 
 // image gives the packages of the architecture.

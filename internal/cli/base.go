@@ -47,7 +47,7 @@ docs/base.md describes the file; examples/bases holds some.` + "\n" + exitCodes,
 	flags.StringVar(&o.lock, "lock", "", "file to write the exact packages to, or to read them from with --locked")
 	flags.StringSliceVar(&o.suites, "suite", nil, "take packages from these suites instead of the spec's")
 	flags.BoolVar(&o.locked, "locked", false, "build exactly the packages in the --lock file")
-	flags.BoolVar(&o.strict, "strict", false, "fail when a maintainer script that matters is not covered")
+	flags.BoolVar(&o.strict, "strict", false, "fail where there would be a warning: a maintainer script not covered, a locked package no longer signed")
 	_ = cmd.MarkFlagRequired("file")
 	_ = cmd.MarkFlagRequired("tag")
 	return cmd
@@ -57,7 +57,7 @@ func runBaseBuild(ctx context.Context, env *Env, o baseBuildOptions) error {
 	if o.locked && o.lock == "" {
 		return fault.Newf(fault.Usage, "read flags", "--locked", "it needs --lock FILE")
 	}
-	ref, err := oci.Parse(o.tag)
+	ref, err := oci.ParseTag(o.tag)
 	if err != nil {
 		return err
 	}
@@ -66,7 +66,9 @@ func runBaseBuild(ctx context.Context, env *Env, o baseBuildOptions) error {
 		return err
 	}
 	if len(o.suites) > 0 {
-		image.Spec.Archive.Suites = o.suites
+		if err := spec.SetSuites(image, o.suites); err != nil {
+			return err
+		}
 	}
 	options := base.Options{Strict: o.strict}
 	if o.locked {
@@ -81,13 +83,13 @@ func runBaseBuild(ctx context.Context, env *Env, o baseBuildOptions) error {
 	if err != nil {
 		return err
 	}
-	if err := push(ctx, env.Registries, ref, result); err != nil {
-		return err
-	}
-	if o.lock != "" && !o.locked {
+	if o.lock != "" && !o.locked { // before the push: what is published must be locked
 		if err := result.Lock.Save(o.lock); err != nil {
 			return err
 		}
+	}
+	if err := push(ctx, env.Registries, ref, result); err != nil {
+		return err
 	}
 	return printBase(env, ref, result)
 }
@@ -115,12 +117,8 @@ func printBase(env *Env, ref oci.Reference, result *base.Result) error {
 		}
 		out.Digest = digest.String()
 	}
-	for _, image := range out.Images {
-		for _, w := range image.Warnings {
-			fmt.Fprintf(env.Err, "warning: %s: %s: %s\n", image.Architecture, w.Package, w.Missing)
-		}
-	}
 	return env.print(out, func(w io.Writer) {
+		printWarnings(env.Err, out.Images)
 		fmt.Fprintf(w, "%s@%s\n", out.Ref, out.Digest)
 		for _, image := range out.Images {
 			fmt.Fprintf(w, "\nARCH\tLAYER\tPACKAGES\tSIZE\tDIGEST\n")
@@ -134,6 +132,24 @@ func printBase(env *Env, ref oci.Reference, result *base.Result) error {
 			fmt.Fprintf(w, "%s\t%s\n", check.Name, passed(check.Passed))
 		}
 	})
+}
+
+// printWarnings writes each warning once, with the architectures it is about.
+func printWarnings(w io.Writer, images []base.Built) {
+	about := map[base.Warning][]string{}
+	for _, image := range images {
+		for _, warning := range base.Unaccepted(image.Warnings) {
+			about[warning] = append(about[warning], image.Architecture)
+		}
+	}
+	for _, image := range images {
+		for _, warning := range base.Unaccepted(image.Warnings) {
+			if architectures := about[warning]; architectures != nil {
+				fmt.Fprintf(w, "warning: %s: %s: %s\n", strings.Join(architectures, ", "), warning.Package, warning.Missing)
+				delete(about, warning)
+			}
+		}
+	}
 }
 
 // packageNames gives the layer's packages with versions, shortened for a table.

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -46,15 +48,20 @@ func diffBases(ctx context.Context, env *Env, from, to string) ([]base.Diff, err
 	if err != nil {
 		return nil, err
 	}
-	architectures, err := base.Pair(old, new)
-	if err != nil {
-		return nil, err
-	}
+	all := maps.Clone(old)
+	maps.Copy(all, new)
 	var diffs []base.Diff
-	for _, architecture := range architectures {
-		d, err := base.Compare(architecture, old[architecture], new[architecture])
-		if err != nil {
-			return nil, err
+	for _, architecture := range slices.Sorted(maps.Keys(all)) {
+		d := base.Diff{Architecture: architecture}
+		switch {
+		case old[architecture] == nil:
+			d.OnlyIn = b.String()
+		case new[architecture] == nil:
+			d.OnlyIn = a.String()
+		default:
+			if d, err = base.Compare(architecture, old[architecture], new[architecture]); err != nil {
+				return nil, err
+			}
 		}
 		diffs = append(diffs, d)
 	}
@@ -65,6 +72,10 @@ func tableOfDiffs(w io.Writer, diffs []base.Diff) {
 	for i, d := range diffs {
 		if i > 0 {
 			fmt.Fprintln(w)
+		}
+		if d.OnlyIn != "" {
+			fmt.Fprintf(w, "%s: only in %s\n", d.Architecture, d.OnlyIn)
+			continue
 		}
 		fmt.Fprintf(w, "ARCH\tPACKAGE\tFROM\tTO\n")
 		for _, p := range d.Packages {

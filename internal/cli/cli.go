@@ -37,13 +37,14 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 3 denied by policy or verification.
 func Run(ctx context.Context, env *Env, args []string) int {
 	root := newRoot(env)
 	root.SetArgs(args)
+	env.format = formatIn(args)
 	cmd, err := root.ExecuteContextC(ctx)
 	if err == nil {
 		return 0
 	}
 	err = asUsage(cmd, err)
-	if ctx.Err() != nil && !errors.Is(err, context.Canceled) {
-		err = fault.New(fault.Canceled, "interrupted", "", err)
+	if ctx.Err() != nil {
+		err = fault.Newf(fault.Canceled, cmd.CommandPath(), "", "interrupted").WithHint("nothing is half-written: run it again")
 	}
 	printError(env, err)
 	return fault.ExitCode(err)

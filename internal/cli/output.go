@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"text/tabwriter"
 
 	"sigs.k8s.io/yaml"
@@ -35,6 +36,27 @@ func (f *format) Set(s string) error {
 }
 
 func (f *format) Type() string { return "format" }
+
+// formatIn finds -o among the arguments before they are parsed, so that an error in the
+// ones before it has the format, too.
+func formatIn(args []string) format {
+	var f format
+	for i, arg := range args {
+		value, found := strings.CutPrefix(arg, "--output=")
+		switch {
+		case arg == "--":
+			return f
+		case (arg == "-o" || arg == "--output") && i+1 < len(args):
+			value, found = args[i+1], true
+		case !found && strings.HasPrefix(arg, "-o"):
+			value, found = strings.TrimPrefix(strings.TrimPrefix(arg, "-o"), "="), true
+		}
+		if found {
+			_ = f.Set(value) // a bad value is told by the parser
+		}
+	}
+	return f
+}
 
 // print gives value as JSON or YAML, or calls table to write it for a person.
 func (env *Env) print(value any, table func(w io.Writer)) error {

@@ -45,15 +45,36 @@ func (r Reference) IsLocal() bool { return r.Context().RegistryStr() == localHos
 func Parse(text string) (Reference, error) {
 	ref, err := name.ParseReference(text, name.WithDefaultRegistry(localHost), name.WithDefaultTag("latest"))
 	if err != nil {
-		var why = err
-		var bad *name.ErrBadName
-		if errors.As(err, &bad) {
-			why = errors.New(strings.TrimPrefix(bad.Error(), "could not parse reference: "))
-		}
-		return Reference{}, fault.New(fault.Usage, "read reference", text, why).
+		return Reference{}, fault.Newf(fault.Usage, "read reference", text, whyNot(text)).
 			WithHint(`want "name:tag" for the local store, or "host/name:tag"`)
 	}
 	return Reference{ref}, nil
+}
+
+// whyNot says what is wrong with a reference that cannot be parsed.
+func whyNot(text string) string {
+	switch {
+	case text == "":
+		return "it is empty"
+	case strings.Contains(text, "://"):
+		return "it is an address, not a reference: leave out what stands before the host"
+	case strings.ToLower(text) != text:
+		return "names are in lower case"
+	}
+	return "a name has lower-case letters, digits and . _ - /, a tag letters, digits and . _ -"
+}
+
+// ParseTag is Parse for something that is to be written: a digest cannot be chosen.
+func ParseTag(text string) (Reference, error) {
+	ref, err := Parse(text)
+	if err != nil {
+		return ref, err
+	}
+	if _, ok := ref.Reference.(name.Tag); !ok {
+		return ref, fault.Newf(fault.Usage, "read reference", text, "it names a digest, which is not known before the image is made").
+			WithHint("name a tag")
+	}
+	return ref, nil
 }
 
 // options gives what requests about the reference need.
@@ -70,7 +91,7 @@ func (r *Registries) options(ctx context.Context, ref Reference) ([]remote.Optio
 	if keys == nil {
 		keys = authn.DefaultKeychain
 	}
-	return append(options, remote.WithAuthFromKeychain(keys)), nil
+	return append(options, remote.WithAuthFromKeychain(keys), remote.WithTransport(&guarded{next: remote.DefaultTransport})), nil
 }
 
 // Get reads what the reference names: an image or an index.

@@ -4,6 +4,7 @@ package program
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -12,6 +13,7 @@ import (
 	"golang.org/x/term"
 
 	"plimsoll.dev/plimsoll/internal/cli"
+	"plimsoll.dev/plimsoll/internal/fault"
 	"plimsoll.dev/plimsoll/internal/oci"
 )
 
@@ -33,7 +35,11 @@ func System() Host {
 
 // Run parses the arguments, does what they say and gives the exit status.
 func Run(ctx context.Context, host Host, args []string) int {
-	folder := home(host.Getenv)
+	folder, err := home(host.Getenv)
+	if err != nil {
+		fmt.Fprintf(host.Err, "plimsoll: %v\nhint: %s\n", err, fault.HintOf(err))
+		return fault.ExitCode(err)
+	}
 	local := &store{root: filepath.Join(folder, "registry")}
 	defer local.close()
 	env := &cli.Env{
@@ -46,20 +52,22 @@ func Run(ctx context.Context, host Host, args []string) int {
 
 // home gives the folder of the local store and its caches: $PLIMSOLL_HOME, else
 // plimsoll in the XDG data folder (XDG Base Directory Specification, "Environment variables").
-func home(getenv func(string) string) string {
+// There is no other: a folder that others may write to would let them into the caches.
+func home(getenv func(string) string) (string, error) {
 	if dir := getenv("PLIMSOLL_HOME"); dir != "" {
-		return dir
+		return filepath.Abs(dir)
 	}
 	if dir := getenv("XDG_DATA_HOME"); filepath.IsAbs(dir) {
-		return filepath.Join(dir, "plimsoll")
+		return filepath.Join(dir, "plimsoll"), nil
 	}
-	if dir := getenv("HOME"); dir != "" {
-		return filepath.Join(dir, ".local", "share", "plimsoll")
+	if dir := getenv("HOME"); filepath.IsAbs(dir) {
+		return filepath.Join(dir, ".local", "share", "plimsoll"), nil
 	}
-	return filepath.Join(os.TempDir(), "plimsoll")
+	return "", fault.Newf(fault.Usage, "find the home folder", "", "neither PLIMSOLL_HOME nor HOME is set").
+		WithHint("set PLIMSOLL_HOME to a folder of your own")
 }
 
-// Version is set by the linker (-X) for released binaries.
+// release is set by the linker (-X) for released binaries.
 var release string
 
 func version() string {

@@ -18,7 +18,7 @@ import (
 )
 
 // format changes whenever what is kept changes, so that older caches are made anew.
-const format = "v4"
+const format = "v5"
 
 // Content is what one package ships and wants done.
 type Content struct {
@@ -46,8 +46,8 @@ func NewCache(dir string) *Cache { return &Cache{dir: filepath.Join(dir, format)
 
 // Load gives the Content of the .deb with the hash, if it is kept.
 func (c *Cache) Load(sha256 string) (*Content, bool) {
-	text, err := os.ReadFile(c.path(sha256, ".json"))
-	if err != nil {
+	text, ok := aside.ReadSealed(c.path(sha256, ".json"))
+	if !ok {
 		return nil, false
 	}
 	var content Content
@@ -81,7 +81,7 @@ func (c *Cache) Unpack(path, sha256, architecture string) (*Content, error) {
 	if err != nil {
 		return nil, err
 	}
-	return content, aside.WriteBytes(c.path(sha256, ".json"), text)
+	return content, aside.WriteSealed(c.path(sha256, ".json"), text)
 }
 
 // Walk calls visit with each regular file of the package, in the order of the package; r

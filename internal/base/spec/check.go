@@ -1,6 +1,7 @@
 package spec
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"path"
@@ -27,6 +28,20 @@ var (
 	suiteName   = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9+./-]*$`)
 	envName     = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 )
+
+// madeLayers hold what belongs to no package.
+const madeLayers = 2
+
+// PackageLayers is how many of a base's layers can hold packages.
+func PackageLayers(maxLayers int) int { return maxLayers - madeLayers }
+
+// OwnLayers is how many sources can have a layer of their own where there are more of them
+// than layers: some layers are left for the others to share.
+func OwnLayers(maxLayers int) int {
+	const shared = 16
+	packages := PackageLayers(maxLayers)
+	return packages - min(shared, (packages+1)/2)
+}
 
 // known are the architectures Debian and OCI both name.
 var known = []string{"amd64", "arm64"}
@@ -136,6 +151,10 @@ func checkAccounts(s *v1alpha1.BaseImageSpec) *problem {
 			return &problem{field + ".uid", fmt.Sprintf("%d is no user number", u.UID)}
 		case !isID(u.GID):
 			return &problem{field + ".gid", fmt.Sprintf("%d is no group number", u.GID)}
+		case u.UID == 0 && u.Name != "root" && !s.Hardening.AllowRoot:
+			return &problem{field + ".uid", "a second root is not allowed unless hardening.allowRoot says so"}
+		case u.Home != "" && !strings.HasPrefix(u.Home, "/") || u.Shell != "" && !strings.HasPrefix(u.Shell, "/"):
+			return &problem{field, "home and shell are absolute paths"}
 		case strings.ContainsAny(u.Comment+u.Home+u.Shell, ":\n"):
 			return &problem{field, "a colon or a line break cannot stand in a field of /etc/passwd"}
 		}
@@ -159,6 +178,43 @@ func checkAccounts(s *v1alpha1.BaseImageSpec) *problem {
 	return nil
 }
 
+// missingNumber finds an account without a number. Left out, it would be 0: root's.
+func missingNumber(document any) *problem {
+	spec := at(document, "spec")
+	if run, ok := at(spec, "runAs").(map[string]any); ok {
+		if p := lacks(run, "spec.runAs", "uid", "gid"); p != nil {
+			return p
+		}
+	}
+	for _, list := range []struct {
+		name    string
+		numbers []string
+	}{{"users", []string{"uid", "gid"}}, {"groups", []string{"gid"}}} {
+		items, _ := at(at(spec, "accounts"), list.name).([]any)
+		for i, item := range items {
+			fields, _ := item.(map[string]any)
+			if p := lacks(fields, fmt.Sprintf("spec.accounts.%s[%d]", list.name, i), list.numbers...); p != nil {
+				return p
+			}
+		}
+	}
+	return nil
+}
+
+func at(fields any, name string) any {
+	m, _ := fields.(map[string]any)
+	return m[name]
+}
+
+func lacks(fields map[string]any, path string, names ...string) *problem {
+	for _, name := range names {
+		if fields[name] == nil {
+			return &problem{path + "." + name, "want a number"}
+		}
+	}
+	return nil
+}
+
 func isID(n int) bool { return n >= 0 && n < 1<<32-1 }
 
 func checkPaths(s *v1alpha1.BaseImageSpec) *problem {
@@ -169,6 +225,11 @@ func checkPaths(s *v1alpha1.BaseImageSpec) *problem {
 			return &problem{field + ".path", fmt.Sprintf("want an absolute clean path, once, got %q", p.Path)}
 		}
 		seen[p.Path] = true
+		for _, kept := range []string{"/var/lib/dpkg", "/var/lib/plimsoll"} {
+			if p.Path == kept || strings.HasPrefix(p.Path, kept+"/") {
+				return &problem{field + ".path", "the inventory below " + kept + " is not the spec's to change"}
+			}
+		}
 		if bad := checkPath(p); bad != nil {
 			bad.field = field + bad.field
 			return bad
@@ -266,8 +327,8 @@ func checkLayering(s *v1alpha1.BaseImageSpec) *problem {
 			return &problem{fmt.Sprintf("layering.own[%d]", i), fmt.Sprintf("bad source package name %q", name)}
 		}
 	}
-	if len(l.Own) > MaxLayers/2 {
-		return &problem{"layering.own", fmt.Sprintf("want at most %d names", MaxLayers/2)}
+	if room := OwnLayers(cmp.Or(l.MaxLayers, MaxLayers)); len(l.Own) > room {
+		return &problem{"layering.own", fmt.Sprintf("want at most %d names where there are at most %d layers", room, cmp.Or(l.MaxLayers, MaxLayers))}
 	}
 	return nil
 }

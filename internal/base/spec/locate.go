@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"reflect"
 	"regexp"
 	"strconv"
 	"strings"
@@ -47,7 +48,24 @@ func (l locator) typeError(err error, asJSON []byte) error {
 	if !found {
 		field = mismatch.Field
 	}
-	return fmt.Errorf("line %d: %s: want %s, got %s", l.line(field), field, mismatch.Type, mismatch.Value)
+	return fmt.Errorf("line %d: %s: want %s, got %s", l.line(field), field, wanted(mismatch.Type), given(mismatch.Value))
+}
+
+// wanted names a type as a writer of YAML does.
+func wanted(t reflect.Type) string {
+	switch t.Kind() {
+	case reflect.Struct, reflect.Map:
+		return "fields"
+	case reflect.Slice:
+		return "a list"
+	case reflect.String:
+		return "text"
+	case reflect.Bool:
+		return "true or false"
+	case reflect.Int:
+		return "a number"
+	}
+	return t.String()
 }
 
 // fieldAt gives the path of the first value that begins or ends at or after the offset.
@@ -74,6 +92,19 @@ func fieldAt(tokens *json.Decoder, field string, offset int64) (string, bool) {
 		_, _ = tokens.Token() // the closing one
 	}
 	return "", false
+}
+
+// given names what stands there in the same words.
+func given(value string) string {
+	for json, plain := range map[string]string{"string": "text", "array": "a list", "object": "fields", "bool": "true or false"} {
+		if value == json {
+			return plain
+		}
+	}
+	if digits, ok := strings.CutPrefix(value, "number"); ok {
+		return "a number" + digits
+	}
+	return value
 }
 
 // plain refuses what YAML can say and JSON cannot: keys that are no text, and numbers that

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -47,6 +48,16 @@ func Load(path string) (*v1alpha1.BaseImage, error) {
 	return image, nil
 }
 
+// SetSuites has the image take packages from other suites than its spec names.
+func SetSuites(image *v1alpha1.BaseImage, suites []string) error {
+	image.Spec.Archive.Suites = suites
+	maps.DeleteFunc(image.Spec.Archive.Mirrors, func(suite, _ string) bool { return !slices.Contains(suites, suite) })
+	if bad := checkArchive(&image.Spec); bad != nil {
+		return fault.Newf(fault.Usage, "read flags", "--suite", bad.text)
+	}
+	return nil
+}
+
 // Parse reads one BaseImage, checks it and fills in the defaults.
 func Parse(text []byte) (*v1alpha1.BaseImage, error) {
 	doc, err := document(text)
@@ -72,6 +83,9 @@ func Parse(text []byte) (*v1alpha1.BaseImage, error) {
 	}
 	if len(unknown) > 0 {
 		return nil, at.unknownField(unknown[0])
+	}
+	if problem := missingNumber(plain); problem != nil {
+		return nil, at.problem(problem)
 	}
 	if problem := check(&image); problem != nil {
 		return nil, at.problem(problem)

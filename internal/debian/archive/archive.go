@@ -68,15 +68,12 @@ func Open(ctx context.Context, options Options) (*Archive, error) {
 	return a, nil
 }
 
-// Date gives the time of the newest Release among the suites.
-func (a *Archive) Date() time.Time {
-	var newest time.Time
-	for _, r := range a.releases {
-		if r.Date.After(newest) {
-			newest = r.Date
-		}
+// Forget removes the kept indexes; Indexes fetches them again.
+func (a *Archive) Forget() error {
+	if err := os.RemoveAll(filepath.Join(a.options.Cache, "index")); err != nil {
+		return fault.New(fault.Failed, "remove indexes", a.options.Cache, err)
 	}
-	return newest
+	return nil
 }
 
 func newFetcher(agent string) *fetcher {
