@@ -30,7 +30,7 @@ type BaseImageSpec struct {
 	Packages []string `json:"packages"`
 
 	// Omit names packages that are not installed although others depend on them. Each
-	// needs a reason, and stands in the lock and in the report.
+	// needs a reason; what was let go for it stands in the lock.
 	Omit []Omission `json:"omit,omitempty"`
 
 	// Accept names packages whose maintainer scripts do something that composing does not,

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"plimsoll.dev/plimsoll/api/v1alpha1"
+	"plimsoll.dev/plimsoll/internal/base/capability"
 )
 
 // Check is one line of the hardening report.
@@ -31,6 +32,7 @@ func harden(t *tree, s *v1alpha1.BaseImageSpec, stripped []string) []Check {
 		unlisted("no shell unless listed", t, shells, "/bin/sh and the like give an intruder a foothold"),
 		unlisted("no package manager unless listed", t, packageManagers, "images are replaced, not changed"),
 		setIDBits(t, compile(s.Hardening.AllowSetuid), stripped),
+		capabilities(t),
 		worldWritable(t),
 		inside("no documentation but copyright files", t, s.Hardening.Documentation, func(n *node) bool {
 			return n.entry != nil && n.kind == tar.TypeReg && isDoc(n.path, n.entry)
@@ -72,6 +74,24 @@ func setIDBits(t *tree, allowed patterns, stripped []string) Check {
 		}
 	}
 	slices.Sort(c.Details)
+	return c
+}
+
+// capabilities lists the programs that carry some, for they start with more rights than
+// whoever starts them. Packages and specs give them one by one, so none fails.
+func capabilities(t *tree) Check {
+	c := Check{Name: "file capabilities are listed", Passed: true}
+	for _, at := range slices.Sorted(maps.Keys(t.at)) {
+		if xattr := t.at[at].xattr[capability.Attribute]; xattr != nil {
+			set, err := capability.Decode(xattr)
+			if err != nil {
+				c.Passed = false
+				c.Details = append(c.Details, "/"+at+": "+err.Error())
+				continue
+			}
+			c.Details = append(c.Details, "/"+at+" has "+set.String())
+		}
+	}
 	return c
 }
 

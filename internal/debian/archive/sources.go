@@ -68,7 +68,7 @@ func MirrorFor(sources []Source, suite string) (string, error) {
 		}
 	}
 	return "", fault.Newf(fault.Usage, "find mirror", suite, "the machine's apt sources name no archive for it").
-		WithHint("name the archive in the spec: archive.mirror, or archive.suites[].mirror")
+		WithHint("name the archive in the spec: archive.mirror or archive.mirrors")
 }
 
 func isSecurity(suite string) bool {
