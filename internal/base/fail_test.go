@@ -150,19 +150,7 @@ func TestDamagedCaches(t *testing.T) {
 	t.Run("kept files", func(t *testing.T) {
 		b := newVariedBed(t)
 		b.build()
-		found, err := filepath.Glob(filepath.Join(b.home, "cache/content/*/*.tar.s2"))
-		if err != nil || len(found) == 0 {
-			t.Fatal(found, err)
-		}
-		for _, path := range found {
-			text, err := os.ReadFile(path)
-			if err == nil {
-				err = os.WriteFile(path, debarchive.Flip(text), 0o644)
-			}
-			if err != nil {
-				t.Fatal(err)
-			}
-		}
+		flipAll(t, filepath.Join(b.home, "cache/content/*/*.tar.s2"))
 		if err := os.RemoveAll(filepath.Join(b.home, "cache/layers")); err != nil {
 			t.Fatal(err)
 		}
@@ -175,19 +163,7 @@ func TestDamagedCaches(t *testing.T) {
 func TestDamagedLayer(t *testing.T) {
 	b := newVariedBed(t)
 	b.build()
-	found, err := filepath.Glob(filepath.Join(b.home, "cache/layers/gzip/*.blob"))
-	if err != nil || len(found) == 0 {
-		t.Fatal(found, err)
-	}
-	for _, path := range found {
-		text, err := os.ReadFile(path)
-		if err == nil {
-			err = os.WriteFile(path, debarchive.Flip(text), 0o644)
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
+	flipAll(t, filepath.Join(b.home, "cache/layers/gzip/*.blob"))
 	layers, err := b.build().Images[0].Image.Layers()
 	if err != nil {
 		t.Fatal(err)
@@ -203,6 +179,24 @@ func TestDamagedLayer(t *testing.T) {
 		r.Close()
 	}
 	basetest.Read(t, b.build().Images[0].Image)
+}
+
+// flipAll turns a bit in every file that the pattern names.
+func flipAll(t *testing.T, pattern string) {
+	t.Helper()
+	found, err := filepath.Glob(pattern)
+	if err != nil || len(found) == 0 {
+		t.Fatal(pattern, found, err)
+	}
+	for _, path := range found {
+		text, err := os.ReadFile(path)
+		if err == nil {
+			err = os.WriteFile(path, debarchive.Flip(text), 0o644)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 // tmpfs gives a folder with room for size bytes. Only root may mount; that is what tests
