@@ -44,7 +44,7 @@ func Run(ctx context.Context, env *Env, args []string) int {
 	}
 	err = asUsage(cmd, err)
 	if ctx.Err() != nil {
-		err = fault.Newf(fault.Canceled, cmd.CommandPath(), "", "interrupted").WithHint("nothing is half-written: run it again")
+		err = fault.Newf(fault.Canceled, strings.TrimPrefix(cmd.CommandPath(), "plimsoll "), "", "interrupted").WithHint("nothing is half-written: run it again")
 	}
 	printError(env, err)
 	return fault.ExitCode(err)
