@@ -31,9 +31,10 @@ func compose(spec *v1alpha1.BaseImageSpec, set LockedImage, contents map[string]
 		members = append(members, &member{pkg: p, content: contents[p.SHA256]})
 	}
 	owners, stripped, place := newOwners(spec.Accounts), []string{}, newPlacer(members)
-	scripts := readScripts(members, set.Architecture, place)
+	setuid := compile(spec.Hardening.AllowSetuid)
+	scripts := readScripts(members, set.Architecture, place, setuid)
 	t, err := join(members, place, unionOptions{
-		exclude: compile(spec.Exclude), setuid: compile(spec.Hardening.AllowSetuid), keepDocs: spec.Hardening.Documentation,
+		exclude: compile(spec.Exclude), setuid: setuid, keepDocs: spec.Hardening.Documentation,
 		owners: &owners, stripped: &stripped, diversions: scripts.diversions(),
 	})
 	if err != nil {

@@ -296,7 +296,8 @@ const (
 // inventory is the path that lists what a made layer holds, so that no file is an orphan.
 func inventory(layer string) string { return "var/lib/plimsoll/" + layer + "/files" }
 
-// addInventory lists the made files of each layer: hash and path, a link with its target.
+// addInventory lists the made files of each layer: hash and path, a link with its target,
+// and the list itself.
 func (t *tree) addInventory() {
 	for _, n := range slices.Clone(t.made) {
 		t.parents(inventory(n.layer))
@@ -315,6 +316,7 @@ func (t *tree) addInventory() {
 		lines[n.layer] = append(lines[n.layer], line)
 	}
 	for layer, text := range lines {
+		text = append(text, "list  /"+inventory(layer)+"\n") // it cannot hold its own hash
 		slices.Sort(text)
 		t.addFile(inventory(layer), 0o644, []byte(strings.Join(text, ""))).layer = layer
 	}

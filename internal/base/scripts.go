@@ -6,7 +6,6 @@ import (
 	"io/fs"
 	"path"
 	"slices"
-	"strconv"
 	"strings"
 
 	"plimsoll.dev/plimsoll/internal/base/capability"
@@ -18,10 +17,12 @@ import (
 type scripts struct {
 	reports  []maintscript.Report // one for each member
 	members  []*member
+	setuid   patterns // paths that may have set-id bits
+	missing  []*account
 	warnings []Warning
 }
 
-func readScripts(members []*member, architecture string, place *placer) *scripts {
+func readScripts(members []*member, architecture string, place *placer, setuid patterns) *scripts {
 	kinds := map[string]fs.FileMode{}
 	for _, m := range members {
 		for i := range m.content.Entries {
@@ -41,7 +42,7 @@ func readScripts(members []*member, architecture string, place *placer) *scripts
 			awaited[trigger] = true
 		}
 	}
-	s := &scripts{members: members}
+	s := &scripts{members: members, setuid: setuid}
 	for _, m := range members {
 		text := m.content.Scripts
 		s.reports = append(s.reports, maintscript.Read(maintscript.Scripts{
@@ -121,14 +122,12 @@ func (s *scripts) apply(t *tree, o *owners, read func(*node) ([]byte, error)) er
 	if err != nil {
 		return err
 	}
+	if err := s.paths(t, o, read); err != nil {
+		return err
+	}
 	for i, r := range s.reports {
 		m := s.members[i]
 		alternatives = append(alternatives, r.Alternatives...)
-		for _, p := range r.Paths {
-			if err := s.path(t, m, p, o, read); err != nil {
-				return err
-			}
-		}
 		for _, c := range r.Capabilities {
 			s.capability(t, m, c)
 		}
@@ -145,6 +144,7 @@ func (s *scripts) apply(t *tree, o *owners, read func(*node) ([]byte, error)) er
 			t.addLink(at, link.Target)
 		}
 	}
+	s.warnOfAccounts()
 	return nil
 }
 
@@ -164,136 +164,6 @@ func (s *scripts) javaTools(t *tree) ([]maintscript.Alternative, error) {
 		}
 	}
 	return tools, nil
-}
-
-// accounts adds users and groups with fixed numbers and warns of those that the system
-// would have numbered: a number that depends on the order of installation is none.
-func (s *scripts) accounts(m *member, r maintscript.Report, o *owners) {
-	for _, g := range r.Groups {
-		if _, known := o.group(g.Name); known {
-			continue
-		}
-		if g.GID == maintscript.AnyID {
-			s.warn(m, "it wants a group %q: add it under accounts.groups with a number of your choice", g.Name)
-			continue
-		}
-		o.addGroup(g.Name, g.GID)
-	}
-	for _, u := range r.Users {
-		if o.hasUser(u.Name) {
-			continue
-		}
-		if _, static := staticUsers[u.Name]; !static && u.UID == maintscript.AnyID {
-			s.warn(m, "it wants a user %q (home %s): add it under accounts.users with a number of your choice", u.Name, orNone(u.Home))
-			continue
-		}
-		o.addUser(u)
-	}
-	for _, member := range r.Members {
-		o.join(member.User, member.Group)
-	}
-}
-
-func orNone(home string) string {
-	if home == "" {
-		return "none"
-	}
-	return home
-}
-
-// path makes one path, or changes a packaged one, unless that is already as it should be.
-func (s *scripts) path(t *tree, m *member, p maintscript.Path, o *owners, read func(*node) ([]byte, error)) error {
-	at, ok := t.resolve(usrMerge(strings.TrimPrefix(path.Clean(p.Path), "/")), false)
-	if !ok || at == "" || transient(at) {
-		return nil
-	}
-	old := t.at[at]
-	switch p.Kind {
-	case maintscript.Existing:
-		if old == nil {
-			return nil
-		}
-	case maintscript.Directory:
-		if old == nil {
-			t.parents(at)
-			t.add(&node{path: at, kind: tar.TypeDir, mode: 0o755})
-		}
-	case maintscript.Symlink:
-		if old == nil {
-			t.addLink(at, p.Target)
-		}
-		return nil
-	case maintscript.File:
-		if old == nil {
-			t.addFile(at, 0o644, []byte(p.Content))
-		}
-	case maintscript.Copy:
-		source := t.at[usrMerge(strings.TrimPrefix(p.Source, "/"))]
-		if old != nil || source == nil || source.kind != tar.TypeReg {
-			return nil
-		}
-		data, err := read(source)
-		if err != nil {
-			return err
-		}
-		t.addFile(at, 0o644, data)
-	}
-	return s.own(t, m, t.at[at], p, o)
-}
-
-// transient tells paths that hold nothing worth keeping in an image.
-func transient(at string) bool {
-	for _, dir := range []string{"var/cache", "var/log", "run", "tmp", "proc", "sys", "dev", "var/lib/dpkg", "var/lib/dbus", "var/lib/systemd"} {
-		if at == dir || under(at, dir) {
-			return true
-		}
-	}
-	return false
-}
-
-// own sets owner and mode. A set-id bit is not given: hardening would take it again.
-func (s *scripts) own(t *tree, m *member, n *node, p maintscript.Path, o *owners) error {
-	uid, gid, mode := n.uid, n.gid, n.mode
-	if p.Owner != "" {
-		id, ok := number(p.Owner, o.user)
-		if !ok {
-			s.warn(m, "it gives %s to user %q, who is not in the image", p.Path, p.Owner)
-			return nil
-		}
-		uid = id
-	}
-	if p.Group != "" {
-		id, ok := number(p.Group, o.group)
-		if !ok {
-			s.warn(m, "it gives %s to group %q, which is not in the image", p.Path, p.Group)
-			return nil
-		}
-		gid = id
-	}
-	if p.Mode != "" {
-		octal, err := strconv.ParseInt(p.Mode, 8, 64)
-		if err != nil {
-			s.warn(m, "it changes the mode of %s by %q", p.Path, p.Mode)
-			return nil
-		}
-		mode = octal &^ setIDs
-	}
-	t.each(n, func(n *node) { n.uid, n.gid, n.mode = uid, gid, mode })
-	if p.Recursive {
-		for at, below := range t.at {
-			if under(at, n.path) {
-				t.each(below, func(n *node) { n.uid, n.gid = uid, gid })
-			}
-		}
-	}
-	return nil
-}
-
-func number(text string, named func(string) (int, bool)) (int, bool) {
-	if id, err := strconv.Atoi(text); err == nil {
-		return id, true
-	}
-	return named(text)
 }
 
 func (s *scripts) capability(t *tree, m *member, c maintscript.Capability) {

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"maps"
 	"path"
 	"slices"
 	"strings"
@@ -15,17 +16,18 @@ import (
 const statusDir = "var/lib/dpkg/status.d"
 
 // addStatus gives each member its inventory: the control stanza and the MD5 sums of its
-// files that are in the image (deb-md5sums(5)). Both lie in the package's own layer.
+// files that are in the image (deb-md5sums(5)), and beside them the list of all its paths,
+// as dpkg keeps it. All lie in the package's own layer.
 func (t *tree) addStatus() {
 	for _, m := range t.members {
-		var sums []string
+		sums := map[string]string{} // by path
 		conffiles := map[string]string{}
 		newest := int64(0)
 		weak := map[string]string{}
 		for _, n := range m.nodes {
 			newest = max(newest, n.mtime)
-			if n.kind == tar.TypeLink {
-				sums = append(sums, weak[n.link]+"  "+n.path)
+			if n.kind == tar.TypeLink && weak[n.link] != "" {
+				sums[n.path] = weak[n.link]
 			}
 			if n.kind != tar.TypeReg {
 				continue
@@ -35,15 +37,41 @@ func (t *tree) addStatus() {
 				conffiles[n.path] = n.entry.MD5
 				continue
 			}
-			sums = append(sums, n.entry.MD5+"  "+n.path)
+			sums[n.path] = n.entry.MD5
 		}
-		slices.SortFunc(sums, func(a, b string) int { return strings.Compare(a[34:], b[34:]) })
 		t.addOwned(m, statusDir, tar.TypeDir, newest, nil)
 		t.addOwned(m, statusDir+"/"+m.pkg.Name, tar.TypeReg, newest, []byte(stanza(m.content.Control, conffiles)))
 		if len(sums) > 0 {
-			t.addOwned(m, statusDir+"/"+m.pkg.Name+".md5sums", tar.TypeReg, newest, []byte(strings.Join(sums, "\n")+"\n"))
+			t.addOwned(m, statusDir+"/"+m.pkg.Name+".md5sums", tar.TypeReg, newest, md5sums(sums))
 		}
+		t.addOwned(m, infoDir, tar.TypeDir, newest, nil)
+		t.addOwned(m, listOf(m), tar.TypeReg, newest, pathList(m))
 	}
+}
+
+// infoDir is where dpkg keeps what it knows of each package's files.
+const infoDir = "var/lib/dpkg/info"
+
+func listOf(m *member) string { return infoDir + "/" + m.pkg.Name + ".list" }
+
+// md5sums gives the lines of deb-md5sums(5), by path.
+func md5sums(sums map[string]string) []byte {
+	var text strings.Builder
+	for _, file := range slices.Sorted(maps.Keys(sums)) {
+		text.WriteString(sums[file] + "  " + file + "\n")
+	}
+	return []byte(text.String())
+}
+
+// pathList gives the text of the package's .list: the root as "/.", then every folder, file
+// and link of the package, this list among them.
+func pathList(m *member) []byte {
+	paths := []string{"/" + listOf(m)}
+	for _, n := range m.nodes {
+		paths = append(paths, "/"+n.path)
+	}
+	slices.Sort(paths)
+	return []byte("/.\n" + strings.Join(paths, "\n") + "\n")
 }
 
 // addOwned puts a made node, with the folders above it, in the member's own layer.

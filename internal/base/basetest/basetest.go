@@ -187,59 +187,92 @@ func facts(h *tar.Header) string {
 	return text
 }
 
-const statusDir = "var/lib/dpkg/status.d/"
+const (
+	statusDir = "var/lib/dpkg/status.d/"
+	infoDir   = "var/lib/dpkg/info/"
+)
 
 // isInventory tells the lists of what belongs to no package.
 func isInventory(at string) bool {
 	return strings.HasPrefix(at, "var/lib/plimsoll/") && strings.HasSuffix(at, "/files")
 }
 
-// CheckInventory fails the test when a path of the image is an orphan. Every regular file
-// and hard link stands with its right sum in the inventory of a package
-// (var/lib/dpkg/status.d), or, with its folders and symlinks, in that of what the spec and
-// Plimsoll made (var/lib/plimsoll/*/files). Packaged symlinks and folders, for which
-// dpkg keeps no sums, lie in a layer of packages. Nothing is listed that is not there.
+// CheckInventory fails the test when a path of the image, a folder or a link among them, is
+// an orphan. Every path stands in the list of a package (var/lib/dpkg/info/*.list) whose
+// layer ships it, or in that of what the spec and Plimsoll made (var/lib/plimsoll/*/files).
+// A package's files and hard links stand with their right sum in its inventory, too
+// (var/lib/dpkg/status.d). Nothing is listed that is not there.
 func (tree Tree) CheckInventory(t testing.TB) {
 	t.Helper()
 	left := map[string]string{} // what must still be accounted for
 	for at, f := range tree {
+		left[at] = "in layer " + f.Layer
+	}
+	summed := tree.checkSums(t)
+	for at, f := range tree {
+		listed := []string{}
 		switch {
-		case strings.HasPrefix(at, statusDir) && f.Owned, isInventory(at):
-		case f.Owned && (f.Header.Typeflag == tar.TypeDir || f.Header.Typeflag == tar.TypeSymlink):
-		default:
-			left[at] = "in layer " + f.Layer
+		case strings.HasPrefix(at, infoDir) && strings.HasSuffix(at, ".list") && f.Owned:
+			listed = tree.checkList(t, at, summed)
+		case isInventory(at):
+			for line := range strings.Lines(f.Text) {
+				file, err := tree.made(strings.TrimSuffix(line, "\n"))
+				if err != nil {
+					t.Errorf("%s: %v", at, err)
+				}
+				listed = append(listed, file)
+			}
+		}
+		for _, file := range listed {
+			delete(left, file)
 		}
 	}
-	listed := map[string]bool{}
+	if diff := cmp.Diff(map[string]string{}, left); diff != "" {
+		t.Errorf("no inventory accounts for (-none +orphans):\n%s", diff)
+	}
+}
+
+// checkSums compares the image with the packages' sums and gives the paths that have one.
+func (tree Tree) checkSums(t testing.TB) map[string]bool {
+	t.Helper()
+	summed := map[string]bool{}
 	for at, f := range tree {
 		if !strings.HasPrefix(at, statusDir) || f.Header.Typeflag != tar.TypeReg {
 			continue
 		}
 		for file, sum := range sums(at, f.Text) {
-			listed[file] = true
+			summed[file] = true
 			if got := tree[file]; got == nil || got.MD5 != sum {
 				t.Errorf("%s lists %s with MD5 %s, which is not what the image has", at, file, sum)
 			}
 		}
 	}
-	for at, f := range tree {
-		if !isInventory(at) {
+	return summed
+}
+
+// checkList compares a package's list, as dpkg keeps it, with the image and gives its paths.
+func (tree Tree) checkList(t testing.TB, at string, summed map[string]bool) []string {
+	t.Helper()
+	var listed []string
+	lines := strings.Split(strings.TrimSuffix(tree[at].Text, "\n"), "\n")
+	if lines[0] != "/." {
+		t.Errorf("%s begins with %q, not with the root", at, lines[0])
+	}
+	for _, line := range lines[1:] {
+		file := strings.TrimPrefix(line, "/")
+		f := tree[file]
+		if f == nil || !f.Owned {
+			t.Errorf("%s lists %s, which no package ships in the image", at, line)
 			continue
 		}
-		for line := range strings.Lines(f.Text) {
-			file, err := tree.made(strings.TrimSuffix(line, "\n"))
-			if err != nil {
-				t.Errorf("%s: %v", at, err)
-			}
-			listed[file] = true
+		own := strings.HasPrefix(file, statusDir) || strings.HasPrefix(file, infoDir)
+		hasBytes := f.Header.Typeflag == tar.TypeReg || f.Header.Typeflag == tar.TypeLink
+		if hasBytes && !own && !summed[file] {
+			t.Errorf("%s lists %s, which has no sum", at, line)
 		}
+		listed = append(listed, file)
 	}
-	for file := range listed {
-		delete(left, file)
-	}
-	if diff := cmp.Diff(map[string]string{}, left); diff != "" {
-		t.Errorf("no inventory accounts for (-none +orphans):\n%s", diff)
-	}
+	return listed
 }
 
 // sums reads a package's inventory: the lines of .md5sums, or the Conffiles of its stanza.
@@ -274,6 +307,8 @@ func (tree Tree) made(line string) (string, error) {
 	}
 	ok := false
 	switch kind {
+	case "list":
+		ok = isInventory(file) && f.Header.Typeflag == tar.TypeReg
 	case "dir":
 		ok = f.Header.Typeflag == tar.TypeDir
 	case "link":

@@ -81,24 +81,33 @@ func TestUnsoundLayersAreSeen(t *testing.T) {
 
 func TestOrphansAreSeen(t *testing.T) {
 	const sumOfB = "92eb5ffee6ae2fec3ad71c777531578f" // of "b"
-	dirs := []debarchive.TarFile{}
-	for _, at := range []string{"a", "var", "var/lib", "var/lib/dpkg", "var/lib/dpkg/status.d"} {
+	dirs, all := []debarchive.TarFile{}, "/.\n"
+	for _, at := range []string{"a", "var", "var/lib", "var/lib/dpkg", "var/lib/dpkg/status.d", "var/lib/dpkg/info"} {
 		dirs = append(dirs, entry(at+"/", tar.TypeDir, 0o755, "", ""))
+		all += "/" + at + "\n"
 	}
+	all += "/var/lib/dpkg/status.d/p.md5sums\n/var/lib/dpkg/info/p.list\n"
+	const file, link = "/a/b\n", "/a/l\n"
 	tests := []struct {
-		name, sums string
-		file       string
-		fails      bool
+		name, sums, list string
+		fails            bool
 	}{
-		{"sound", sumOfB + "  a/b\n", "a/b", false},
-		{"an orphan", "", "a/b", true},
-		{"another sum", strings.Repeat("0", 32) + "  a/b\n", "a/b", true},
-		{"a file that is not there", sumOfB + "  a/b\n" + sumOfB + "  a/c\n", "a/b", true},
+		{"sound", sumOfB + "  a/b\n", all + file + link, false},
+		{"no sum", "", all + file + link, true},
+		{"an orphan", sumOfB + "  a/b\n", all + link, true},
+		{"an orphaned link", sumOfB + "  a/b\n", all + file, true},
+		{"an orphaned folder", sumOfB + "  a/b\n", strings.Replace(all, "/a\n", "", 1) + file + link, true},
+		{"an orphaned list", sumOfB + "  a/b\n", strings.Replace(all, "/var/lib/dpkg/info/p.list\n", "", 1) + file + link, true},
+		{"no root", sumOfB + "  a/b\n", strings.TrimPrefix(all, "/.\n") + file + link, true},
+		{"another sum", strings.Repeat("0", 32) + "  a/b\n", all + file + link, true},
+		{"a sum of a file that is not there", sumOfB + "  a/b\n" + sumOfB + "  a/c\n", all + file + link, true},
+		{"a listed file that is not there", sumOfB + "  a/b\n", all + file + link + "/a/c\n", true},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			tree := Tree{}
-			files := append(slices.Clone(dirs), entry(tt.file, tar.TypeReg, 0o644, "", "b"), entry("var/lib/dpkg/status.d/p.md5sums", tar.TypeReg, 0o644, "", tt.sums))
+			files := append(slices.Clone(dirs), entry("a/b", tar.TypeReg, 0o644, "", "b"), entry("a/l", tar.TypeSymlink, 0o777, "b", ""),
+				entry("var/lib/dpkg/status.d/p.md5sums", tar.TypeReg, 0o644, "", tt.sums), entry("var/lib/dpkg/info/p.list", tar.TypeReg, 0o644, "", tt.list))
 			if err := layer(t, tree, "p", true, files...); err != nil {
 				t.Fatal(err)
 			}
@@ -109,12 +118,37 @@ func TestOrphansAreSeen(t *testing.T) {
 			}
 		})
 	}
-	tree := Tree{}
-	if err := layer(t, tree, "base", false, append(dirs, entry("a/b", tar.TypeReg, 0o644, "", "b"))...); err != nil {
-		t.Fatal(err)
+}
+
+func TestMadeOrphansAreSeen(t *testing.T) {
+	const sumOfB = "3e23e8160039594a33894f6564e1b1348bbd7a0088d42c4acb73eeaed59c009d"
+	dirs, all := []debarchive.TarFile{}, ""
+	for _, at := range []string{"a", "var", "var/lib", "var/lib/plimsoll", "var/lib/plimsoll/base"} {
+		dirs = append(dirs, entry(at+"/", tar.TypeDir, 0o755, "", ""))
+		all += "dir  /" + at + "\n"
 	}
-	r := &recorder{TB: t}
-	if tree.CheckInventory(r); len(r.failed) == 0 {
-		t.Error("a made file that no list has passed")
+	const self, file = "list  /var/lib/plimsoll/base/files\n", sumOfB + "  /a/b\n"
+	tests := []struct {
+		name, list string
+		fails      bool
+	}{
+		{"sound", all + self + file, false},
+		{"a file that no list has", all + self, true},
+		{"a list that does not list itself", all + file, true},
+		{"another file as a list", all + self + file + "list  /a/b\n", true},
+		{"an orphaned folder", strings.Replace(all, "dir  /a\n", "", 1) + self + file, true},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			tree := Tree{}
+			files := append(slices.Clone(dirs), entry("a/b", tar.TypeReg, 0o644, "", "b"), entry("var/lib/plimsoll/base/files", tar.TypeReg, 0o644, "", tt.list))
+			if err := layer(t, tree, "base", false, files...); err != nil {
+				t.Fatal(err)
+			}
+			r := &recorder{TB: t}
+			if tree.CheckInventory(r); len(r.failed) > 0 != tt.fails {
+				t.Errorf("failed: %v, want %v", r.failed, tt.fails)
+			}
+		})
 	}
 }
