@@ -15,11 +15,12 @@ import (
 	"plimsoll.dev/plimsoll/internal/registry"
 )
 
-// childRoot names the store a child process serves; childGrace makes it collect garbage
-// all the while.
+// childRoot names the store a child process serves, childConfig its configuration, if
+// any; childGrace makes it collect garbage all the while.
 const (
-	childRoot  = "PLIMSOLL_TEST_CHILD_ROOT"
-	childGrace = "PLIMSOLL_TEST_CHILD_GRACE"
+	childRoot   = "PLIMSOLL_TEST_CHILD_ROOT"
+	childConfig = "PLIMSOLL_TEST_CHILD_CONFIG"
+	childGrace  = "PLIMSOLL_TEST_CHILD_GRACE"
 )
 
 // TestMain lets the test binary be a server in a process of its own.
@@ -37,7 +38,7 @@ func TestMain(m *testing.M) {
 func beChild(root, grace string) error {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
-	reg, err := registry.Open(ctx, registry.Options{Root: root})
+	reg, err := registry.Open(ctx, registry.Options{Root: root, Config: os.Getenv(childConfig)})
 	if err != nil {
 		return err
 	}
@@ -57,11 +58,12 @@ func beChild(root, grace string) error {
 	return reg.Serve(ctx, registry.ServeOptions{Addr: "127.0.0.1:0", Ready: func(a net.Addr) { fmt.Println(a) }})
 }
 
-// child starts a server on the store in a process of its own and gives its address.
-func child(t testing.TB, root, grace string) (addr string, process *exec.Cmd) {
+// child starts a server on the store in a process of its own, with more settings as
+// KEY=value, and gives its address.
+func child(t testing.TB, root, grace string, more ...string) (addr string, process *exec.Cmd) {
 	t.Helper()
 	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), childRoot+"="+root, childGrace+"="+grace)
+	cmd.Env = append(append(os.Environ(), childRoot+"="+root, childGrace+"="+grace), more...)
 	cmd.Stderr = os.Stderr
 	out, err := cmd.StdoutPipe()
 	if err != nil {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
+	"os/exec"
 	"path/filepath"
 	"sync"
 	"testing"
@@ -31,11 +32,17 @@ type writer struct {
 // TestKilledAtAnyMoment kills a serving, collecting process at 100 random points under
 // load. Whatever a restart lists must be whole, and whatever was confirmed must be there.
 func TestKilledAtAnyMoment(t *testing.T) {
-	const kills = 100
+	root := filepath.Join(t.TempDir(), "store")
+	killUnderLoad(t, 100, 300*time.Millisecond, func() (string, *exec.Cmd) { return child(t, root, "2s") })
+}
+
+// killUnderLoad kills the servers that start gives, one after the other, each within the
+// span.
+func killUnderLoad(t *testing.T, kills int, span time.Duration, start func() (addr string, process *exec.Cmd)) {
+	t.Helper()
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	random := rand.New(rand.NewPCG(seed, 1))
-	root := filepath.Join(t.TempDir(), "store")
 	var writers []*writer
 	for i := range 6 {
 		writers = append(writers, &writer{
@@ -43,9 +50,9 @@ func TestKilledAtAnyMoment(t *testing.T) {
 			tried: map[string]bool{}, random: rand.New(rand.NewPCG(seed, uint64(i+2))),
 		})
 	}
-	pushes, span := 0, 300*time.Millisecond
+	pushes, longest := 0, 4*span
 	for kill := range kills {
-		addr, process := child(t, root, "2s")
+		addr, process := start()
 		if err := inspect(addr, writers); err != nil {
 			t.Fatalf("after %d kills: %v", kill, err)
 		}
@@ -75,12 +82,12 @@ func TestKilledAtAnyMoment(t *testing.T) {
 		pushes += confirmed
 		// On a slow machine a kill must wait longer to fall between pushes.
 		if confirmed == 0 {
-			span = min(span*3/2, 1200*time.Millisecond)
+			span = min(span*3/2, longest)
 		} else if confirmed > 6 {
 			span = span * 9 / 10
 		}
 	}
-	addr, _ := child(t, root, "")
+	addr, _ := start()
 	if err := inspect(addr, writers); err != nil {
 		t.Fatalf("after the last kill: %v", err)
 	}

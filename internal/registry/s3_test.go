@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -33,6 +34,7 @@ func TestS3(t *testing.T) {
 		"collect":     s3Collect,
 		"leases":      s3Leases,
 		"uploads":     s3Uploads,
+		"kills":       s3Kills,
 		"faults":      s3Faults,
 		"lost bucket": s3LostBucket,
 		"conformance": s3Conformance,
@@ -295,6 +297,12 @@ func s3Uploads(t *testing.T, server *s3Server) {
 	if resp.StatusCode != http.StatusOK || resp.ContentLength != int64(len(parts[0])+len(parts[1])) {
 		t.Errorf("the blob is answered with %s and %d bytes", resp.Status, resp.ContentLength)
 	}
+}
+
+// s3Kills: a killed server leaves a bucket whole.
+func s3Kills(t *testing.T, server *s3Server) {
+	config, locks := server.config(t, server.bucket(t, "kills")), t.TempDir()
+	killUnderLoad(t, 15, 700*time.Millisecond, func() (string, *exec.Cmd) { return child(t, locks, "", childConfig+"="+config) })
 }
 
 // s3Faults: what is wrong with a configuration is told when the registry opens, with a
