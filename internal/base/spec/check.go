@@ -24,7 +24,7 @@ const minLayers = 3
 var (
 	objectName  = regexp.MustCompile(`^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$`) // Kubernetes' DNS subdomain names
 	packageName = regexp.MustCompile(`^[a-z0-9][a-z0-9+.-]+$`)                 // Debian Policy 5.6.7
-	accountName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_-]{0,31}$`) // capitals as in Debian-exim
+	accountName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_-]{0,31}$`)         // capitals as in Debian-exim
 	suiteName   = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9+./-]*$`)
 	envName     = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 )
