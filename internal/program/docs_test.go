@@ -63,7 +63,7 @@ func isCommand(t *testing.T, first, second string) bool {
 	t.Helper()
 	help := func(words ...string) string {
 		var out bytes.Buffer
-		host := Host{In: strings.NewReader(""), Out: &out, Err: &out, Getenv: func(string) string { return "" }}
+		host := Host{In: strings.NewReader(""), Out: &out, Err: &out, Getenv: func(string) string { return t.TempDir() }}
 		Run(t.Context(), host, append(words, "--help"))
 		return out.String()
 	}
