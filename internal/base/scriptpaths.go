@@ -156,22 +156,20 @@ func (s *scripts) copy(t *tree, m *member, at string, p maintscript.Path, read f
 
 // own sets owner and mode, and below a folder the owner when the script does so.
 func (s *scripts) own(t *tree, m *member, n *node, p maintscript.Path, o *owners) {
-	uid, gid := -1, -1
+	uid, userKnown := -1, true
 	if p.Owner != "" {
-		id, ok := number(p.Owner, o.user)
-		if !ok {
+		if uid, userKnown = number(p.Owner, o.user); !userKnown {
 			s.wantOwner(m, false, p.Owner, "/"+n.path)
-			return
 		}
-		uid = id
 	}
+	gid, groupKnown := -1, true
 	if p.Group != "" {
-		id, ok := number(p.Group, o.group)
-		if !ok {
+		if gid, groupKnown = number(p.Group, o.group); !groupKnown {
 			s.wantOwner(m, true, p.Group, "/"+n.path)
-			return
 		}
-		gid = id
+	}
+	if !userKnown || !groupKnown {
+		return
 	}
 	give := func(n *node) {
 		if uid >= 0 {

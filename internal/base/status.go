@@ -71,6 +71,7 @@ func pathList(m *member) []byte {
 		paths = append(paths, "/"+n.path)
 	}
 	slices.Sort(paths)
+	paths = slices.Compact(paths) // a package may ship both /bin and /usr/bin
 	return []byte("/.\n" + strings.Join(paths, "\n") + "\n")
 }
 
