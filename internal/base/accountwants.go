@@ -99,6 +99,10 @@ func (a *account) holdings() string {
 	if len(a.owns) == 0 {
 		return ""
 	}
+	const shown = 8
+	if more := len(a.owns) - shown; more > 0 {
+		return fmt.Sprintf(", which would own %s and %d more", strings.Join(a.owns[:shown], ", "), more)
+	}
 	return ", which would own " + strings.Join(a.owns, ", ")
 }
 
