@@ -59,19 +59,37 @@ func compose(spec *v1alpha1.BaseImageSpec, set LockedImage, contents map[string]
 	t.addInventory()
 	t.sortMade()
 	slices.Sort(stripped)
-	return &composed{tree: t, warnings: judge(scripts.warnings, spec.Accept), checks: harden(t, spec, stripped)}, nil
+	return &composed{tree: t, warnings: append(judge(scripts.warnings, spec.Accept), idle(spec.Omit, set)...), checks: harden(t, spec, stripped)}, nil
 }
 
-// judge marks the warnings that the spec accepts.
+// judge marks the warnings that the spec accepts. A line that accepts nothing is a warning
+// itself: it may be a slip of the pen, or out of date.
 func judge(warnings []Warning, accept []v1alpha1.Omission) []Warning {
-	for i := range warnings {
-		for _, a := range accept {
+	var unused []Warning
+	for _, a := range accept {
+		found := false
+		for i := range warnings {
 			if a.Package == warnings[i].Package {
-				warnings[i].Accepted = a.Reason
+				warnings[i].Accepted, found = a.Reason, true
 			}
 		}
+		if !found {
+			unused = append(unused, Warning{Package: a.Package, Missing: "accept names it, but its scripts leave nothing undone here"})
+		}
 	}
-	return warnings
+	return append(warnings, unused...)
+}
+
+// idle warns of omissions that nothing in the set needs.
+func idle(omit []v1alpha1.Omission, set LockedImage) []Warning {
+	var unused []Warning
+	for _, o := range omit {
+		used := slices.ContainsFunc(set.Omitted, func(r OmittedRelation) bool { return slices.Contains(r.Packages, o.Package) })
+		if !used {
+			unused = append(unused, Warning{Package: o.Package, Missing: "omit names it, but nothing here needs it"})
+		}
+	}
+	return unused
 }
 
 // Unaccepted gives the warnings that the spec does not accept.

@@ -150,18 +150,9 @@ func plain(n *node) bool { return n.mode == 0o755 && n.uid == 0 && n.gid == 0 &&
 
 // replaces tells whether a's Replaces field takes files from b (Debian Policy 7.6).
 func replaces(a, b *member) bool {
-	groups, err := index.ParseRelations(fieldOf(a.content.Control, "Replaces"))
-	if err != nil {
-		return false
-	}
-	for _, group := range groups {
-		for _, r := range group {
-			if r.Name == b.pkg.Name && r.Holds(b.pkg.Version) {
-				return true
-			}
-		}
-	}
-	return false
+	taker := index.Package{Name: a.pkg.Name, Architecture: a.pkg.Architecture, Replaces: fieldOf(a.content.Control, "Replaces")}
+	may, err := taker.MayOverwrite(&index.Package{Name: b.pkg.Name, Version: b.pkg.Version})
+	return err == nil && may
 }
 
 func clash(n, old *node, why string) error {

@@ -5,6 +5,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
+	"plimsoll.dev/plimsoll/api/v1alpha1"
 	"plimsoll.dev/plimsoll/internal/base"
 	"plimsoll.dev/plimsoll/internal/fault"
 	"plimsoll.dev/plimsoll/internal/testbed/debarchive"
@@ -75,4 +78,22 @@ func TestLockIsHeldAgainstTheArchive(t *testing.T) {
 			t.Errorf("want one warning, got %v", warnings)
 		}
 	})
+}
+
+// TestIdleLines holds that a line of the spec which leaves out or accepts nothing is told.
+func TestIdleLines(t *testing.T) {
+	b := newBed(t, appAndLib("1")...)
+	b.image.Spec.Omit = []v1alpha1.Omission{{Package: "libb", Reason: "a slip of the pen"}}
+	b.image.Spec.Accept = []v1alpha1.Omission{{Package: "app", Reason: "out of date"}}
+	var got []string
+	for _, w := range base.Unaccepted(b.build().Images[0].Warnings) {
+		got = append(got, w.Package+": "+w.Missing)
+	}
+	want := []string{
+		"app: accept names it, but its scripts leave nothing undone here",
+		"libb: omit names it, but nothing here needs it",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
 }

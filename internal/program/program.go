@@ -27,9 +27,10 @@ type Host struct {
 
 // System gives the host this process runs on.
 func System() Host {
+	width, _, err := term.GetSize(int(os.Stderr.Fd())) // a terminal without a size shows no bars
 	return Host{
 		In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Getenv: os.Getenv,
-		Terminal: term.IsTerminal(int(os.Stderr.Fd())) && os.Getenv("TERM") != "dumb",
+		Terminal: err == nil && width > 0 && os.Getenv("TERM") != "dumb",
 	}
 }
 
