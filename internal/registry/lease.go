@@ -19,6 +19,11 @@ const leaseRoot = "/plimsoll/leases/v1"
 // of one image do not each write there. It is small beside the least grace.
 const leaseFresh = 10 * time.Minute
 
+// justWritten is the age below which a file is as young as a lease would make it, so that
+// an upload need not wait for the lock. It is small beside any grace that spares pushes;
+// with a smaller one a push may be refused, as it may without, but never lose a blob.
+const justWritten = time.Second
+
 func leasePath(file string) string { return path.Join(leaseRoot, file) }
 
 // lease makes a file young again, because a client was just told, or is about to be,
@@ -32,13 +37,17 @@ func (s *store) lease(ctx context.Context, file string) error {
 	if s.root == "" {
 		return s.leaseObject(ctx, file)
 	}
+	local := filepath.Join(s.root, filepath.FromSlash(file))
+	if info, err := os.Stat(local); err == nil && time.Since(info.ModTime()) < justWritten {
+		return nil
+	}
 	release, err := s.locks.shared(ctx)
 	if err != nil {
 		return err
 	}
 	defer release()
 	now := time.Now()
-	err = os.Chtimes(filepath.Join(s.root, filepath.FromSlash(file)), now, now)
+	err = os.Chtimes(local, now, now)
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
