@@ -24,7 +24,7 @@ const layerFormat = "1"
 
 const (
 	gzipLevel = 5       // most of the best ratio at a tenth of its time
-	gzipBlock = 1 << 20 // bytes that one core compresses at a time
+	gzipBlock = 256 << 10 // bytes that one core compresses at a time
 )
 
 // key gives the name of the layer's bytes: a hash of all that decides them.
