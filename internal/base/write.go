@@ -23,7 +23,7 @@ import (
 const layerFormat = "1"
 
 const (
-	gzipLevel = 5       // most of the best ratio at a tenth of its time
+	gzipLevel = 5         // most of the best ratio at a tenth of its time
 	gzipBlock = 256 << 10 // bytes that one core compresses at a time
 )
 
