@@ -83,7 +83,7 @@ func (b *Builder) bytes(n *node) ([]byte, error) {
 
 // layers gets the bytes of every layer, some from the cache.
 func (b *Builder) layers(ctx context.Context, architecture string, plans []layerPlan, compression string) ([]*blob, []bool, error) {
-	l := &layers{dir: filepath.Join(b.cache("layers"), compression), content: b.contentCache(), compression: compression}
+	l := &layers{dir: filepath.Join(b.cache("layers"), compression), content: b.contentCache(), compression: compression, recipe: recipe(compression)}
 	blobs, cached := make([]*blob, len(plans)), make([]bool, len(plans))
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(runtime.GOMAXPROCS(0))

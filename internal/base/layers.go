@@ -23,6 +23,7 @@ type layers struct {
 	dir         string
 	content     *content.Cache
 	compression string
+	recipe      string // of the compression
 }
 
 // blob is a compressed layer on disk; it is a v1.Layer.
@@ -97,7 +98,7 @@ func (b *blob) Uncompressed() (io.ReadCloser, error) {
 
 // get gives the layer of the plan, from the cache or made now; fresh tells which.
 func (l *layers) get(p layerPlan) (b *blob, fresh bool, err error) {
-	key := p.key(l.compression)
+	key := p.key(l.recipe)
 	if b, ok := l.load(key); ok {
 		return b, false, nil
 	}

@@ -28,8 +28,14 @@ func (b *Builder) signed(ctx context.Context, a v1alpha1.Archive, mirrors map[st
 		options.Suites = append(options.Suites, archive.Suite{Name: suite, Mirror: mirrors[suite]})
 	}
 	done := b.stage("verifying suites", len(a.Suites))
-	defer done()
-	return archive.Open(ctx, options)
+	signed, err := archive.Open(ctx, options)
+	if err != nil {
+		return nil, err
+	}
+	for range a.Suites {
+		done()
+	}
+	return signed, nil
 }
 
 // resolve verifies the archive and chooses the packages of every architecture.

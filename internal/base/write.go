@@ -27,11 +27,16 @@ const (
 	gzipBlock = 256 << 10 // bytes that one core compresses at a time
 )
 
-// key gives the name of the layer's bytes: a hash of all that decides them.
-func (p layerPlan) key(compression string) string {
+// recipe names all that decides a layer's bytes but its nodes.
+func recipe(compression string) string {
+	return fmt.Sprint(layerFormat, " ", compression, " ", gzipLevel, " ", gzipBlock, " ", compressorVersion())
+}
+
+// key gives the name of the layer's bytes: a hash of the recipe and of its nodes.
+func (p layerPlan) key(recipe string) string {
 	sum := sha256.New()
 	enc := json.NewEncoder(sum)
-	_ = enc.Encode([]any{layerFormat, compression, gzipLevel, compressorVersion()})
+	_ = enc.Encode(recipe)
 	for n := range p.all() {
 		_ = enc.Encode([]any{n.path, n.kind, n.mode, n.uid, n.gid, n.link, n.size, n.mtime, n.xattr, n.sum})
 	}
