@@ -5,12 +5,26 @@ SHELL := /bin/sh
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 export GOFLAGS ?= -buildvcs=false
 
-.PHONY: all demo test bench fuzz setup clean
+.PHONY: all buildpacks demo test bench fuzz setup clean
 
-all: bin/plimsoll
+all: bin/plimsoll bin/lifecycle buildpacks
 
 bin/plimsoll: FORCE
 	@go build -trimpath -ldflags "-X plimsoll.dev/plimsoll/internal/program.release=$(VERSION)" -o $@ ./cmd/plimsoll
+
+# What builder images are made of: the lifecycle of Cloud Native Buildpacks as its makers
+# publish it, and our own buildpacks, for both architectures.
+ARCHITECTURES := amd64 arm64
+bin/lifecycle: lifecycle/go.mod lifecycle/go.sum
+	@scripts/lifecycle $@ $(ARCHITECTURES)
+
+BUILDPACKS := $(patsubst buildpacks/%/buildpack.toml,%,$(wildcard buildpacks/*/buildpack.toml))
+buildpacks:
+	@for name in $(BUILDPACKS); do for arch in $(ARCHITECTURES); do \
+		dir=bin/buildpacks/$$name/linux/$$arch/bin && mkdir -p $$dir && \
+		CGO_ENABLED=0 GOOS=linux GOARCH=$$arch go build -trimpath -ldflags "-s -w" -o $$dir/main ./buildpacks/$$name && \
+		ln -sf main $$dir/detect && ln -sf main $$dir/build || exit 1; done; \
+		install -m 644 buildpacks/$$name/buildpack.toml bin/buildpacks/$$name/buildpack.toml; done
 
 demo: all
 	@scripts/setup run
@@ -21,7 +35,7 @@ setup:
 	@scripts/setup test
 
 test: setup
-	@test -z "$$(gofmt -l api cmd internal)" || { echo "not formatted:"; gofmt -l api cmd internal; exit 1; }
+	@test -z "$$(gofmt -l api artifact buildpacks cmd internal)" || { echo "not formatted:"; gofmt -l api artifact buildpacks cmd internal; exit 1; }
 	go vet ./...
 	go tool staticcheck ./...
 	go test -timeout 30m ./...
