@@ -13,6 +13,7 @@ import (
 	"plimsoll.dev/plimsoll/api/v1alpha1"
 	"plimsoll.dev/plimsoll/internal/base/capability"
 	"plimsoll.dev/plimsoll/internal/debian/index"
+	"plimsoll.dev/plimsoll/internal/manifest"
 )
 
 // MaxLayers bounds the layers of a base: room is left for those of an application, since
@@ -22,9 +23,8 @@ const MaxLayers = 60
 const minLayers = 3
 
 var (
-	objectName  = regexp.MustCompile(`^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$`) // Kubernetes' DNS subdomain names
-	packageName = regexp.MustCompile(`^[a-z0-9][a-z0-9+.-]+$`)                 // Debian Policy 5.6.7
-	accountName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_-]{0,31}$`)         // capitals as in Debian-exim
+	packageName = regexp.MustCompile(`^[a-z0-9][a-z0-9+.-]+$`)         // Debian Policy 5.6.7
+	accountName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_-]{0,31}$`) // capitals as in Debian-exim
 	suiteName   = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9+./-]*$`)
 	envName     = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 )
@@ -47,62 +47,56 @@ func OwnLayers(maxLayers int) int {
 var known = []string{"amd64", "arm64"}
 
 // check gives the first problem of the image, or nil.
-func check(image *v1alpha1.BaseImage) *problem {
-	if image.APIVersion != v1alpha1.APIVersion {
-		return &problem{"apiVersion", fmt.Sprintf("want %q, got %q", v1alpha1.APIVersion, image.APIVersion)}
-	}
-	if image.Kind != v1alpha1.BaseImageKind {
-		return &problem{"kind", fmt.Sprintf("want %q, got %q", v1alpha1.BaseImageKind, image.Kind)}
-	}
-	if !objectName.MatchString(image.Name) {
-		return &problem{"metadata.name", fmt.Sprintf("want lower-case letters, digits, dots and dashes, got %q", image.Name)}
+func check(image *v1alpha1.BaseImage) *manifest.Problem {
+	if p := manifest.CheckHeader(image.TypeMeta, v1alpha1.BaseImageKind, image.Name); p != nil {
+		return p
 	}
 	s := &image.Spec
-	for _, step := range []func(*v1alpha1.BaseImageSpec) *problem{
+	for _, step := range []func(*v1alpha1.BaseImageSpec) *manifest.Problem{
 		checkArchive, checkPackages, checkAccounts, checkPaths, checkPatterns, checkConfig, checkLayering,
 	} {
 		if p := step(s); p != nil {
-			p.field = "spec." + p.field
+			p.Field = "spec." + p.Field
 			return p
 		}
 	}
 	return nil
 }
 
-func checkArchive(s *v1alpha1.BaseImageSpec) *problem {
+func checkArchive(s *v1alpha1.BaseImageSpec) *manifest.Problem {
 	if len(s.Archive.Suites) == 0 {
-		return &problem{"archive.suites", `want at least one, such as "trixie"`}
+		return manifest.Bad("archive.suites", `want at least one, such as "trixie"`)
 	}
 	for i, suite := range s.Archive.Suites {
 		if !suiteName.MatchString(suite) || strings.Contains(suite, "..") || slices.Contains(s.Archive.Suites[:i], suite) {
-			return &problem{fmt.Sprintf("archive.suites[%d]", i), fmt.Sprintf("bad or repeated suite %q", suite)}
+			return manifest.Bad(fmt.Sprintf("archive.suites[%d]", i), fmt.Sprintf("bad or repeated suite %q", suite))
 		}
 	}
 	for i, component := range s.Archive.Components {
 		if !suiteName.MatchString(component) || strings.Contains(component, "..") {
-			return &problem{fmt.Sprintf("archive.components[%d]", i), fmt.Sprintf("bad component %q", component)}
+			return manifest.Bad(fmt.Sprintf("archive.components[%d]", i), fmt.Sprintf("bad component %q", component))
 		}
 	}
 	for _, suite := range slices.Sorted(maps.Keys(s.Archive.Mirrors)) {
 		if !slices.Contains(s.Archive.Suites, suite) {
-			return &problem{"archive.mirrors." + suite, "no suite of this name is in archive.suites"}
+			return manifest.Bad("archive.mirrors."+suite, "no suite of this name is in archive.suites")
 		}
 	}
 	for i, a := range s.Architectures {
 		if !slices.Contains(known, a) || slices.Contains(s.Architectures[:i], a) {
-			return &problem{fmt.Sprintf("architectures[%d]", i), fmt.Sprintf("want each of %s at most once, got %q", strings.Join(known, ", "), a)}
+			return manifest.Bad(fmt.Sprintf("architectures[%d]", i), fmt.Sprintf("want each of %s at most once, got %q", strings.Join(known, ", "), a))
 		}
 	}
 	return nil
 }
 
-func checkPackages(s *v1alpha1.BaseImageSpec) *problem {
+func checkPackages(s *v1alpha1.BaseImageSpec) *manifest.Problem {
 	if len(s.Packages) == 0 {
-		return &problem{"packages", "want at least one"}
+		return manifest.Bad("packages", "want at least one")
 	}
 	for i, p := range s.Packages {
 		if !isRequest(p) {
-			return &problem{fmt.Sprintf("packages[%d]", i), fmt.Sprintf(`want "name", "name (>= version)" or "name=version", got %q`, p)}
+			return manifest.Bad(fmt.Sprintf("packages[%d]", i), fmt.Sprintf(`want "name", "name (>= version)" or "name=version", got %q`, p))
 		}
 	}
 	if p := checkOmissions("omit", s.Omit); p != nil {
@@ -113,7 +107,7 @@ func checkPackages(s *v1alpha1.BaseImageSpec) *problem {
 	}
 	for i, name := range s.Absent.Packages {
 		if !packageName.MatchString(name) {
-			return &problem{fmt.Sprintf("absent.packages[%d]", i), fmt.Sprintf("bad package name %q", name)}
+			return manifest.Bad(fmt.Sprintf("absent.packages[%d]", i), fmt.Sprintf("bad package name %q", name))
 		}
 	}
 	return nil
@@ -128,35 +122,35 @@ func isRequest(text string) bool {
 	return err == nil && packageName.MatchString(r.Name) && len(r.Arches) == 0
 }
 
-func checkOmissions(field string, omissions []v1alpha1.Omission) *problem {
+func checkOmissions(field string, omissions []v1alpha1.Omission) *manifest.Problem {
 	for i, o := range omissions {
 		switch {
 		case !packageName.MatchString(o.Package):
-			return &problem{fmt.Sprintf("%s[%d].package", field, i), fmt.Sprintf("bad package name %q", o.Package)}
+			return manifest.Bad(fmt.Sprintf("%s[%d].package", field, i), fmt.Sprintf("bad package name %q", o.Package))
 		case strings.TrimSpace(o.Reason) == "":
-			return &problem{fmt.Sprintf("%s[%d].reason", field, i), "say why, for " + o.Package}
+			return manifest.Bad(fmt.Sprintf("%s[%d].reason", field, i), "say why, for "+o.Package)
 		}
 	}
 	return nil
 }
 
-func checkAccounts(s *v1alpha1.BaseImageSpec) *problem {
+func checkAccounts(s *v1alpha1.BaseImageSpec) *manifest.Problem {
 	var users, groups []string
 	for i, u := range s.Accounts.Users {
 		field := fmt.Sprintf("accounts.users[%d]", i)
 		switch {
 		case !accountName.MatchString(u.Name) || slices.Contains(users, u.Name):
-			return &problem{field + ".name", fmt.Sprintf("bad or repeated name %q", u.Name)}
+			return manifest.Bad(field+".name", fmt.Sprintf("bad or repeated name %q", u.Name))
 		case !isID(u.UID):
-			return &problem{field + ".uid", fmt.Sprintf("%d is no user number", u.UID)}
+			return manifest.Bad(field+".uid", fmt.Sprintf("%d is no user number", u.UID))
 		case !isID(u.GID):
-			return &problem{field + ".gid", fmt.Sprintf("%d is no group number", u.GID)}
+			return manifest.Bad(field+".gid", fmt.Sprintf("%d is no group number", u.GID))
 		case u.UID == 0 && u.Name != "root" && !s.Hardening.AllowRoot:
-			return &problem{field + ".uid", "a second root is not allowed unless hardening.allowRoot says so"}
+			return manifest.Bad(field+".uid", "a second root is not allowed unless hardening.allowRoot says so")
 		case u.Home != "" && !strings.HasPrefix(u.Home, "/") || u.Shell != "" && !strings.HasPrefix(u.Shell, "/"):
-			return &problem{field, "home and shell are absolute paths"}
+			return manifest.Bad(field, "home and shell are absolute paths")
 		case strings.ContainsAny(u.Comment+u.Home+u.Shell, ":\n"):
-			return &problem{field, "a colon or a line break cannot stand in a field of /etc/passwd"}
+			return manifest.Bad(field, "a colon or a line break cannot stand in a field of /etc/passwd")
 		}
 		users = append(users, u.Name)
 	}
@@ -164,13 +158,13 @@ func checkAccounts(s *v1alpha1.BaseImageSpec) *problem {
 		field := fmt.Sprintf("accounts.groups[%d]", i)
 		switch {
 		case !accountName.MatchString(g.Name) || slices.Contains(groups, g.Name):
-			return &problem{field + ".name", fmt.Sprintf("bad or repeated name %q", g.Name)}
+			return manifest.Bad(field+".name", fmt.Sprintf("bad or repeated name %q", g.Name))
 		case !isID(g.GID):
-			return &problem{field + ".gid", fmt.Sprintf("%d is no group number", g.GID)}
+			return manifest.Bad(field+".gid", fmt.Sprintf("%d is no group number", g.GID))
 		}
 		for j, m := range g.Members {
 			if !accountName.MatchString(m) {
-				return &problem{fmt.Sprintf("%s.members[%d]", field, j), fmt.Sprintf("bad user name %q", m)}
+				return manifest.Bad(fmt.Sprintf("%s.members[%d]", field, j), fmt.Sprintf("bad user name %q", m))
 			}
 		}
 		groups = append(groups, g.Name)
@@ -179,7 +173,7 @@ func checkAccounts(s *v1alpha1.BaseImageSpec) *problem {
 }
 
 // missingNumber finds an account without a number. Left out, it would be 0: root's.
-func missingNumber(document any) *problem {
+func missingNumber(document any) *manifest.Problem {
 	spec := at(document, "spec")
 	if run, ok := at(spec, "runAs").(map[string]any); ok {
 		if p := lacks(run, "spec.runAs", "uid", "gid"); p != nil {
@@ -206,10 +200,10 @@ func at(fields any, name string) any {
 	return m[name]
 }
 
-func lacks(fields map[string]any, path string, names ...string) *problem {
+func lacks(fields map[string]any, path string, names ...string) *manifest.Problem {
 	for _, name := range names {
 		if fields[name] == nil {
-			return &problem{path + "." + name, "want a number"}
+			return manifest.Bad(path+"."+name, "want a number")
 		}
 	}
 	return nil
@@ -217,56 +211,56 @@ func lacks(fields map[string]any, path string, names ...string) *problem {
 
 func isID(n int) bool { return n >= 0 && n < 1<<32-1 }
 
-func checkPaths(s *v1alpha1.BaseImageSpec) *problem {
+func checkPaths(s *v1alpha1.BaseImageSpec) *manifest.Problem {
 	seen := map[string]bool{}
 	for i, p := range s.Paths {
 		field := fmt.Sprintf("paths[%d]", i)
 		if !isAbsolute(p.Path) || seen[p.Path] {
-			return &problem{field + ".path", fmt.Sprintf("want an absolute clean path, once, got %q", p.Path)}
+			return manifest.Bad(field+".path", fmt.Sprintf("want an absolute clean path, once, got %q", p.Path))
 		}
 		seen[p.Path] = true
 		for _, kept := range []string{"/var/lib/dpkg", "/var/lib/plimsoll"} {
 			if p.Path == kept || strings.HasPrefix(p.Path, kept+"/") {
-				return &problem{field + ".path", "the inventory below " + kept + " is not the spec's to change"}
+				return manifest.Bad(field+".path", "the inventory below "+kept+" is not the spec's to change")
 			}
 		}
 		if bad := checkPath(p); bad != nil {
-			bad.field = field + bad.field
+			bad.Field = field + bad.Field
 			return bad
 		}
 	}
 	return nil
 }
 
-func checkPath(p v1alpha1.Path) *problem {
+func checkPath(p v1alpha1.Path) *manifest.Problem {
 	isLink := p.Type == v1alpha1.PathSymlink || p.Type == v1alpha1.PathHardlink
 	switch {
 	case !slices.Contains([]v1alpha1.PathType{v1alpha1.PathDirectory, v1alpha1.PathFile, v1alpha1.PathSymlink, v1alpha1.PathHardlink, v1alpha1.PathExisting}, p.Type):
-		return &problem{".type", fmt.Sprintf("want directory, file, symlink, hardlink or existing, got %q", p.Type)}
+		return manifest.Bad(".type", fmt.Sprintf("want directory, file, symlink, hardlink or existing, got %q", p.Type))
 	case isLink && p.Target == "":
-		return &problem{".target", "a link needs a target"}
+		return manifest.Bad(".target", "a link needs a target")
 	case p.Type == v1alpha1.PathHardlink && !isAbsolute(p.Target):
-		return &problem{".target", fmt.Sprintf("a hard link's target is an absolute path, got %q", p.Target)}
+		return manifest.Bad(".target", fmt.Sprintf("a hard link's target is an absolute path, got %q", p.Target))
 	case !isLink && p.Target != "":
-		return &problem{".target", "only links have a target"}
+		return manifest.Bad(".target", "only links have a target")
 	case p.Content != "" && p.Type != v1alpha1.PathFile:
-		return &problem{".content", "only files have content"}
+		return manifest.Bad(".content", "only files have content")
 	case p.UID != nil && !isID(*p.UID):
-		return &problem{".uid", fmt.Sprintf("%d is no user number", *p.UID)}
+		return manifest.Bad(".uid", fmt.Sprintf("%d is no user number", *p.UID))
 	case p.GID != nil && !isID(*p.GID):
-		return &problem{".gid", fmt.Sprintf("%d is no group number", *p.GID)}
+		return manifest.Bad(".gid", fmt.Sprintf("%d is no group number", *p.GID))
 	}
 	if p.Mode != "" {
 		if mode, err := strconv.ParseUint(p.Mode, 8, 16); err != nil || mode > 0o7777 || isLink {
-			return &problem{".mode", fmt.Sprintf(`want an octal mode such as "0755" (and none for links), got %q`, p.Mode)}
+			return manifest.Bad(".mode", fmt.Sprintf(`want an octal mode such as "0755" (and none for links), got %q`, p.Mode))
 		}
 	}
 	if p.Capabilities != "" && p.Type != v1alpha1.PathFile && p.Type != v1alpha1.PathExisting {
-		return &problem{".capabilities", "only files carry capabilities"}
+		return manifest.Bad(".capabilities", "only files carry capabilities")
 	}
 	if p.Capabilities != "" {
 		if _, err := capability.Parse(p.Capabilities); err != nil {
-			return &problem{".capabilities", err.Error()}
+			return manifest.Bad(".capabilities", err.Error())
 		}
 	}
 	return nil
@@ -276,7 +270,7 @@ func isAbsolute(p string) bool {
 	return strings.HasPrefix(p, "/") && p != "/" && path.Clean(p) == p && !strings.ContainsAny(p, "\x00\n")
 }
 
-func checkPatterns(s *v1alpha1.BaseImageSpec) *problem {
+func checkPatterns(s *v1alpha1.BaseImageSpec) *manifest.Problem {
 	lists := []struct {
 		field    string
 		patterns []string
@@ -284,51 +278,51 @@ func checkPatterns(s *v1alpha1.BaseImageSpec) *problem {
 	for _, list := range lists {
 		for i, p := range list.patterns {
 			if !isAbsolute(p) {
-				return &problem{fmt.Sprintf("%s[%d]", list.field, i), fmt.Sprintf("want an absolute clean path, got %q", p)}
+				return manifest.Bad(fmt.Sprintf("%s[%d]", list.field, i), fmt.Sprintf("want an absolute clean path, got %q", p))
 			}
 		}
 	}
 	return nil
 }
 
-func checkConfig(s *v1alpha1.BaseImageSpec) *problem {
+func checkConfig(s *v1alpha1.BaseImageSpec) *manifest.Problem {
 	for _, name := range slices.Sorted(maps.Keys(s.Environment)) {
 		value := s.Environment[name]
 		if !envName.MatchString(name) || strings.ContainsAny(value, "\x00\n") {
-			return &problem{"environment." + name, "bad name, or a value with a line break"}
+			return manifest.Bad("environment."+name, "bad name, or a value with a line break")
 		}
 	}
 	if s.WorkingDirectory != "" && s.WorkingDirectory != "/" && !isAbsolute(s.WorkingDirectory) {
-		return &problem{"workingDirectory", fmt.Sprintf("want an absolute clean path, got %q", s.WorkingDirectory)}
+		return manifest.Bad("workingDirectory", fmt.Sprintf("want an absolute clean path, got %q", s.WorkingDirectory))
 	}
 	if r := s.RunAs; r != nil {
 		switch {
 		case !isID(r.UID):
-			return &problem{"runAs.uid", fmt.Sprintf("%d is no user number", r.UID)}
+			return manifest.Bad("runAs.uid", fmt.Sprintf("%d is no user number", r.UID))
 		case !isID(r.GID):
-			return &problem{"runAs.gid", fmt.Sprintf("%d is no group number", r.GID)}
+			return manifest.Bad("runAs.gid", fmt.Sprintf("%d is no group number", r.GID))
 		case r.UID == 0 && !s.Hardening.AllowRoot:
-			return &problem{"runAs.uid", "root is not allowed unless hardening.allowRoot says so"}
+			return manifest.Bad("runAs.uid", "root is not allowed unless hardening.allowRoot says so")
 		}
 	}
 	return nil
 }
 
-func checkLayering(s *v1alpha1.BaseImageSpec) *problem {
+func checkLayering(s *v1alpha1.BaseImageSpec) *manifest.Problem {
 	l := s.Layering
 	switch {
 	case l.MaxLayers != 0 && (l.MaxLayers < minLayers || l.MaxLayers > MaxLayers):
-		return &problem{"layering.maxLayers", fmt.Sprintf("want %d to %d, got %d", minLayers, MaxLayers, l.MaxLayers)}
+		return manifest.Bad("layering.maxLayers", fmt.Sprintf("want %d to %d, got %d", minLayers, MaxLayers, l.MaxLayers))
 	case l.Compression != "" && l.Compression != "gzip" && l.Compression != "zstd":
-		return &problem{"layering.compression", fmt.Sprintf("want gzip or zstd, got %q", l.Compression)}
+		return manifest.Bad("layering.compression", fmt.Sprintf("want gzip or zstd, got %q", l.Compression))
 	}
 	for i, name := range l.Own {
 		if !packageName.MatchString(name) {
-			return &problem{fmt.Sprintf("layering.own[%d]", i), fmt.Sprintf("bad source package name %q", name)}
+			return manifest.Bad(fmt.Sprintf("layering.own[%d]", i), fmt.Sprintf("bad source package name %q", name))
 		}
 	}
 	if room := OwnLayers(cmp.Or(l.MaxLayers, MaxLayers)); len(l.Own) > room {
-		return &problem{"layering.own", fmt.Sprintf("want at most %d names where there are at most %d layers", room, cmp.Or(l.MaxLayers, MaxLayers))}
+		return manifest.Bad("layering.own", fmt.Sprintf("want at most %d names where there are at most %d layers", room, cmp.Or(l.MaxLayers, MaxLayers)))
 	}
 	return nil
 }

@@ -1,4 +1,4 @@
-package spec
+package manifest
 
 import (
 	"bytes"
@@ -17,15 +17,6 @@ import (
 // locator finds the line of a field in the YAML that it was read from.
 type locator struct{ root *yaml.Node }
 
-// problem is a bad value: its field, as "spec.paths[2].mode", and what is wrong with it.
-type problem struct{ field, text string }
-
-func (p *problem) Error() string { return p.field + ": " + p.text }
-
-func (l locator) problem(p *problem) error {
-	return fmt.Errorf("line %d: %s: %s", l.line(p.field), p.field, p.text)
-}
-
 var unknownPattern = regexp.MustCompile(`^unknown field "(.+)"$`)
 
 func (l locator) unknownField(err error) error {
@@ -33,7 +24,7 @@ func (l locator) unknownField(err error) error {
 	if match == nil {
 		return err // a field given twice is already refused by the YAML reader, with its line
 	}
-	return fmt.Errorf("line %d: %s: unknown field", l.line(match[1]), match[1])
+	return fmt.Errorf("line %d: %s: unknown field", l.Line(match[1]), match[1])
 }
 
 // typeError names the field by where in the JSON the reader stopped: the error's own path
@@ -48,7 +39,7 @@ func (l locator) typeError(err error, asJSON []byte) error {
 	if !found {
 		field = mismatch.Field
 	}
-	return fmt.Errorf("line %d: %s: want %s, got %s", l.line(field), field, wanted(mismatch.Type), given(mismatch.Value))
+	return fmt.Errorf("line %d: %s: want %s, got %s", l.Line(field), field, wanted(mismatch.Type), given(mismatch.Value))
 }
 
 // wanted names a type as a writer of YAML does.
@@ -146,8 +137,8 @@ func firstOf(err error) error {
 	return err
 }
 
-// line gives the line of the field, or of the nearest parent that is there.
-func (l locator) line(field string) int {
+// Line gives the line of the field, or of the nearest parent that is there.
+func (l locator) Line(field string) int {
 	node, line := l.root, l.root.Line
 	for _, step := range strings.FieldsFunc(field, func(r rune) bool { return r == '.' || r == '[' || r == ']' }) {
 		next, at := child(node, step)
