@@ -5,7 +5,6 @@ import (
 	"context"
 	"io"
 	"maps"
-	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
@@ -20,6 +19,7 @@ import (
 	"plimsoll.dev/plimsoll/api/v1alpha1"
 	"plimsoll.dev/plimsoll/internal/base/content"
 	"plimsoll.dev/plimsoll/internal/fault"
+	"plimsoll.dev/plimsoll/internal/oci/layer"
 )
 
 // Annotations of layer descriptors in the manifests of bases: with them two bases can be
@@ -53,9 +53,9 @@ func (b *Builder) image(ctx context.Context, image *v1alpha1.BaseImage, set Lock
 	built := Built{Architecture: set.Architecture, Hardening: c.checks, Warnings: warnings}
 	additions := make([]mutate.Addendum, len(plans))
 	for i, plan := range plans {
-		layer := Layer{Name: plan.name, Digest: blobs[i].Sum.String(), Size: blobs[i].Bytes, Cached: cached[i], Packages: plan.packages()}
-		built.Layers = append(built.Layers, layer)
-		built.Size += layer.Size
+		about := Layer{Name: plan.name, Digest: blobs[i].Sum.String(), Size: blobs[i].Bytes, Cached: cached[i], Packages: plan.packages()}
+		built.Layers = append(built.Layers, about)
+		built.Size += about.Size
 		additions[i] = addendum(plan, blobs[i])
 	}
 	if built.Image, err = assemble(image, set.Architecture, additions); err != nil {
@@ -82,9 +82,9 @@ func (b *Builder) bytes(n *node) ([]byte, error) {
 }
 
 // layers gets the bytes of every layer, some from the cache.
-func (b *Builder) layers(ctx context.Context, architecture string, plans []layerPlan, compression string) ([]*blob, []bool, error) {
-	l := &layers{dir: filepath.Join(b.cache("layers"), compression), content: b.contentCache(), compression: compression, recipe: recipe(compression)}
-	blobs, cached := make([]*blob, len(plans)), make([]bool, len(plans))
+func (b *Builder) layers(ctx context.Context, architecture string, plans []layerPlan, compression string) ([]*layer.Blob, []bool, error) {
+	kept, content := layer.NewCache(b.cache("layers"), compression), b.contentCache()
+	blobs, cached := make([]*layer.Blob, len(plans)), make([]bool, len(plans))
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(runtime.GOMAXPROCS(0))
 	done := b.stage("writing layers for "+architecture, len(plans))
@@ -94,7 +94,7 @@ func (b *Builder) layers(ctx context.Context, architecture string, plans []layer
 				return ctx.Err()
 			}
 			defer done()
-			blob, fresh, err := l.get(plans[i])
+			blob, fresh, err := kept.Get(plans[i].key(kept.Recipe()), func(w io.Writer) error { return plans[i].write(w, content) })
 			if err != nil {
 				return fault.New(fault.Failed, "write layer", plans[i].name, err)
 			}
@@ -138,7 +138,7 @@ func (p layerPlan) newest() time.Time {
 	return time.Unix(newest, 0).UTC()
 }
 
-func addendum(plan layerPlan, b *blob) mutate.Addendum {
+func addendum(plan layerPlan, b *layer.Blob) mutate.Addendum {
 	packages := strings.Join(plan.packages(), " ")
 	made := "plimsoll base: " + plan.name
 	if packages != "" {

@@ -5,16 +5,9 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
-	"runtime"
-	"runtime/debug"
-	"strings"
 	"time"
-
-	"github.com/klauspost/compress/zstd"
-	"github.com/klauspost/pgzip"
 
 	"plimsoll.dev/plimsoll/internal/base/content"
 )
@@ -22,41 +15,15 @@ import (
 // layerFormat changes whenever the bytes of a layer made from the same nodes would.
 const layerFormat = "1"
 
-const (
-	gzipLevel = 5         // most of the best ratio at a tenth of its time
-	gzipBlock = 256 << 10 // bytes that one core compresses at a time
-)
-
-// recipe names all that decides a layer's bytes but its nodes.
-func recipe(compression string) string {
-	return fmt.Sprint(layerFormat, " ", compression, " ", gzipLevel, " ", gzipBlock, " ", compressorVersion())
-}
-
 // key gives the name of the layer's bytes: a hash of the recipe and of its nodes.
 func (p layerPlan) key(recipe string) string {
 	sum := sha256.New()
 	enc := json.NewEncoder(sum)
-	_ = enc.Encode(recipe)
+	_ = enc.Encode(layerFormat + " " + recipe)
 	for n := range p.all() {
 		_ = enc.Encode([]any{n.path, n.kind, n.mode, n.uid, n.gid, n.link, n.size, n.mtime, n.xattr, n.sum})
 	}
 	return hex.EncodeToString(sum.Sum(nil))
-}
-
-// compressorVersion gives the versions of the modules that compress: another one may make
-// other bytes of the same input.
-func compressorVersion() string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return ""
-	}
-	var versions []string
-	for _, module := range info.Deps {
-		if strings.HasPrefix(module.Path, "github.com/klauspost/") {
-			versions = append(versions, module.Path+"@"+module.Version)
-		}
-	}
-	return strings.Join(versions, " ")
 }
 
 // all gives the nodes of the layer in the order of its tar; a folder that several members
@@ -174,21 +141,4 @@ func (n *node) header() *tar.Header {
 		h.PAXRecords["SCHILY.xattr."+name] = string(value)
 	}
 	return h
-}
-
-// compressor gives a writer whose output depends on its input alone.
-func compressor(w io.Writer, compression string) (io.WriteCloser, error) {
-	switch compression {
-	case "gzip":
-		packed, err := pgzip.NewWriterLevel(w, gzipLevel)
-		if err != nil {
-			return nil, err
-		}
-		// Blocks are compressed by all cores, but their bounds, and so the bytes, depend on
-		// the block size alone.
-		return packed, packed.SetConcurrency(gzipBlock, runtime.GOMAXPROCS(0))
-	case "zstd":
-		return zstd.NewWriter(w, zstd.WithEncoderConcurrency(1), zstd.WithEncoderLevel(zstd.SpeedBetterCompression))
-	}
-	return nil, errors.New("unknown compression " + compression)
 }
