@@ -21,6 +21,7 @@ type composed struct {
 	tree     *tree
 	warnings []Warning
 	checks   []Check
+	distro   map[string]string // labels
 }
 
 // compose makes the tree of one architecture and checks it. read gives the bytes of a
@@ -58,8 +59,13 @@ func compose(spec *v1alpha1.BaseImageSpec, set LockedImage, contents map[string]
 	t.addStatus()
 	t.addInventory()
 	t.sortMade()
+	distro, err := t.distro(read)
+	if err != nil {
+		return nil, err
+	}
 	slices.Sort(stripped)
-	return &composed{tree: t, warnings: append(judge(scripts.warnings, spec.Accept), idle(spec.Omit, set)...), checks: harden(t, spec, stripped)}, nil
+	warnings := append(judge(scripts.warnings, spec.Accept), idle(spec.Omit, set)...)
+	return &composed{tree: t, warnings: warnings, checks: harden(t, spec, stripped), distro: distro}, nil
 }
 
 // judge marks the warnings that the spec accepts. A line that accepts nothing is a warning

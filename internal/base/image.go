@@ -58,7 +58,7 @@ func (b *Builder) image(ctx context.Context, image *v1alpha1.BaseImage, set Lock
 		built.Size += about.Size
 		additions[i] = addendum(plan, blobs[i])
 	}
-	if built.Image, err = assemble(image, set.Architecture, additions); err != nil {
+	if built.Image, err = assemble(image, set.Architecture, additions, c.distro); err != nil {
 		return Built{}, err
 	}
 	digest, err := built.Image.Digest()
@@ -156,7 +156,7 @@ func addendum(plan layerPlan, b *layer.Blob) mutate.Addendum {
 }
 
 // assemble makes the image of its layers (OCI image-spec, config.md).
-func assemble(image *v1alpha1.BaseImage, architecture string, additions []mutate.Addendum) (v1.Image, error) {
+func assemble(image *v1alpha1.BaseImage, architecture string, additions []mutate.Addendum, distro map[string]string) (v1.Image, error) {
 	out := mutate.ConfigMediaType(mutate.MediaType(empty.Image, types.OCIManifestSchema1), types.OCIConfigJSON)
 	out, err := mutate.Append(out, additions...)
 	if err != nil {
@@ -173,17 +173,18 @@ func assemble(image *v1alpha1.BaseImage, architecture string, additions []mutate
 			file.Created = a.History.Created
 		}
 	}
-	file.Config = config(image)
+	file.Config = config(image, distro)
 	return mutate.ConfigFile(out, file)
 }
 
-func config(image *v1alpha1.BaseImage) v1.Config {
+func config(image *v1alpha1.BaseImage, distro map[string]string) v1.Config {
 	spec := &image.Spec
 	c := v1.Config{
 		User:       spec.RunAs.String(),
 		Entrypoint: spec.Entrypoint, Cmd: spec.Command, WorkingDir: spec.WorkingDirectory,
 		Labels: map[string]string{"dev.plimsoll.base": image.Name},
 	}
+	maps.Copy(c.Labels, distro)
 	maps.Copy(c.Labels, spec.Labels)
 	env := map[string]string{"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
 	maps.Copy(env, spec.Environment)

@@ -205,7 +205,7 @@ func TestConfig(t *testing.T) {
 	}
 	c := file.Config
 	got := fmt.Sprintf("%s/%s %s %s %s %s %s %s", file.OS, file.Architecture, c.User, c.Env, c.Entrypoint, c.Cmd, c.WorkingDir, c.Labels)
-	if want := "linux/amd64 65532:65532 [B=2 PATH=/usr/bin] [/usr/bin/x] [-v] /srv map[dev.plimsoll.base:bed team:a]"; got != want {
+	if want := "linux/amd64 65532:65532 [B=2 PATH=/usr/bin] [/usr/bin/x] [-v] /srv map[dev.plimsoll.base:bed io.buildpacks.base.distro.name:test team:a]"; got != want {
 		t.Errorf("want %s\n got %s", want, got)
 	}
 	if len(file.History) != len(file.RootFS.DiffIDs) {
