@@ -1,0 +1,99 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"plimsoll.dev/plimsoll/internal/build/builder"
+	"plimsoll.dev/plimsoll/internal/oci"
+)
+
+func newBuilder(env *Env) *cobra.Command {
+	return group("builder", "Make the images that builds run in", newBuilderBuild(env))
+}
+
+type builderBuildOptions struct{ file, tag string }
+
+func newBuilderBuild(env *Env) *cobra.Command {
+	var o builderBuildOptions
+	cmd := &cobra.Command{
+		Use:   "build -f FILE -t REF",
+		Short: "Put bases, buildpacks and a lifecycle together as a builder",
+		Long: `Build reads a Builder from FILE, checks that its bases, buildpacks and lifecycle fit
+together, and pushes the builder image (an index, when the spec names several
+architectures) to REF. Any platform for Cloud Native Buildpacks can build with it.
+
+docs/builders.md describes the file; examples/builders holds one.` + "\n" + exitCodes,
+		Example: `  plimsoll builder build -f examples/builders/builder.yaml -t builder:1
+  plimsoll builder build -f builder.yaml -t registry.example.com/builders/main:1`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return runBuilderBuild(cmd.Context(), env, o) },
+	}
+	flags := cmd.Flags()
+	flags.StringVarP(&o.file, "file", "f", "", "file of the Builder")
+	flags.StringVarP(&o.tag, "tag", "t", "", "where to push the image")
+	_ = cmd.MarkFlagRequired("file")
+	_ = cmd.MarkFlagRequired("tag")
+	return cmd
+}
+
+func runBuilderBuild(ctx context.Context, env *Env, o builderBuildOptions) error {
+	ref, err := oci.ParseTag(o.tag)
+	if err != nil {
+		return err
+	}
+	spec, err := builder.Load(o.file)
+	if err != nil {
+		return err
+	}
+	progress := env.progress()
+	maker := builder.Maker{Home: env.Home, Registries: env.Registries, Progress: progress.update}
+	result, err := maker.Make(ctx, spec)
+	progress.close()
+	if err != nil {
+		return err
+	}
+	if result.Index != nil {
+		err = env.Registries.PutIndex(ctx, ref, result.Index)
+	} else {
+		err = env.Registries.PutImage(ctx, ref, result.Images[0].Image)
+	}
+	if err != nil {
+		return err
+	}
+	return printBuilder(env, ref, result)
+}
+
+// builtBuilder is what `builder build` gives a script.
+type builtBuilder struct {
+	Ref    string          `json:"ref"`
+	Digest string          `json:"digest"`
+	Images []builder.Built `json:"images"`
+}
+
+func printBuilder(env *Env, ref oci.Reference, result *builder.Result) error {
+	out := builtBuilder{Ref: ref.String(), Digest: result.Images[0].Digest, Images: result.Images}
+	if result.Index != nil {
+		digest, err := result.Index.Digest()
+		if err != nil {
+			return err
+		}
+		out.Digest = digest.String()
+	}
+	return env.print(out, func(w io.Writer) {
+		fmt.Fprintf(w, "%s@%s\n", out.Ref, out.Digest)
+		for _, image := range out.Images {
+			total := image.BaseSize
+			fmt.Fprintf(w, "\nARCH\tLAYER\tSIZE\tDIGEST\n")
+			fmt.Fprintf(w, "%s\tbuild base, %d layers\t%s\t\n", image.Architecture, image.BaseLayers, size(image.BaseSize))
+			for _, l := range image.Layers {
+				total += l.Size
+				fmt.Fprintf(w, "%s\t%s\t%s\t%.19s\n", image.Architecture, l.Name, size(l.Size), l.Digest)
+			}
+			fmt.Fprintf(w, "%s\ttotal\t%s\t%.19s\n", image.Architecture, size(total), image.Digest)
+		}
+	})
+}
