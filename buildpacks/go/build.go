@@ -1,0 +1,307 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/buildpacks/libcnb"
+
+	"plimsoll.dev/plimsoll/buildpacks/go/binary"
+	"plimsoll.dev/plimsoll/buildpacks/go/gocache"
+	"plimsoll.dev/plimsoll/buildpacks/go/target"
+	"plimsoll.dev/plimsoll/buildpacks/go/toolchain"
+	"plimsoll.dev/plimsoll/buildpacks/internal/layer"
+	"plimsoll.dev/plimsoll/buildpacks/internal/sbom"
+	"plimsoll.dev/plimsoll/buildpacks/internal/tool"
+	"plimsoll.dev/plimsoll/buildpacks/internal/tree"
+)
+
+type builder struct{}
+
+// Build compiles the application and leaves of its folder what BP_KEEP_FILES names.
+func (builder) Build(ctx libcnb.BuildContext) (libcnb.BuildResult, error) {
+	home, err := os.MkdirTemp("", "go-home-")
+	if err != nil {
+		return libcnb.BuildResult{}, err
+	}
+	defer os.RemoveAll(home)
+	result := libcnb.NewBuildResult()
+	b := build{dir: ctx.Application.Path, layers: ctx.Layers, result: &result}
+	if err := b.run(home, ctx.Platform.Bindings); err != nil {
+		return result, fmt.Errorf("go: %w", err)
+	}
+	return result, nil
+}
+
+// build is one build on its way.
+type build struct {
+	dir      string // the application
+	layers   libcnb.Layers
+	result   *libcnb.BuildResult
+	settings settings
+	modules  []string // the folders of the application's modules, relative to dir
+	vendored bool
+	gocmd    string   // the go command that compiles
+	env      []string // for it
+}
+
+func (b *build) run(home string, bindings libcnb.Bindings) error {
+	var err error
+	if b.settings, err = readSettings(); err != nil {
+		return err
+	}
+	if err := credentials(home, bindings); err != nil {
+		return err
+	}
+	if _, err := os.Stat(filepath.Join(b.dir, "vendor", "modules.txt")); err == nil {
+		b.vendored = true
+	}
+	b.env = []string{"HOME=" + home, "GOENV=off", "GOTELEMETRY=off"}
+	if err := b.chooseToolchain(); err != nil {
+		return err
+	}
+	saveCaches, err := b.openCaches()
+	if err != nil {
+		return err
+	}
+	mains, err := b.mains()
+	if err != nil {
+		return err
+	}
+	if err := b.compile(mains); err != nil {
+		return err
+	}
+	if err := saveCaches(); err != nil {
+		return err
+	}
+	return b.keep()
+}
+
+// credentials puts the netrc files of bindings of the type netrc where git and the go
+// command look for them.
+func credentials(home string, bindings libcnb.Bindings) error {
+	var netrc []string
+	for _, binding := range bindings {
+		if strings.EqualFold(binding.Type, "netrc") {
+			netrc = append(netrc, binding.Secret[".netrc"])
+		}
+	}
+	if netrc == nil {
+		return nil
+	}
+	return os.WriteFile(filepath.Join(home, ".netrc"), []byte(strings.Join(netrc, "\n")+"\n"), 0o600)
+}
+
+// chooseToolchain sets the go command. A toolchain that had to be fetched is kept in a
+// layer that only builds see.
+func (b *build) chooseToolchain() error {
+	own, err := toolchain.Own()
+	if err != nil {
+		return err
+	}
+	name := definition(b.dir)
+	text, err := os.ReadFile(filepath.Join(b.dir, name))
+	if err != nil {
+		return err
+	}
+	wanted, err := toolchain.Read(name, text)
+	if err != nil {
+		return err
+	}
+	b.modules = wanted.Modules
+	release, err := toolchain.Choose(own, wanted.Release, b.settings.version)
+	if err != nil {
+		return err
+	}
+	if release == own {
+		fmt.Printf("go: toolchain %s of the build image\n", own)
+		b.gocmd = "go"
+		return nil
+	}
+	kept, err := layer.Open(b.layers, "toolchain", libcnb.LayerTypes{Cache: true})
+	if err != nil {
+		return err
+	}
+	if layer.Text(kept, "release") != release {
+		fmt.Printf("go: toolchain %s: %s wants a newer one than the build image's %s\n", release, name, own)
+		if err := layer.Empty(kept); err != nil {
+			return err
+		}
+		if err := toolchain.Fetch(release, kept.Path, b.env); err != nil {
+			return err
+		}
+	} else {
+		fmt.Printf("go: toolchain %s from the cache\n", release)
+	}
+	kept.Metadata = map[string]any{"release": release}
+	b.result.Layers = append(b.result.Layers, layer.Filled(kept))
+	b.gocmd = filepath.Join(toolchain.Root(kept.Path), "bin", "go")
+	return nil
+}
+
+// openCaches sets the go command's environment and gives the function that makes its caches
+// ready for the next build.
+func (b *build) openCaches() (save func() error, err error) {
+	compiled, err := layer.Open(b.layers, "compiled", libcnb.LayerTypes{Cache: true})
+	if err != nil {
+		return nil, err
+	}
+	if err := errors.Join(gocache.Age(compiled.Path), gocache.Stamp(b.dir)); err != nil {
+		return nil, err
+	}
+	b.result.Layers = append(b.result.Layers, layer.Filled(compiled))
+	cgo := "0"
+	if b.settings.cgo {
+		cgo = "1"
+	}
+	b.env = append(b.env, "GOTOOLCHAIN=local", "GOROOT=", "GOOS=linux", "GOARCH="+b.settings.arch, "CGO_ENABLED="+cgo, "GOCACHE="+compiled.Path)
+	if b.vendored {
+		b.env = append(b.env, "GOFLAGS=-mod=vendor", "GOPROXY=off", "GOMODCACHE="+filepath.Join(os.TempDir(), "no-modules"))
+		return func() error { return gocache.Prune(compiled.Path) }, nil
+	}
+	modules, err := layer.Open(b.layers, "modules", libcnb.LayerTypes{Cache: true})
+	if err != nil {
+		return nil, err
+	}
+	b.result.Layers = append(b.result.Layers, layer.Filled(modules))
+	b.env = append(b.env, "GOFLAGS=-mod=readonly -modcacherw", "GOMODCACHE="+modules.Path)
+	return func() error {
+		sums, err := b.sums()
+		return errors.Join(err, gocache.Prune(compiled.Path), gocache.PruneModules(modules.Path, sums...))
+	}, nil
+}
+
+// sums gives the go.sum files of the application.
+func (b *build) sums() ([][]byte, error) {
+	files := []string{"go.work.sum"}
+	for _, module := range b.modules {
+		files = append(files, filepath.Join(module, "go.sum"))
+	}
+	var sums [][]byte
+	for _, file := range files {
+		text, err := os.ReadFile(filepath.Join(b.dir, file))
+		if errors.Is(err, os.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		sums = append(sums, text)
+	}
+	return sums, nil
+}
+
+// mains gives the main packages to build. Listing them needs no dependency.
+func (b *build) mains() ([]target.Main, error) {
+	patterns := b.settings.targets
+	if patterns == nil {
+		for _, module := range b.modules {
+			patterns = append(patterns, "./"+filepath.Join(module, "..."))
+		}
+	}
+	args := append([]string{"list", "-find", "-tags=" + b.settings.tags, "-f", target.Format}, patterns...)
+	out, err := tool.Command{Path: b.gocmd, Args: args, Dir: b.dir, Env: b.env}.Output()
+	if err != nil {
+		return nil, b.explain("list packages", err)
+	}
+	mains := target.List(b.dir, out)
+	if b.settings.targets == nil {
+		return target.Choose(mains)
+	}
+	if mains == nil {
+		return nil, fmt.Errorf("BP_GO_TARGETS %q names no main package", strings.Join(patterns, " "))
+	}
+	return mains, nil
+}
+
+// compile makes the launch layer and its processes. The layer is cached so that the go
+// command links only what has changed.
+func (b *build) compile(mains []target.Main) error {
+	binaries, err := target.Binaries(mains)
+	if err != nil {
+		return err
+	}
+	app, err := layer.Open(b.layers, "app", libcnb.LayerTypes{Launch: true, Cache: true})
+	if err != nil {
+		return err
+	}
+	bin := filepath.Join(app.Path, "bin")
+	if err := os.MkdirAll(bin, 0o755); err != nil {
+		return err
+	}
+	if err := tree.Keep(bin, binaries); err != nil {
+		return err
+	}
+	// Without DWARF, which also makes the cache a third smaller, but with the symbols by
+	// which scanners tell what is reachable.
+	args := []string{"build", "-trimpath", "-buildvcs=false", "-gcflags=all=-dwarf=false",
+		"-ldflags=" + strings.TrimSpace("-w "+b.settings.ldflags), "-tags=" + b.settings.tags}
+	args = append(args, b.settings.flags...)
+	args = append(args, "-o", bin+string(filepath.Separator))
+	for _, m := range mains {
+		args = append(args, m.ImportPath)
+	}
+	if err := (tool.Command{Path: b.gocmd, Args: args, Dir: b.dir, Env: b.env}).Run(); err != nil {
+		return b.explain("build "+strings.Join(binaries, ", "), err)
+	}
+
+	var packages []sbom.Package
+	first := target.Default(binaries)
+	for _, name := range binaries {
+		file := filepath.Join(bin, name)
+		process := libcnb.Process{Type: name, Command: file, Direct: true}
+		if name == first {
+			process.Type, process.Default = "web", true
+		}
+		b.result.Processes = append(b.result.Processes, process)
+		made, err := binary.Packages(file)
+		if err != nil {
+			return err
+		}
+		packages = append(packages, made...)
+	}
+	b.result.Layers = append(b.result.Layers, layer.Filled(app))
+	fmt.Printf("go: built %s for %s\n", strings.Join(binaries, ", "), b.settings.arch)
+	return sbom.Write(app.SBOMPath(libcnb.CycloneDXJSON), packages)
+}
+
+// explain gives the line that follows what the go command has printed.
+func (b *build) explain(doing string, err error) error {
+	var failed *tool.Error
+	switch {
+	case !errors.As(err, &failed) || b.vendored:
+	case failed.Untrusted():
+		return fmt.Errorf("%s: the server of the modules has a certificate that is not trusted: give its authority in a service binding of the type ca-certificates", doing)
+	case failed.NoNetwork():
+		return fmt.Errorf("%s: the modules could not be fetched: allow the build the network, set GOPROXY, or vendor them (go mod vendor)", doing)
+	}
+	return fmt.Errorf("%s: %w", doing, err)
+}
+
+// served are folders that programs often read while they run.
+var served = []string{"assets", "locales", "migrations", "public", "static", "templates", "views", "www"}
+
+// keep removes the sources: a program that is compiled needs them no more.
+func (b *build) keep() error {
+	var present []string
+	for _, name := range served {
+		if _, err := os.Stat(filepath.Join(b.dir, name)); err == nil {
+			present = append(present, name)
+		}
+	}
+	if err := tree.Keep(b.dir, b.settings.keep); err != nil {
+		return fmt.Errorf("BP_KEEP_FILES: %w", err)
+	}
+	gone := slices.DeleteFunc(present, func(name string) bool {
+		_, err := os.Stat(filepath.Join(b.dir, name))
+		return err == nil
+	})
+	if len(gone) > 0 {
+		fmt.Printf("go: note: %s will not be in the image; if the program reads files from there: BP_KEEP_FILES=%q\n", strings.Join(gone, ", "), strings.Join(gone, " "))
+	}
+	return nil
+}
