@@ -1,0 +1,241 @@
+package cli
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"iter"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"sigs.k8s.io/yaml"
+
+	"plimsoll.dev/plimsoll/internal/build/rebase"
+	"plimsoll.dev/plimsoll/internal/fault"
+	"plimsoll.dev/plimsoll/internal/oci"
+)
+
+type rebaseOptions struct {
+	rebase.FleetOptions
+	file, tag string
+}
+
+func newRebase(env *Env) *cobra.Command {
+	var o rebaseOptions
+	cmd := &cobra.Command{
+		Use:   "rebase REF...",
+		Short: "Put images on a newer base without building them again",
+		Long: `Rebase replaces the base of images made by buildpacks: each is put on the run image that
+its metadata names, as that is now, or on --run-image. No layer is read or built; what the
+registry lacks is sent, and the tag moves last. An image that stands on that base already
+is left alone. Of an index every image is rebased.
+
+The rules are those of the Cloud Native Buildpacks lifecycle. Many images share one look at
+their run images; one that fails does not stop the others. With -o json or yaml there is a
+document for each image, as soon as it is done.
+
+docs/rebase.md tells more.` + "\n" + exitCodes,
+		Example: `  plimsoll rebase shop:1
+  plimsoll rebase registry.example.com/shop:1 --dry-run
+  plimsoll rebase --file fleet.txt
+  plimsoll registry list -o json | jq -r '.[] | .repository + ":" + .tag' | plimsoll rebase -`,
+		RunE: func(cmd *cobra.Command, args []string) error { return runRebase(cmd.Context(), env, o, args) },
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&o.RunImage, "run-image", "", "run image to put them on (default: the one each image names)")
+	flags.BoolVar(&o.DryRun, "dry-run", false, "only say what would change")
+	flags.BoolVar(&o.Force, "force", false, "rebase images that are marked as not rebasable, are for another target, or do not name the run image")
+	flags.StringVarP(&o.tag, "tag", "t", "", "where to write the result of a single REF (default: its tag moves)")
+	flags.StringVarP(&o.file, "file", "f", "", "file with a REF on each line; - is standard input, as is a REF of -")
+	flags.IntVar(&o.Jobs, "jobs", 8, "images at a time")
+	return cmd
+}
+
+func runRebase(ctx context.Context, env *Env, o rebaseOptions, args []string) error {
+	refs, closeRefs, err := o.refs(env, args)
+	if err != nil {
+		return err
+	}
+	defer closeRefs()
+	if o.tag != "" {
+		if o.Tag, err = oci.ParseTag(o.tag); err != nil {
+			return err
+		}
+	}
+	t := tally{env: env, start: time.Now(), count: map[rebase.Status]int{}, single: len(args) == 1 && args[0] != "-"}
+	err = rebase.Fleet(ctx, env.Registries, refs, o.FleetOptions, t.add)
+	if err != nil {
+		return err
+	}
+	return t.end()
+}
+
+// refs gives the references of the arguments, or those in a file or in standard input.
+func (o *rebaseOptions) refs(env *Env, args []string) (iter.Seq2[string, error], func() error, error) {
+	nothing := func() error { return nil }
+	if len(args) == 1 && args[0] == "-" && o.file == "" {
+		o.file, args = "-", nil
+	}
+	const usage = "run `plimsoll rebase --help`"
+	switch {
+	case o.Jobs < 1:
+		return nil, nil, fault.Newf(fault.Usage, "read flags", "--jobs", "it must be at least 1")
+	case o.file != "" && len(args) > 0:
+		return nil, nil, fault.Newf(fault.Usage, "read arguments", "rebase", "there are REFs and a --file").WithHint(usage)
+	case o.file == "" && len(args) == 0:
+		return nil, nil, fault.Newf(fault.Usage, "read arguments", "rebase", "there is no REF").WithHint(usage)
+	case o.tag != "" && (o.file != "" || len(args) != 1):
+		return nil, nil, fault.Newf(fault.Usage, "read flags", "--tag", "it is for a single REF").WithHint(usage)
+	case o.file == "-":
+		return lines(env.In, "standard input"), nothing, nil
+	case o.file != "":
+		f, err := os.Open(o.file)
+		if err != nil {
+			return nil, nil, fault.New(fault.Usage, "read references", o.file, err)
+		}
+		return lines(f, o.file), f.Close, nil
+	}
+	return func(yield func(string, error) bool) {
+		for _, arg := range args {
+			if !yield(arg, nil) {
+				return
+			}
+		}
+	}, nothing, nil
+}
+
+// lines gives each line that is neither empty nor a comment.
+func lines(r io.Reader, name string) iter.Seq2[string, error] {
+	return func(yield func(string, error) bool) {
+		scanner := bufio.NewScanner(r)
+		for scanner.Scan() {
+			line := strings.TrimSpace(scanner.Text())
+			if line != "" && line[0] != '#' && !yield(line, nil) {
+				return
+			}
+		}
+		if err := scanner.Err(); err != nil {
+			yield("", fault.New(fault.Usage, "read references", name, err))
+		}
+	}
+}
+
+// tally shows results as they come, and remembers the failed ones.
+type tally struct {
+	env    *Env
+	start  time.Time
+	single bool // there is one, whose failure is the command's
+	count  map[rebase.Status]int
+	pushed int64
+	failed []rebase.Result
+}
+
+func (t *tally) add(r rebase.Result) {
+	t.count[r.Status]++
+	t.pushed += r.Pushed
+	if r.Status == rebase.StatusFailed {
+		t.failed = append(t.failed, r)
+	}
+	switch t.env.format {
+	case "json":
+		_ = json.NewEncoder(t.env.Out).Encode(r)
+	case "yaml":
+		text, _ := yaml.Marshal(r)
+		fmt.Fprintf(t.env.Out, "---\n%s", text)
+	default:
+		t.print(r)
+	}
+}
+
+// print writes a result as a line, and what a dry run found below it.
+func (t *tally) print(r rebase.Result) {
+	out := t.env.Out
+	switch r.Status {
+	case rebase.StatusFailed:
+		if !t.single {
+			fmt.Fprintf(out, "%-9s  %s\n", r.Status, r.Error)
+		}
+		return
+	case rebase.StatusUnchanged:
+		fmt.Fprintf(out, "%-9s  %s  on %s\n", r.Status, r.Ref, bases(r.Images))
+		return
+	}
+	where := r.Ref
+	if r.Tag != "" {
+		where += " to " + r.Tag
+	}
+	verb := "sent"
+	if r.Status == rebase.StatusStale {
+		verb = "to send"
+	}
+	fmt.Fprintf(out, "%-9s  %s@%.19s  on %s, %s %s\n", r.Status, where, r.To, bases(r.Images), size(r.Pushed), verb)
+	for _, c := range r.Images {
+		for _, reason := range c.Forced {
+			fmt.Fprintf(out, "    forced: %s\n", reason)
+		}
+		if r.Status == rebase.StatusStale {
+			printChange(out, c)
+		}
+	}
+}
+
+func printChange(out io.Writer, c rebase.Change) {
+	fmt.Fprintf(out, "    %s: %d layers new (%s), %d shared\n", c.Platform, c.New, size(c.Bytes), c.Shared)
+	if !c.Known {
+		fmt.Fprintf(out, "      packages are not known: the bases do not say what their layers hold\n")
+	}
+	for _, p := range c.Packages {
+		fmt.Fprintf(out, "      %s  %s -> %s\n", p.Name, orDash(p.From), orDash(p.To))
+	}
+}
+
+// bases names the run images, each once.
+func bases(images []rebase.Change) string {
+	var names []string
+	for _, c := range images {
+		if !slices.Contains(names, c.RunImage) {
+			names = append(names, c.RunImage)
+		}
+	}
+	return strings.Join(names, ", ")
+}
+
+// end gives the sum, and the failures as one error.
+func (t *tally) end() error {
+	total := 0
+	for _, n := range t.count {
+		total += n
+	}
+	if !t.single && t.env.format == "" {
+		took := time.Since(t.start).Seconds()
+		fmt.Fprintf(t.env.Out, "\n%d images in %.1f s (%.0f a second): %d rebased, %d stale, %d unchanged, %d failed; %s\n", total, took, float64(total)/took,
+			t.count[rebase.StatusRebased], t.count[rebase.StatusStale], t.count[rebase.StatusUnchanged], len(t.failed), size(t.pushed))
+	}
+	switch {
+	case len(t.failed) == 0:
+		return nil
+	case t.single:
+		return t.failed[0].Err
+	}
+	return fault.Newf(fault.Failed, "rebase", "", fmt.Sprintf("%d of %d images failed: %s", len(t.failed), total, t.names())).
+		WithHint("each one's line says why; run it again when that is mended: what is done stays done")
+}
+
+// names gives the failed references; of very many the first ones.
+func (t *tally) names() string {
+	const shown = 20
+	var names []string
+	for _, r := range t.failed[:min(shown, len(t.failed))] {
+		names = append(names, r.Ref)
+	}
+	text := strings.Join(names, ", ")
+	if more := len(t.failed) - shown; more > 0 {
+		text += fmt.Sprintf(" and %d more", more)
+	}
+	return text
+}
