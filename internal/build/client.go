@@ -1,0 +1,94 @@
+package build
+
+import (
+	"bufio"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// clientVariables are settings of a machine's own package clients that builds take over,
+// so that they fetch from where their user would. None of them is a credential.
+var clientVariables = append([]string{
+	"GOPROXY", "GOSUMDB", "GONOSUMDB", "GONOPROXY", "GOPRIVATE", "GOINSECURE",
+	"NPM_CONFIG_REGISTRY", "npm_config_registry",
+	"PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_TRUSTED_HOST",
+}, proxyVariables...)
+
+// ClientSettings gives this machine's own settings of Go, npm, pip and proxies, from the
+// environment or from the files their clients keep. Addresses with a password in them are
+// left out: credentials reach a build as service bindings.
+func ClientSettings(getenv func(string) string) map[string]string {
+	out := map[string]string{}
+	put := func(name, value string) {
+		if value != "" && out[name] == "" && !hasPassword(value) {
+			out[name] = value
+		}
+	}
+	for _, name := range clientVariables {
+		put(name, getenv(name))
+	}
+	home := getenv("HOME")
+	if home == "" {
+		return out
+	}
+	goEnv := getenv("GOENV")
+	if goEnv == "" {
+		goEnv = filepath.Join(configHome(getenv, home), "go", "env")
+	}
+	for name, value := range settingsFile(goEnv) {
+		if strings.HasPrefix(name, "GO") && isClientVariable(name) {
+			put(name, value)
+		}
+	}
+	put("NPM_CONFIG_REGISTRY", settingsFile(filepath.Join(home, ".npmrc"))["registry"])
+	for _, file := range []string{filepath.Join(configHome(getenv, home), "pip", "pip.conf"), filepath.Join(home, ".pip", "pip.conf"), "/etc/pip.conf"} {
+		put("PIP_INDEX_URL", settingsFile(file)["index-url"])
+	}
+	return out
+}
+
+func configHome(getenv func(string) string, home string) string {
+	if dir := getenv("XDG_CONFIG_HOME"); filepath.IsAbs(dir) {
+		return dir
+	}
+	return filepath.Join(home, ".config")
+}
+
+func isClientVariable(name string) bool {
+	for _, known := range clientVariables {
+		if name == known {
+			return true
+		}
+	}
+	return false
+}
+
+// settingsFile reads the "name = value" lines of a client's file; one that cannot be read
+// has none.
+func settingsFile(path string) map[string]string {
+	out := map[string]string{}
+	f, err := os.Open(path)
+	if err != nil {
+		return out
+	}
+	defer f.Close()
+	lines := bufio.NewScanner(f)
+	for lines.Scan() {
+		if name, value, ok := strings.Cut(lines.Text(), "="); ok {
+			out[strings.TrimSpace(name)] = strings.TrimSpace(value)
+		}
+	}
+	return out
+}
+
+// hasPassword tells a list of addresses of which one holds a user's name or password.
+func hasPassword(value string) bool {
+	for _, part := range strings.FieldsFunc(value, func(r rune) bool { return r == ',' || r == '|' || r == ' ' }) {
+		if address, err := url.Parse(part); err == nil && address.User != nil {
+			return true
+		}
+	}
+	return false
+}

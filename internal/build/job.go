@@ -1,0 +1,341 @@
+package build
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/BurntSushi/toml"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+
+	"plimsoll.dev/plimsoll/artifact"
+	"plimsoll.dev/plimsoll/internal/build/builder"
+	"plimsoll.dev/plimsoll/internal/build/cnb"
+	"plimsoll.dev/plimsoll/internal/executor"
+	"plimsoll.dev/plimsoll/internal/fault"
+	"plimsoll.dev/plimsoll/internal/oci"
+)
+
+// job is the build for one architecture.
+type job struct {
+	platform      *Platform
+	request       Request
+	settings      Settings
+	source        artifact.Source
+	builder       *builder.Builder
+	architecture  string
+	work          *work // of this architecture
+	builderDigest string
+	platformAPI   string
+	rootfs        []executor.Layer
+
+	run      runBase
+	previous *previous // nil when there is none
+	order    order
+	group    []cnb.GroupEntry
+	cache    *cache
+	phases   []Phase
+}
+
+// runBase is the image that the application will stand on.
+type runBase struct {
+	choice cnb.RunImage  // as the builder names it
+	ref    oci.Reference // that it was read from: the image or a mirror
+	image  v1.Image
+	config *v1.ConfigFile
+	digest string
+}
+
+// build gives the image: the one that is there when nothing has changed, else a new one.
+func (j *job) build(ctx context.Context) (*Built, error) {
+	if err := j.lookBack(ctx); err != nil {
+		return nil, err
+	}
+	if !j.request.Force && j.current(ctx) {
+		return j.unchanged()
+	}
+	if err := j.prepare(ctx); err != nil {
+		return nil, err
+	}
+	for _, step := range []func(context.Context) error{j.analyze, j.detect, j.choose, j.restore, j.compile, j.export} {
+		if err := step(ctx); err != nil {
+			return nil, j.explain(err)
+		}
+	}
+	built, err := j.account()
+	if err != nil {
+		return nil, fault.New(fault.Failed, "read exported image", j.subject(), err)
+	}
+	return built, j.cache.keep()
+}
+
+// prepare makes the folders of the phases and reads what they start from.
+func (j *job) prepare(ctx context.Context) error {
+	for _, dir := range []string{"layers", "state", "layout", "tmp", "empty"} {
+		if err := os.MkdirAll(j.work.path(dir), 0o755); err != nil {
+			return fault.New(fault.Failed, "make work folder", j.work.dir, err)
+		}
+	}
+	var err error
+	if j.platformAPI, err = choosePlatformAPI(j.request.Builder.String(), j.builder); err != nil {
+		return err
+	}
+	if j.rootfs, err = RootFS(j.builder.Image); err != nil {
+		return fault.New(fault.Failed, "read builder", j.request.Builder.String(), err)
+	}
+	if j.order, err = j.chooseOrder(); err != nil {
+		return err
+	}
+	first, err := j.firstRun()
+	if err != nil {
+		return err
+	}
+	if err := j.take(ctx, first); err != nil {
+		return err
+	}
+	if j.previous != nil {
+		if err := j.previous.write(inLayout(j.work.path("layout"), layoutPrevious)); err != nil {
+			return fault.New(fault.Failed, "read previous image", j.request.Tag.String(), err)
+		}
+	}
+	j.cache, err = j.platform.openCache(ctx, j)
+	return err
+}
+
+// take reads the run image and puts it where the lifecycle finds it.
+func (j *job) take(ctx context.Context, choice cnb.RunImage) error {
+	run, err := j.platform.runImage(ctx, choice, j.request.Tag, j.architecture)
+	if err != nil {
+		return err
+	}
+	j.run = *run
+	if err := writeSparse(inLayout(j.work.path("layout"), layoutRun), run.image); err != nil {
+		return fault.New(fault.Failed, "read run image", run.ref.String(), err)
+	}
+	var text bytes.Buffer
+	images := struct {
+		Images []runEntry `toml:"images"`
+	}{[]runEntry{{choice.Image, choice.Mirrors}}}
+	if err := toml.NewEncoder(&text).Encode(images); err != nil {
+		return err
+	}
+	return os.WriteFile(j.work.path("state", "run.toml"), text.Bytes(), 0o644)
+}
+
+// runEntry is an image in run.toml (CNB platform.md, "run.toml").
+type runEntry struct {
+	Image   string   `toml:"image"`
+	Mirrors []string `toml:"mirrors,omitempty"`
+}
+
+func (j *job) mount(kind executor.MountKind, folder, target string) executor.Mount {
+	return executor.Mount{Kind: kind, Source: j.work.path(folder), Target: target}
+}
+
+func (j *job) owner() []string {
+	return []string{"-uid", strconv.Itoa(j.builder.UID), "-gid", strconv.Itoa(j.builder.GID)}
+}
+
+func (j *job) quiet() io.Writer {
+	if j.platform.Verbose {
+		return j.platform.log()
+	}
+	return nil
+}
+
+func (j *job) analyze(ctx context.Context) error {
+	args := []string{
+		"-layout", "-layout-dir", layoutPath, "-layers", layersPath, "-analyzed", statePath + "/analyzed.toml",
+		"-run", statePath + "/run.toml", "-run-image", layoutRun, "-previous-image", layoutPrevious,
+	}
+	return j.do(ctx, phase{
+		name: "analyze", program: "analyzer", args: append(append(args, j.owner()...), layoutApp), out: j.quiet(),
+		mounts: []executor.Mount{
+			j.mount(executor.ReadWrite, "layers", layersPath), j.mount(executor.ReadWrite, "state", statePath),
+			j.mount(executor.ReadOnly, "layout", layoutPath),
+		},
+	})
+}
+
+func (j *job) detect(ctx context.Context) error {
+	foreign, err := j.foreign()
+	if err != nil {
+		return err
+	}
+	args := []string{
+		"-app", appPath, "-layers", layersPath, "-platform", platformPath, "-order", j.order.path,
+		"-analyzed", statePath + "/analyzed.toml", "-group", statePath + "/group.toml", "-plan", statePath + "/plan.toml",
+		"-log-level", "debug", // its output says what each buildpack wanted
+	}
+	err = j.do(ctx, phase{
+		name: "detect", program: "detector", args: args, out: j.quiet(), env: foreign.env,
+		mounts: append(foreign.mounts,
+			j.mount(executor.ReadOnly, "workspace", appPath), j.mount(executor.ReadWrite, "layers", layersPath),
+			j.mount(executor.ReadWrite, "state", statePath)),
+	})
+	if err != nil {
+		return err
+	}
+	j.group, err = readGroup(j.work.path("state"))
+	return err
+}
+
+// readGroup reads group.toml. Foreign code ran beside it: links are not followed out.
+func readGroup(dir string) ([]cnb.GroupEntry, error) {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer root.Close()
+	f, err := root.Open("group.toml")
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	var group cnb.Group
+	if _, err := toml.NewDecoder(io.LimitReader(f, 1<<20)).Decode(&group); err != nil {
+		return nil, fmt.Errorf("group.toml: %w", err)
+	}
+	return group.Group, nil
+}
+
+// choose takes the run image that the builder names for the detected buildpacks, where
+// that is another than the default.
+func (j *job) choose(ctx context.Context) error {
+	choice, err := j.chosenRun()
+	if err != nil {
+		return err
+	}
+	if choice.Image == j.run.choice.Image {
+		return nil
+	}
+	if err := j.take(ctx, choice); err != nil {
+		return err
+	}
+	return j.analyze(ctx)
+}
+
+func (j *job) restore(ctx context.Context) error {
+	args := []string{
+		"-layers", layersPath, "-group", statePath + "/group.toml", "-analyzed", statePath + "/analyzed.toml",
+		"-cache-dir", cachePath, "-layout", "-layout-dir", layoutPath,
+	}
+	if !before(j.platformAPI, "0.14") {
+		args = append(args, "-run", statePath+"/run.toml")
+	}
+	return j.do(ctx, phase{
+		name: "restore", program: "restorer", args: append(args, j.owner()...), out: j.quiet(),
+		mounts: []executor.Mount{
+			j.mount(executor.ReadWrite, "layers", layersPath), j.mount(executor.ReadWrite, "state", statePath),
+			j.mount(executor.ReadOnly, "layout", layoutPath), j.cacheMount(),
+		},
+	})
+}
+
+// compile is the build phase.
+func (j *job) compile(ctx context.Context) error {
+	foreign, err := j.foreign()
+	if err != nil {
+		return err
+	}
+	args := []string{
+		"-app", appPath, "-layers", layersPath, "-platform", platformPath,
+		"-analyzed", statePath + "/analyzed.toml", "-group", statePath + "/group.toml", "-plan", statePath + "/plan.toml",
+	}
+	if !j.platform.Verbose {
+		args = append(args, "-log-level", "warn")
+	}
+	return j.do(ctx, phase{
+		name: "build", program: "builder", args: args, out: j.platform.log(), env: foreign.env, network: !j.settings.Offline,
+		mounts: append(foreign.mounts,
+			j.mount(executor.ReadWrite, "workspace", appPath), j.mount(executor.ReadWrite, "layers", layersPath),
+			j.mount(executor.ReadOnly, "state", statePath)),
+	})
+}
+
+func (j *job) export(ctx context.Context) error {
+	launcher, err := j.launcher(ctx)
+	if err != nil {
+		return err
+	}
+	args := []string{
+		"-layout", "-layout-dir", layoutPath, "-app", appPath, "-layers", layersPath, "-cache-dir", cachePath,
+		"-group", statePath + "/group.toml", "-analyzed", statePath + "/analyzed.toml", "-run", statePath + "/run.toml",
+		"-project-metadata", statePath + "/project-metadata.toml", "-report", statePath + "/report.toml",
+	}
+	mounts := []executor.Mount{
+		j.mount(executor.ReadOnly, "workspace", appPath), j.mount(executor.ReadWrite, "layers", layersPath),
+		j.mount(executor.ReadWrite, "state", statePath), j.mount(executor.ReadWrite, "layout", layoutPath),
+		j.cacheMount(), j.mount(executor.ReadWrite, "tmp", "/tmp"),
+	}
+	if launcher != "" {
+		args = append(args, "-launcher", launcherPath)
+		mounts = append(mounts, executor.Mount{Source: launcher, Target: launcherPath})
+	}
+	if j.settings.Process != "" {
+		args = append(args, "-process-type", j.settings.Process)
+	}
+	var env []string
+	if j.source.Clean && !j.source.Time.IsZero() {
+		env = append(env, "SOURCE_DATE_EPOCH="+strconv.FormatInt(j.source.Time.Unix(), 10))
+	}
+	return j.do(ctx, phase{
+		name: "export", program: "exporter", args: append(append(args, j.owner()...), layoutApp),
+		out: j.quiet(), mounts: mounts, env: env,
+	})
+}
+
+func (j *job) cacheMount() executor.Mount {
+	return executor.Mount{Kind: executor.ReadWrite, Source: j.cache.dir, Target: cachePath}
+}
+
+// choosePlatformAPI gives the highest version of the Platform API that both sides speak.
+// Before 0.12 the lifecycle knows no OCI layout.
+func choosePlatformAPI(name string, b *builder.Builder) (string, error) {
+	speaks := slices.Concat(b.Lifecycle.APIs.Platform.Supported, b.Lifecycle.APIs.Platform.Deprecated)
+	for _, api := range []string{"0.15", "0.14", "0.13", "0.12"} {
+		if slices.Contains(speaks, api) {
+			return api, nil
+		}
+	}
+	return "", fault.Newf(fault.Usage, "read builder", name, fmt.Sprintf("its lifecycle %s speaks Platform API %s; 0.12 to 0.15 are needed", b.Lifecycle.Version, strings.Join(speaks, ", "))).
+		WithHint("use a builder with lifecycle 0.17 or newer")
+}
+
+// before compares versions "0.N".
+func before(a, b string) bool {
+	minor := func(s string) int {
+		_, text, _ := strings.Cut(s, ".")
+		n, _ := strconv.Atoi(text)
+		return n
+	}
+	return minor(a) < minor(b)
+}
+
+// launcher gives a file with the launcher for the job's architecture, or "" when the one
+// in the builder's own root filesystem is right.
+func (j *job) launcher(ctx context.Context) (string, error) {
+	if j.architecture == machine {
+		return "", nil
+	}
+	image, err := j.platform.Registries.Image(ctx, j.request.Builder, j.architecture)
+	if err != nil {
+		return "", fault.New(fault.Usage, "find launcher for "+j.architecture, j.request.Builder.String(), err).
+			WithHint("build the builder for " + j.architecture + " too: architectures in its spec")
+	}
+	path := j.work.path("launcher")
+	found, err := extractFile(image, strings.TrimPrefix(lifecyclePath, "/")+"/launcher", path)
+	if err == nil && !found {
+		err = fmt.Errorf("the builder has no %s/launcher", lifecyclePath)
+	}
+	if err != nil {
+		return "", fault.New(fault.Failed, "find launcher for "+j.architecture, j.request.Builder.String(), err)
+	}
+	return filepath.Clean(path), os.Chmod(path, 0o755)
+}

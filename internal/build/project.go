@@ -1,0 +1,196 @@
+package build
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+
+	"github.com/BurntSushi/toml"
+
+	"plimsoll.dev/plimsoll/internal/build/cnb"
+	"plimsoll.dev/plimsoll/internal/fault"
+	"plimsoll.dev/plimsoll/internal/oci"
+	"plimsoll.dev/plimsoll/internal/source/ignore"
+)
+
+const (
+	projectFile = "project.toml"
+	maxProject  = 1 << 20 // bytes
+)
+
+// project is a project.toml, of which a build takes what concerns it (CNB
+// extensions/project-descriptor.md, schema versions 0.1 and 0.2).
+type project struct {
+	New struct {
+		Schema string `toml:"schema-version"`
+	} `toml:"_"`
+	IO struct {
+		Buildpacks descriptor `toml:"buildpacks"`
+	} `toml:"io"`
+	Old descriptor01 `toml:"build"` // schema version 0.1
+}
+
+// descriptor is [io.buildpacks].
+type descriptor struct {
+	Builder string      `toml:"builder"`
+	Include []string    `toml:"include"`
+	Exclude []string    `toml:"exclude"`
+	Group   []groupItem `toml:"group"`
+	Build   struct {
+		Env []variable `toml:"env"`
+	} `toml:"build"`
+}
+
+// descriptor01 is [build] of schema version 0.1.
+type descriptor01 struct {
+	Builder    string      `toml:"builder"`
+	Include    []string    `toml:"include"`
+	Exclude    []string    `toml:"exclude"`
+	Buildpacks []groupItem `toml:"buildpacks"`
+	Env        []variable  `toml:"env"`
+}
+
+type groupItem struct {
+	ID      string `toml:"id"`
+	Version string `toml:"version"`
+	URI     string `toml:"uri"`
+}
+
+type variable struct {
+	Name  string `toml:"name"`
+	Value string `toml:"value"`
+}
+
+// readProject reads the source's project.toml; one without is as an empty one.
+func readProject(dir string) (*descriptor, error) {
+	wrong := func(why string) error {
+		return fault.Newf(fault.Usage, "read project descriptor", projectFile, why).WithHint("see docs/build.md, \"project.toml\"")
+	}
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return nil, fault.New(fault.Failed, "open source", dir, err)
+	}
+	defer root.Close()
+	st, err := root.Stat(projectFile)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return &descriptor{}, nil
+	case err != nil:
+		return nil, wrong(err.Error())
+	case !st.Mode().IsRegular() || st.Size() > maxProject:
+		return nil, wrong("it is no file of at most 1 MiB")
+	}
+	text, err := root.ReadFile(projectFile)
+	if err != nil {
+		return nil, wrong(err.Error())
+	}
+	d, err := parseProject(text)
+	if err != nil {
+		return nil, wrong(err.Error())
+	}
+	return d, nil
+}
+
+func parseProject(text []byte) (*descriptor, error) {
+	var p project
+	if err := toml.Unmarshal(text, &p); err != nil {
+		var parse toml.ParseError
+		if errors.As(err, &parse) {
+			return nil, fmt.Errorf("line %d: %s", parse.Position.Line, parse.Message)
+		}
+		return nil, err
+	}
+	d := p.IO.Buildpacks
+	if p.New.Schema == "" { // 0.1 has no [_]
+		d = descriptor{Builder: p.Old.Builder, Include: p.Old.Include, Exclude: p.Old.Exclude, Group: p.Old.Buildpacks}
+		d.Build.Env = p.Old.Env
+	}
+	if len(d.Include) > 0 && len(d.Exclude) > 0 {
+		return nil, errors.New("it has both include and exclude: only one is allowed")
+	}
+	for _, item := range d.Group {
+		if item.URI != "" {
+			return nil, fmt.Errorf("buildpack %q has a uri: only buildpacks of the builder can be named here; add it to the builder", item.URI)
+		}
+		if item.ID == "" {
+			return nil, errors.New("a buildpack of the group has no id")
+		}
+	}
+	for _, v := range d.Build.Env {
+		if why := CheckVariable(v.Name); why != "" {
+			return nil, fmt.Errorf("variable %q: %s", v.Name, why)
+		}
+	}
+	return &d, nil
+}
+
+// join gives the request with what the descriptor adds, and with its defaults; what the
+// user says counts more.
+func (d *descriptor) join(r Request) (Request, error) {
+	env := map[string]string{}
+	for _, v := range d.Build.Env {
+		env[v.Name] = v.Value
+	}
+	maps.Copy(env, r.Settings.Environment)
+	r.Settings.Environment = env
+	if len(r.Settings.Buildpacks) == 0 {
+		for _, item := range d.Group {
+			r.Settings.Buildpacks = append(r.Settings.Buildpacks, cnb.FullName(item.ID, item.Version))
+		}
+	}
+	if len(r.Architectures) == 0 {
+		r.Architectures = []string{machine}
+	}
+	var err error
+	if r.Builder.Reference == nil {
+		r.Builder, err = oci.Parse(cmp.Or(d.Builder, DefaultBuilder))
+	}
+	return r, err
+}
+
+// prune removes from the source what the descriptor keeps out of the build.
+func (d *descriptor) prune(dir string) error {
+	keep, patterns := false, d.Exclude
+	if len(d.Include) > 0 {
+		keep, patterns = true, d.Include
+	}
+	if len(patterns) == 0 {
+		return nil
+	}
+	list := ignore.Lines(patterns)
+	var doomed []string
+	err := filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
+		if err != nil || path == dir {
+			return err
+		}
+		relative, err := filepath.Rel(dir, path)
+		if err != nil {
+			return err
+		}
+		matched := list.Match(filepath.ToSlash(relative), e.IsDir()) == ignore.Ignored
+		switch {
+		case matched && keep && e.IsDir():
+			return filepath.SkipDir // all that is in it stays
+		case matched == keep || keep && e.IsDir():
+			return nil
+		}
+		doomed = append(doomed, path)
+		if e.IsDir() {
+			return filepath.SkipDir
+		}
+		return nil
+	})
+	if err != nil {
+		return fault.New(fault.Failed, "leave out files", projectFile, err)
+	}
+	for _, path := range doomed {
+		if err := os.RemoveAll(path); err != nil {
+			return fault.New(fault.Failed, "leave out files", projectFile, err)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,196 @@
+package build
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+
+	"plimsoll.dev/plimsoll/internal/executor"
+	"plimsoll.dev/plimsoll/internal/fault"
+)
+
+// Settings are what the user says of a build beside source and builder. The zero value
+// leaves all to the builder and its buildpacks.
+type Settings struct {
+	// Environment of detect and build, by name (CNB platform.md, "User-Provided
+	// Variables"). It may hold secrets; it is never written to a disk.
+	Environment map[string]string
+
+	// Client is environment of this machine's own settings, which Environment overrides:
+	// mirrors and proxies, so that build steps fetch as their user would.
+	Client map[string]string
+
+	// Buildpacks, "id" or "id@version", or folders that hold one, replace the builder's
+	// order by one group.
+	Buildpacks []string
+
+	// Bindings are given to detect and build (servicebinding.io, "Workload Projection").
+	Bindings []Binding
+
+	// Authorities are PEM certificates that build steps trust beside the builder's own.
+	Authorities []byte
+
+	Offline bool   // the build phase has no network
+	Process string // the type of the default process
+}
+
+// Binding is a service binding: files in a folder, of which "type" says what it is.
+type Binding struct {
+	Name  string
+	Files map[string][]byte
+}
+
+const maxBindingFile = 1 << 20 // bytes
+
+// ReadBinding reads the folder of a binding. Its name is the folder's.
+func ReadBinding(dir string) (Binding, error) {
+	wrong := func(why string) error {
+		return fault.Newf(fault.Usage, "read binding", dir, why).
+			WithHint("a binding is a folder with a file `type` and a file for each of its keys (servicebinding.io)")
+	}
+	full, err := filepath.Abs(dir)
+	if err != nil {
+		return Binding{}, wrong(err.Error())
+	}
+	b := Binding{Name: filepath.Base(full), Files: map[string][]byte{}}
+	if !bindingName.MatchString(b.Name) {
+		return b, wrong(fmt.Sprintf("its name %q has other signs than letters, digits, - and .", b.Name))
+	}
+	entries, err := os.ReadDir(full)
+	if err != nil {
+		return b, wrong(reason(err))
+	}
+	for _, e := range entries {
+		path := filepath.Join(full, e.Name())
+		st, err := os.Stat(path) // Kubernetes projects the keys as links
+		switch {
+		case strings.HasPrefix(e.Name(), ".."), err == nil && st.IsDir():
+			continue
+		case err != nil:
+			return b, wrong(reason(err))
+		case st.Size() > maxBindingFile || !st.Mode().IsRegular():
+			return b, wrong(fmt.Sprintf("%q is no file of at most 1 MiB", e.Name()))
+		}
+		if b.Files[e.Name()], err = os.ReadFile(path); err != nil {
+			return b, wrong(reason(err))
+		}
+	}
+	if len(b.Files["type"]) == 0 {
+		return b, wrong("it has no file `type`")
+	}
+	return b, nil
+}
+
+var (
+	bindingName  = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?$`)
+	variableName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_.-]*$`)
+)
+
+// reason gives the innermost words of a file error, without the path.
+func reason(err error) string {
+	if path, ok := err.(*os.PathError); ok {
+		return path.Err.Error()
+	}
+	return err.Error()
+}
+
+// proxyVariables are handed to the lifecycle itself, too (CNB buildpack.md, "Environment").
+var proxyVariables = []string{"HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "NO_PROXY", "no_proxy"}
+
+// proxies gives the proxy settings as environment of the lifecycle.
+func (s Settings) proxies() []string {
+	var out []string
+	for _, name := range proxyVariables {
+		if value := cmp.Or(s.Environment[name], s.Client[name]); value != "" {
+			out = append(out, name+"="+value)
+		}
+	}
+	return out
+}
+
+// CheckVariable says what is wrong with the name of an environment variable, or "".
+func CheckVariable(name string) string {
+	if !variableName.MatchString(name) {
+		return "a variable's name has letters, digits, _, - and ., and no digit first"
+	}
+	return ""
+}
+
+// foreign is what the phases with foreign code have beside their folders.
+type foreign struct {
+	mounts []executor.Mount
+	env    []string
+}
+
+// foreign gives detect and build the user's settings. All of them are files in memory.
+func (j *job) foreign() (foreign, error) {
+	f := foreign{mounts: []executor.Mount{
+		j.mount(executor.ReadWrite, "tmp", "/tmp"), // on disk: compilers need much
+		j.mount(executor.ReadOnly, "empty", platformPath),
+	}}
+	data := func(path string, content []byte) {
+		f.mounts = append(f.mounts, executor.Mount{Kind: executor.Data, Target: path, Content: content})
+	}
+	variables := maps.Clone(j.settings.Client)
+	if variables == nil {
+		variables = map[string]string{}
+	}
+	maps.Copy(variables, j.settings.Environment)
+	bindings := slices.Clone(j.settings.Bindings)
+	if len(j.settings.Authorities) > 0 {
+		bindings = append(bindings, Binding{Name: "plimsoll-authorities", Files: map[string][]byte{
+			"type": []byte("ca-certificates"), "authorities.pem": j.settings.Authorities,
+		}})
+		bundle, err := j.trustBundle()
+		if err != nil {
+			return f, err
+		}
+		data(bundlePath, bundle)
+		setDefault(variables, "NODE_EXTRA_CA_CERTS", platformPath+"/bindings/plimsoll-authorities/authorities.pem")
+		setDefault(variables, "PIP_CERT", bundlePath)
+	}
+	for _, name := range slices.Sorted(maps.Keys(variables)) {
+		data(platformPath+"/env/"+name, []byte(variables[name]))
+	}
+	for _, b := range bindings {
+		for _, key := range slices.Sorted(maps.Keys(b.Files)) {
+			data(platformPath+"/bindings/"+b.Name+"/"+key, b.Files[key])
+		}
+	}
+	if len(bindings) > 0 {
+		f.env = append(f.env, "SERVICE_BINDING_ROOT="+platformPath+"/bindings")
+		data(platformPath+"/env/SERVICE_BINDING_ROOT", []byte(platformPath+"/bindings"))
+	}
+	f.mounts = append(f.mounts, j.order.mounts...)
+	return f, nil
+}
+
+func setDefault(variables map[string]string, name, value string) {
+	if _, ok := variables[name]; !ok {
+		variables[name] = value
+	}
+}
+
+// bundlePath is where Debian's tools, and with SSL_CERT_FILE others, find who to trust.
+const bundlePath = "/etc/ssl/certs/ca-certificates.crt"
+
+// trustBundle gives the builder's own certificate authorities and the user's.
+func (j *job) trustBundle() ([]byte, error) {
+	path := j.work.path("authorities.pem")
+	found, err := extractFile(j.builder.Image, strings.TrimPrefix(bundlePath, "/"), path)
+	if err != nil {
+		return nil, fault.New(fault.Failed, "read certificate authorities of builder", j.request.Builder.String(), err)
+	}
+	var bundle []byte
+	if found {
+		if bundle, err = os.ReadFile(path); err != nil {
+			return nil, err
+		}
+	}
+	return slices.Concat(bundle, []byte("\n"), j.settings.Authorities), nil
+}

@@ -1,0 +1,126 @@
+package build
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"plimsoll.dev/plimsoll/internal/fault"
+)
+
+// work is the folder of one build. Its lock tells others that the build is alive.
+type work struct {
+	dir  string
+	lock *os.File
+}
+
+// newWork makes a folder in dir, after removing those of builds that were killed.
+func newWork(dir string) (*work, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fault.New(fault.Failed, "make work folder", dir, err)
+	}
+	sweepWork(dir)
+	path, err := os.MkdirTemp(dir, "build-")
+	if err != nil {
+		return nil, fault.New(fault.Failed, "make work folder", dir, err)
+	}
+	lock, err := flock(path+".lock", unix.LOCK_EX)
+	if err != nil {
+		return nil, fault.New(fault.Failed, "make work folder", path, errors.Join(err, os.RemoveAll(path)))
+	}
+	return &work{dir: path, lock: lock}, nil
+}
+
+func (w *work) path(elements ...string) string {
+	return filepath.Join(append([]string{w.dir}, elements...)...)
+}
+
+func (w *work) close() {
+	_ = removeAll(w.dir) // what cannot be removed now is swept by the next build
+	_ = os.Remove(w.dir + ".lock")
+	_ = w.lock.Close()
+}
+
+// sweepWork removes the folders whose builds are dead. One without a lock may be in the
+// making: it is left alone for an hour.
+func sweepWork(dir string) {
+	folders, _ := filepath.Glob(filepath.Join(dir, "build-*"))
+	for _, folder := range folders {
+		st, err := os.Lstat(folder)
+		if err != nil || !st.IsDir() {
+			continue
+		}
+		if _, err := os.Stat(folder + ".lock"); err != nil && time.Since(st.ModTime()) < time.Hour {
+			continue
+		}
+		lock, err := flock(folder+".lock", unix.LOCK_EX|unix.LOCK_NB)
+		if err != nil {
+			continue
+		}
+		(&work{dir: folder, lock: lock}).close()
+	}
+}
+
+// flock opens the file and takes the lock, which the kernel drops with its process.
+func flock(path string, how int) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR|unix.O_CLOEXEC, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	for {
+		err := unix.Flock(int(f.Fd()), how)
+		if err == nil {
+			return f, nil
+		}
+		if !errors.Is(err, unix.EINTR) {
+			return nil, errors.Join(err, f.Close())
+		}
+	}
+}
+
+// removeAll is os.RemoveAll for trees with folders that may not be written to, such as a
+// Go module cache.
+func removeAll(dir string) error {
+	err := os.RemoveAll(dir)
+	if !errors.Is(err, fs.ErrPermission) {
+		return err
+	}
+	_ = filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err == nil && d.IsDir() {
+			err = os.Chmod(path, 0o700)
+		}
+		return err
+	})
+	return os.RemoveAll(dir)
+}
+
+// enter gives the work folder of one architecture, with a copy of the source tree as its
+// workspace; the last takes the tree itself.
+func (w *work) enter(architecture, tree string, last bool) (*work, error) {
+	inner := &work{dir: w.path(architecture)}
+	if err := os.MkdirAll(inner.dir, 0o755); err != nil {
+		return nil, err
+	}
+	if last {
+		return inner, os.Rename(tree, inner.path("workspace"))
+	}
+	return inner, copyTree(inner.path("workspace"), tree)
+}
+
+// copyTree copies a source tree, whose files all have one time.
+func copyTree(to, from string) error {
+	if err := os.CopyFS(to, os.DirFS(from)); err != nil {
+		return err
+	}
+	return filepath.WalkDir(to, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		stamp := unix.NsecToTimeval(lifecycleEpoch.UnixNano())
+		return unix.Lutimes(path, []unix.Timeval{stamp, stamp})
+	})
+}
