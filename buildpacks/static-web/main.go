@@ -3,19 +3,32 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 
 	"github.com/buildpacks/libcnb"
 
+	"plimsoll.dev/plimsoll/buildpacks/go/binary"
 	"plimsoll.dev/plimsoll/buildpacks/internal/layer"
 	"plimsoll.dev/plimsoll/buildpacks/internal/sbom"
 	"plimsoll.dev/plimsoll/buildpacks/internal/tree"
+	"plimsoll.dev/plimsoll/buildpacks/static-web/launch"
 	"plimsoll.dev/plimsoll/buildpacks/static-web/site"
 )
 
-func main() { libcnb.Main(detector{}, builder{}) }
+// atLaunch is the name under which the program is in the image, for the launcher to run.
+const atLaunch = "web-environment"
+
+func main() {
+	if filepath.Base(os.Args[0]) == atLaunch {
+		libcnb.RunExecD(map[string]libcnb.ExecD{atLaunch: launch.Environment{}})
+		return
+	}
+	libcnb.Main(detector{}, builder{})
+}
 
 type detector struct{}
 
@@ -64,13 +77,47 @@ func build(ctx libcnb.BuildContext, result *libcnb.BuildResult) error {
 	if err := os.WriteFile(config, []byte(settings.Config()), 0o644); err != nil {
 		return err
 	}
-	server.LaunchEnvironment.Default("PORT", "8080")
-	server.LaunchEnvironment.Default("WEB_BIND", "[::]")
-	server.LaunchEnvironment.Default("WEB_ACCESS_LOG", "/dev/null")
 	result.Layers = append(result.Layers, layer.Filled(server))
 	result.Processes = append(result.Processes, libcnb.Process{
 		Type: "web", Command: "lighttpd", Arguments: []string{"-D", "-f", config}, Direct: true, Default: true,
 	})
-	// It holds no package: the server is the run base's, which has its own account.
-	return sbom.Write(server.SBOMPath(libcnb.CycloneDXJSON), nil)
+	packages, err := environment(server)
+	if err != nil {
+		return err
+	}
+	// The web server itself is the run base's, which has its own account.
+	return sbom.Write(server.SBOMPath(libcnb.CycloneDXJSON), packages)
+}
+
+// environment makes the web server's environment at launch, and gives the packages of what
+// makes it: this program, or plain values when the image is for another kind of machine.
+func environment(server libcnb.Layer) ([]sbom.Package, error) {
+	if arch := os.Getenv("CNB_TARGET_ARCH"); arch != "" && arch != runtime.GOARCH {
+		for name, value := range launch.Defaults() {
+			server.LaunchEnvironment.Default(name, value)
+		}
+		return nil, nil
+	}
+	own, err := copySelf(server.Exec.FilePath(atLaunch))
+	if err != nil {
+		return nil, err
+	}
+	packages, err := binary.Packages(own)
+	for i := range packages {
+		packages[i].Main = false // the application is the site
+	}
+	return packages, err
+}
+
+// copySelf puts this program into the image and gives its path.
+func copySelf(path string) (string, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return "", err
+	}
+	program, err := os.ReadFile(self)
+	if err != nil {
+		return "", err
+	}
+	return path, errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, program, 0o755))
 }
