@@ -73,6 +73,9 @@ func build(ctx libcnb.BuildContext, result *libcnb.BuildResult) error {
 	if err != nil {
 		return err
 	}
+	if err := layer.Empty(server); err != nil {
+		return err
+	}
 	config := filepath.Join(server.Path, "lighttpd.conf")
 	if err := os.WriteFile(config, []byte(settings.Config()), 0o644); err != nil {
 		return err
