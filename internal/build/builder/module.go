@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path"
@@ -95,11 +96,7 @@ func (w *work) source(ctx context.Context, source v1alpha1.BuildpackSource, arch
 		return nil, err
 	}
 	if _, err := os.Lstat(filepath.Join(folder, "oci-layout")); err == nil {
-		image, err := imageIn(folder, architecture)
-		if err != nil {
-			return nil, err
-		}
-		return packaged(image)
+		return w.inLayout(folder, architecture)
 	}
 	m, err := inFolder(folder, architecture)
 	return []*module{m}, err
@@ -212,6 +209,34 @@ func packaged(image v1.Image) ([]*module, error) {
 		}
 	}
 	slices.SortFunc(all, byName)
+	return all, nil
+}
+
+// inLayout reads the buildpacks of a package on disk. Their layers are kept, for the folder
+// may be gone before the builder is pushed.
+func (w *work) inLayout(folder, architecture string) ([]*module, error) {
+	image, err := imageIn(folder, architecture)
+	if err != nil {
+		return nil, err
+	}
+	all, err := packaged(image)
+	if err != nil {
+		return nil, err
+	}
+	for _, m := range all {
+		from := m.layer
+		m.layer, _, err = w.layers.Of(func(out io.Writer) error {
+			in, err := from.Uncompressed()
+			if err != nil {
+				return err
+			}
+			_, err = io.Copy(out, in)
+			return errors.Join(err, in.Close())
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
 	return all, nil
 }
 

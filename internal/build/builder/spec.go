@@ -81,9 +81,9 @@ func (s *Spec) setDefaults(folder string) {
 }
 
 var (
-	// buildpackID matches ids (buildpack.md, "buildpack.toml"): no two escape alike but by
-	// "/" and "_", which would be told as duplicates.
-	buildpackID = regexp.MustCompile(`^[A-Za-z0-9.\-]+(/[A-Za-z0-9.\-]+)*$`)
+	// buildpackID matches ids (buildpack.md, "buildpack.toml"). Without "_" no two of them
+	// have the same folder.
+	buildpackID = regexp.MustCompile(`^[A-Za-z0-9-][A-Za-z0-9.-]*(/[A-Za-z0-9-][A-Za-z0-9.-]*)*$`)
 	version     = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9.+_-]*$`)
 	envName     = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 )
