@@ -68,6 +68,7 @@ func (j *job) build(ctx context.Context) (*Built, error) {
 			return nil, j.explain(err)
 		}
 	}
+	j.note("on " + j.run.choice.Image)
 	built, err := j.account()
 	if err != nil {
 		return nil, fault.New(fault.Failed, "read exported image", j.subject(), err)
@@ -77,7 +78,7 @@ func (j *job) build(ctx context.Context) (*Built, error) {
 
 // prepare makes the folders of the phases and reads what they start from.
 func (j *job) prepare(ctx context.Context) error {
-	for _, dir := range []string{"layers", "state", "layout", "tmp", "empty"} {
+	for _, dir := range []string{"layers", "state", "layout", "tmp"} {
 		if err := os.MkdirAll(j.work.path(dir), 0o755); err != nil {
 			return fault.New(fault.Failed, "make work folder", j.work.dir, err)
 		}
@@ -154,7 +155,7 @@ func (j *job) analyze(ctx context.Context) error {
 		"-layout", "-layout-dir", layoutPath, "-layers", layersPath, "-analyzed", statePath + "/analyzed.toml",
 		"-run", statePath + "/run.toml", "-run-image", layoutRun, "-previous-image", layoutPrevious,
 	}
-	return j.do(ctx, phase{
+	return j.tell(ctx, phase{
 		name: "analyze", program: "analyzer", args: append(append(args, j.owner()...), layoutApp), out: j.quiet(),
 		mounts: []executor.Mount{
 			j.mount(executor.ReadWrite, "layers", layersPath), j.mount(executor.ReadWrite, "state", statePath),
@@ -182,8 +183,15 @@ func (j *job) detect(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	j.group, err = readGroup(j.work.path("state"))
-	return err
+	if j.group, err = readGroup(j.work.path("state")); err != nil {
+		return err
+	}
+	var names []string
+	for _, entry := range j.group {
+		names = append(names, cnb.FullName(entry.ID, entry.Version))
+	}
+	j.note(strings.Join(names, ", "))
+	return nil
 }
 
 // readGroup reads group.toml. Foreign code ran beside it: links are not followed out.
@@ -229,7 +237,7 @@ func (j *job) restore(ctx context.Context) error {
 	if !before(j.platformAPI, "0.14") {
 		args = append(args, "-run", statePath+"/run.toml")
 	}
-	return j.do(ctx, phase{
+	return j.tell(ctx, phase{
 		name: "restore", program: "restorer", args: append(args, j.owner()...), out: j.quiet(),
 		mounts: []executor.Mount{
 			j.mount(executor.ReadWrite, "layers", layersPath), j.mount(executor.ReadWrite, "state", statePath),
@@ -251,7 +259,7 @@ func (j *job) compile(ctx context.Context) error {
 	if !j.platform.Verbose {
 		args = append(args, "-log-level", "warn")
 	}
-	return j.do(ctx, phase{
+	return j.tell(ctx, phase{
 		name: "build", program: "builder", args: args, out: j.platform.log(), env: foreign.env, network: !j.settings.Offline,
 		mounts: append(foreign.mounts,
 			j.mount(executor.ReadWrite, "workspace", appPath), j.mount(executor.ReadWrite, "layers", layersPath),
@@ -330,9 +338,9 @@ func (j *job) launcher(ctx context.Context) (string, error) {
 			WithHint("build the builder for " + j.architecture + " too: architectures in its spec")
 	}
 	path := j.work.path("launcher")
-	found, err := extractFile(image, strings.TrimPrefix(lifecyclePath, "/")+"/launcher", path)
+	found, err := extractFile(image, strings.TrimPrefix(cnb.LifecycleDir, "/")+"/launcher", path)
 	if err == nil && !found {
-		err = fmt.Errorf("the builder has no %s/launcher", lifecyclePath)
+		err = fmt.Errorf("the builder has no %s/launcher", cnb.LifecycleDir)
 	}
 	if err != nil {
 		return "", fault.New(fault.Failed, "find launcher for "+j.architecture, j.request.Builder.String(), err)

@@ -37,8 +37,7 @@ func (j *job) chooseOrder() (order, error) {
 	err := toml.NewEncoder(&text).Encode(struct {
 		Order cnb.Order `toml:"order"`
 	}{cnb.Order{group}})
-	path := "/plimsoll/order.toml"
-	return order{path: path, mounts: []executor.Mount{{Kind: executor.Data, Target: path, Content: text.Bytes()}}}, err
+	return order{path: orderPath, mounts: []executor.Mount{{Kind: executor.Data, Target: orderPath, Content: text.Bytes()}}}, err
 }
 
 // entry finds "id" or "id@version" among the builder's buildpacks.

@@ -145,7 +145,8 @@ func (p *Platform) Build(ctx context.Context, request Request) (result *Result, 
 	result = &Result{Source: source, work: work}
 	for i, architecture := range request.Architectures {
 		j := &job{
-			platform: p, request: request, source: source, builder: b, builderDigest: digest,
+			platform: p, request: request, settings: request.Settings, source: source,
+			builder: b, builderDigest: digest,
 			architecture: architecture, phases: []Phase{fetched},
 		}
 		if j.work, err = work.enter(architecture, tree, i == len(request.Architectures)-1); err != nil {
@@ -185,6 +186,10 @@ func (r *Result) join() error {
 func (p *Platform) readBuilder(ctx context.Context, ref oci.Reference) (*builder.Builder, string, error) {
 	image, err := p.Registries.Image(ctx, ref, "")
 	if err != nil {
+		if fault.KindOf(err) == fault.NotFound && ref.IsLocal() {
+			err = fault.Newf(fault.NotFound, "read builder", ref.String(), "there is no such image").
+				WithHint("make one: plimsoll builder build -f examples/builders/builder.yaml -t " + ref.String())
+		}
 		return nil, "", err
 	}
 	b, err := builder.Read(ref.String(), image)
@@ -206,10 +211,4 @@ func (p *Platform) log() io.Writer {
 		return io.Discard
 	}
 	return p.Log
-}
-
-func (p *Platform) note(n Note) {
-	if p.Progress != nil {
-		p.Progress(n)
-	}
 }

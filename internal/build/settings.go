@@ -131,7 +131,6 @@ type foreign struct {
 func (j *job) foreign() (foreign, error) {
 	f := foreign{mounts: []executor.Mount{
 		j.mount(executor.ReadWrite, "tmp", "/tmp"), // on disk: compilers need much
-		j.mount(executor.ReadOnly, "empty", platformPath),
 	}}
 	data := func(path string, content []byte) {
 		f.mounts = append(f.mounts, executor.Mount{Kind: executor.Data, Target: path, Content: content})

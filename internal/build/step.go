@@ -5,11 +5,13 @@ import (
 	"fmt"
 	"io"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
+	"plimsoll.dev/plimsoll/internal/build/cnb"
 	"plimsoll.dev/plimsoll/internal/executor"
 	"plimsoll.dev/plimsoll/internal/fault"
 )
@@ -42,16 +44,21 @@ func RootFS(image v1.Image) ([]executor.Layer, error) {
 
 // Folders that the phases share, as they see them.
 const (
-	layersPath    = "/layers"
-	appPath       = "/workspace"
-	platformPath  = "/platform"
-	statePath     = "/plimsoll/state" // analyzed.toml, group.toml, plan.toml, run.toml: foreign code cannot write to it
-	layoutPath    = "/plimsoll/layout"
-	cachePath     = "/plimsoll/cache"
-	launcherPath  = "/plimsoll/launcher"
-	homePath      = "/home/cnb"
-	lifecyclePath = "/cnb/lifecycle"
+	layersPath   = cnb.LayersDir
+	appPath      = cnb.AppDir
+	platformPath = cnb.PlatformDir
+	homePath     = "/home/cnb"
+	ourPath      = "/plimsoll" // what follows is in it
+	statePath    = ourPath + "/state"
+	layoutPath   = ourPath + "/layout"
+	cachePath    = ourPath + "/cache"
+	launcherPath = ourPath + "/launcher"
+	orderPath    = ourPath + "/order.toml"
 )
+
+// folders are in every phase: empty, in memory, where the phase mounts nothing else on
+// them. So all phases of all builds share one root filesystem.
+var folders = [...]string{layersPath, appPath, platformPath, homePath, ourPath}
 
 // phase is one phase of the lifecycle as a step.
 type phase struct {
@@ -76,9 +83,9 @@ func (j *job) do(ctx context.Context, p phase) error {
 	env := append(j.env(), p.env...)
 	result, err := j.platform.Executor.Run(ctx, executor.Step{
 		Layers:  j.rootfs,
-		Command: append([]string{lifecyclePath + "/" + p.program}, p.args...),
+		Command: append([]string{cnb.LifecycleDir + "/" + p.program}, p.args...),
 		Env:     env,
-		Mounts:  append(p.mounts, executor.Mount{Kind: executor.Tmpfs, Target: homePath}),
+		Mounts:  withFolders(p.mounts),
 		UID:     uint32(j.builder.UID), GID: uint32(j.builder.GID),
 		Network: p.network,
 	}, out, out)
@@ -90,6 +97,32 @@ func (j *job) do(ctx context.Context, p phase) error {
 		return &phaseError{phase: p.name, result: result, output: tail.String()}
 	}
 	return nil
+}
+
+func withFolders(mounts []executor.Mount) []executor.Mount {
+	for _, folder := range folders {
+		if !slices.ContainsFunc(mounts, func(m executor.Mount) bool { return m.Target == folder }) {
+			mounts = append(mounts, executor.Mount{Kind: executor.Tmpfs, Target: folder})
+		}
+	}
+	return mounts
+}
+
+// tell runs the phase and says so.
+func (j *job) tell(ctx context.Context, p phase) error {
+	err := j.do(ctx, p)
+	if err == nil {
+		j.note("")
+	}
+	return err
+}
+
+// note says that the last phase has ended and what came of it.
+func (j *job) note(text string) {
+	last := j.phases[len(j.phases)-1]
+	if j.platform.Progress != nil {
+		j.platform.Progress(Note{Architecture: j.architecture, Phase: last.Name, Duration: last.Duration, Text: text})
+	}
 }
 
 // env is the environment that all phases have: the builder's and what the lifecycle wants.

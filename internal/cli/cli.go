@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"plimsoll.dev/plimsoll/internal/executor"
 	"plimsoll.dev/plimsoll/internal/fault"
 	"plimsoll.dev/plimsoll/internal/oci"
 )
@@ -22,7 +23,9 @@ type Env struct {
 	Version  string // of this program
 	Home     string // folder of the local store and its caches
 
-	Registries *oci.Registries // the local store and the remote ones
+	Registries *oci.Registries                   // the local store and the remote ones
+	Executor   func() (executor.Executor, error) // runs steps; opened when first needed
+	Getenv     func(string) string               // the user's environment
 
 	format format // of results and errors, from -o
 }
@@ -77,7 +80,7 @@ folder); a REF with one is pushed there with your own credentials.
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return fault.New(fault.Usage, "read flags", cmd.CommandPath(), err).WithHint("run `" + cmd.CommandPath() + " --help`")
 	})
-	root.AddCommand(newBase(env), newBuilder(env), newRebase(env), newRegistry(env))
+	root.AddCommand(newBuild(env), newRun(env), newBase(env), newBuilder(env), newRebase(env), newRegistry(env))
 	return root
 }
 

@@ -13,6 +13,8 @@ import (
 	"golang.org/x/term"
 
 	"plimsoll.dev/plimsoll/internal/cli"
+	"plimsoll.dev/plimsoll/internal/executor"
+	"plimsoll.dev/plimsoll/internal/executor/sandbox"
 	"plimsoll.dev/plimsoll/internal/fault"
 	"plimsoll.dev/plimsoll/internal/oci"
 )
@@ -47,6 +49,10 @@ func Run(ctx context.Context, host Host, args []string) int {
 		In: host.In, Out: host.Out, Err: host.Err, Terminal: host.Terminal,
 		Version: version(), Home: folder,
 		Registries: &oci.Registries{Local: local.open, Agent: "plimsoll/" + version()},
+		Executor: func() (executor.Executor, error) {
+			return sandbox.New(filepath.Join(folder, "cache", "roots"), sandbox.Options{})
+		},
+		Getenv: host.Getenv,
 	}
 	return cli.Run(ctx, env, args)
 }

@@ -22,7 +22,8 @@ type plan struct {
 // planned is a mount and, for Data, the octal mode of its file.
 type planned struct {
 	executor.Mount
-	mode string
+	mode  string
+	below string // the empty folder in memory that it lies in, where bubblewrap makes its mount point; "" for none
 }
 
 // plan looks at the step's mounts. Name resolution is the machine's own when the step
@@ -30,7 +31,7 @@ type planned struct {
 func (s *Sandbox) plan(step executor.Step) (*plan, error) {
 	p := &plan{}
 	for _, m := range step.Mounts {
-		p.mounts = append(p.mounts, planned{m, "0400"})
+		p.mounts = append(p.mounts, planned{m, "0400", inMemory(step, m.Target)})
 	}
 	if step.Network {
 		for _, name := range []string{"/etc/hosts", "/etc/resolv.conf"} {
@@ -39,7 +40,7 @@ func (s *Sandbox) plan(step executor.Step) (*plan, error) {
 			if taken || err != nil {
 				continue // a machine without one resolves names without it, and so does the step
 			}
-			p.mounts = append(p.mounts, planned{executor.Mount{Kind: executor.Data, Target: name, Content: content}, "0444"})
+			p.mounts = append(p.mounts, planned{executor.Mount{Kind: executor.Data, Target: name, Content: content}, "0444", ""})
 		}
 	}
 	for _, name := range []string{"/dev", "/proc", "/run", "/tmp"} {
@@ -56,11 +57,35 @@ func (s *Sandbox) plan(step executor.Step) (*plan, error) {
 				return nil, fault.Newf(fault.Usage, "mount", m.Source, "only a folder, or a file to read, can be mounted")
 			}
 		}
-		p.points = append(p.points, rootfs.Point{Path: path.Clean(m.Target), Dir: dir})
+		if m.below == "" {
+			p.points = append(p.points, rootfs.Point{Path: path.Clean(m.Target), Dir: dir})
+		}
 	}
 	slices.SortFunc(p.points, func(a, b rootfs.Point) int { return strings.Compare(a.Path, b.Path) })
 	p.points = slices.Compact(p.points)
 	return p, nil
+}
+
+// inMemory gives the highest of the step's empty folders in memory that the target lies in.
+// What is mounted there asks for nothing of the root filesystem, so that steps with other
+// files in such a folder share one.
+func inMemory(step executor.Step, target string) string {
+	folders := []string{"/run", "/tmp"}
+	for _, m := range step.Mounts {
+		switch clean := path.Clean(m.Target); {
+		case m.Kind == executor.Tmpfs:
+			folders = append(folders, clean)
+		case clean == "/run" || clean == "/tmp":
+			folders = slices.DeleteFunc(folders, func(f string) bool { return f == clean })
+		}
+	}
+	slices.Sort(folders)
+	for _, folder := range folders {
+		if strings.HasPrefix(path.Clean(target), folder+"/") {
+			return folder
+		}
+	}
+	return ""
 }
 
 // options gives bwrap's options. They are handed over in a memory file, since anybody on
@@ -100,7 +125,12 @@ func (r *run) options(fds *files, sources map[string]string) ([]string, error) {
 func (r *run) mountOptions(fds *files, sources map[string]string) ([]string, error) {
 	mounts := slices.Clone(r.plan.mounts)
 	for i, m := range mounts {
-		mounts[i].Target = r.root.Point(path.Clean(m.Target))
+		target := path.Clean(m.Target)
+		if m.below == "" {
+			mounts[i].Target = r.root.Point(target)
+		} else {
+			mounts[i].Target = r.root.Point(m.below) + strings.TrimPrefix(target, m.below)
+		}
 	}
 	slices.SortStableFunc(mounts, func(a, b planned) int { return strings.Compare(a.Target, b.Target) })
 	var opts []string
