@@ -77,6 +77,9 @@ func entries(dir string, do func(path string, entry fs.DirEntry) error) error {
 // the application has left behind, and everything that only downloading needs (the zip of a
 // module, clones, the checksum database's tiles).
 func PruneModules(dir string, goSums ...[]byte) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
 	download := filepath.Join(dir, "cache", "download")
 	for _, name := range []string{filepath.Join(dir, "cache", "vcs"), filepath.Join(dir, "cache", "lock"), filepath.Join(download, "sumdb")} {
 		if err := os.RemoveAll(name); err != nil {

@@ -30,9 +30,9 @@ func Own() (string, error) {
 // verified as GOSUMDB says, into dir, which is empty. env is for the go command.
 func Fetch(release, dir string, env []string) error {
 	unpacked := filepath.Join(dir, "unpacking")
-	defer os.RemoveAll(unpacked)
+	defer func() { _ = errors.Join(writable(unpacked), os.RemoveAll(unpacked)) }()
 	err := tool.Command{Path: "go", Args: []string{"version"}, Dir: dir, Env: append(env,
-		"GOTOOLCHAIN="+release, "GOWORK=off", "GOFLAGS=-modcacherw", "GOMODCACHE="+unpacked)}.Run()
+		"GOTOOLCHAIN="+release, "GOWORK=off", "GOMODCACHE="+unpacked)}.Run()
 	if err != nil {
 		return unavailable(release, err)
 	}
@@ -65,8 +65,11 @@ var unneeded = []string{
 	"pkg/tool/*/doc", "pkg/tool/*/test2json", "pkg/tool/*/objdump", "pkg/tool/*/addr2line", "pkg/tool/*/nm", "pkg/tool/*/dist", "pkg/tool/*/distpack",
 }
 
-// trim makes a toolchain's folder smaller. The module cache has made it read-only.
+// trim makes a toolchain's folder smaller.
 func trim(root string) error {
+	if err := writable(root); err != nil {
+		return err
+	}
 	for _, pattern := range unneeded {
 		found, err := filepath.Glob(filepath.Join(root, pattern))
 		if err != nil {
@@ -91,5 +94,16 @@ func trim(root string) error {
 			return os.Remove(path)
 		}
 		return nil
+	})
+}
+
+// writable undoes what the module cache does to the folders of a toolchain, whatever the
+// flags say: its files could not be removed otherwise, neither here nor by the lifecycle.
+func writable(root string) error {
+	return filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || !entry.IsDir() {
+			return err
+		}
+		return os.Chmod(path, 0o755)
 	})
 }

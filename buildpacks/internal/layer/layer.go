@@ -19,8 +19,9 @@ func (f filled) Name() string { return f.layer.Name }
 
 func (f filled) Contribute(libcnb.Layer) (libcnb.Layer, error) { return f.layer, nil }
 
-// Open gives the layer of that name, with what the last build left in it and wrote about
-// it, as a folder that exists.
+// Open gives the layer of that name, with what the last build wrote about it. Its folder
+// exists only when the layer is cached and was there in the last build: a launch layer that
+// has no folder when the build ends is taken over from the last image.
 func Open(layers libcnb.Layers, name string, types libcnb.LayerTypes) (libcnb.Layer, error) {
 	l, err := layers.Layer(name)
 	if err != nil {
@@ -30,7 +31,7 @@ func Open(layers libcnb.Layers, name string, types libcnb.LayerTypes) (libcnb.La
 	if l.Metadata == nil {
 		l.Metadata = map[string]any{}
 	}
-	return l, os.MkdirAll(l.Path, 0o755)
+	return l, nil
 }
 
 // Text gives what the last build wrote about the layer under the key, or "".
@@ -39,7 +40,7 @@ func Text(l libcnb.Layer, key string) string {
 	return text
 }
 
-// Empty removes all that is in the layer.
+// Empty makes the layer an empty folder.
 func Empty(l libcnb.Layer) error {
 	return errors.Join(os.RemoveAll(l.Path), os.MkdirAll(l.Path, 0o755))
 }

@@ -1,0 +1,77 @@
+// Command procfile is the buildpack plimsoll/procfile: it takes a Procfile and gives the
+// image's processes, in addition to those of the buildpacks before it or instead of them.
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/buildpacks/libcnb"
+
+	"plimsoll.dev/plimsoll/buildpacks/internal/layer"
+)
+
+func main() { libcnb.Main(detector{}, builder{}) }
+
+// planned is what the build plan carries the Procfile's text under: a buildpack before this
+// one may remove the file.
+const planned = "procfile"
+
+type detector struct{}
+
+// Detect passes for a folder with a Procfile.
+func (detector) Detect(ctx libcnb.DetectContext) (libcnb.DetectResult, error) {
+	text, err := os.ReadFile(filepath.Join(ctx.Application.Path, "Procfile"))
+	if errors.Is(err, os.ErrNotExist) {
+		fmt.Println("procfile: no Procfile")
+		return libcnb.DetectResult{}, nil
+	}
+	if err != nil {
+		return libcnb.DetectResult{}, err
+	}
+	return libcnb.DetectResult{Pass: true, Plans: []libcnb.BuildPlan{{
+		Provides: []libcnb.BuildPlanProvide{{Name: planned}},
+		Requires: []libcnb.BuildPlanRequire{{Name: planned, Metadata: map[string]any{"text": string(text)}}},
+	}}}, nil
+}
+
+type builder struct{}
+
+// Build declares the processes. The one named web, or the only one, is the default.
+func (builder) Build(ctx libcnb.BuildContext) (libcnb.BuildResult, error) {
+	result := libcnb.NewBuildResult()
+	processes, err := parse(text(ctx.Plan))
+	if err != nil {
+		return result, fmt.Errorf("procfile: %w", err)
+	}
+	env, err := layer.Open(ctx.Layers, "environment", libcnb.LayerTypes{Launch: true})
+	if err != nil {
+		return result, err
+	}
+	for _, p := range processes {
+		args := p.command.Args
+		result.Processes = append(result.Processes, libcnb.Process{
+			Type: p.name, Command: args[0], Arguments: args[1:], Direct: true,
+			Default: p.name == "web" || len(processes) == 1,
+		})
+		for _, v := range p.command.Env {
+			env.LaunchEnvironment.ProcessOverride(p.name, v.Name, v.Value)
+		}
+	}
+	if len(env.LaunchEnvironment) == 0 {
+		return result, nil
+	}
+	result.Layers = append(result.Layers, layer.Filled(env))
+	return result, layer.Empty(env)
+}
+
+func text(plan libcnb.BuildpackPlan) string {
+	for _, entry := range plan.Entries {
+		if text, ok := entry.Metadata["text"].(string); ok && entry.Name == planned {
+			return text
+		}
+	}
+	return ""
+}
