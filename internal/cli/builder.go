@@ -12,7 +12,7 @@ import (
 )
 
 func newBuilder(env *Env) *cobra.Command {
-	return group("builder", "Make the images that builds run in", newBuilderBuild(env))
+	return group("builder", "Make and inspect the images that builds run in", newBuilderBuild(env), newBuilderInspect(env))
 }
 
 type builderBuildOptions struct{ file, tag string }
