@@ -1,5 +1,3 @@
-// Package cnb takes what the Cloud Native Buildpacks specifications write into labels and
-// files and gives it as types, for every part of the build that reads or writes them.
 package cnb
 
 import (

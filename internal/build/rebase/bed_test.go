@@ -1,14 +1,17 @@
 package rebase_test
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
+	"net/http"
 	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -31,6 +34,10 @@ type bed struct {
 	testing.TB
 	host       string
 	registries *oci.Registries
+
+	mu   sync.Mutex
+	seen []string            // method and kind of each request
+	hook func(*http.Request) // called before each; may be nil
 }
 
 func newBed(t testing.TB) *bed {
@@ -39,12 +46,56 @@ func newBed(t testing.TB) *bed {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := httptest.NewServer(reg.Handler())
+	b := &bed{TB: t, registries: &oci.Registries{Agent: "test", Local: func(context.Context) (http.RoundTripper, error) { return reg.Transport(), nil }}}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		b.note(r)
+		reg.Handler().ServeHTTP(w, r)
+	}))
 	t.Cleanup(func() {
 		server.Close()
 		_ = reg.Close()
 	})
-	return &bed{t, strings.TrimPrefix(server.URL, "http://"), &oci.Registries{Agent: "test"}}
+	b.host = strings.TrimPrefix(server.URL, "http://")
+	return b
+}
+
+// note remembers the request, such as "PUT manifests", and calls the hook.
+func (b *bed) note(r *http.Request) {
+	parts := strings.Split(strings.TrimSuffix(r.URL.Path, "/"), "/")
+	kind := "ping"
+	if n := len(parts); n > 4 {
+		if kind = parts[n-2]; parts[n-1] == "uploads" || kind == "uploads" {
+			kind = "uploads"
+		}
+	}
+	if r.URL.Query().Has("mount") {
+		kind = "mount"
+	}
+	b.mu.Lock()
+	b.seen = append(b.seen, r.Method+" "+kind)
+	hook := b.hook
+	b.mu.Unlock()
+	if hook != nil {
+		hook(r)
+	}
+}
+
+// watch forgets the requests so far, and calls the hook before each one to come.
+func (b *bed) watch(hook func(*http.Request)) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.seen, b.hook = nil, hook
+}
+
+// requests counts those since watch.
+func (b *bed) requests() map[string]int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	count := map[string]int{}
+	for _, s := range b.seen {
+		count[s]++
+	}
+	return count
 }
 
 // at gives the name in the bed's registry.

@@ -56,8 +56,9 @@ func (f *fleet) draftIndex(ctx context.Context, ref oci.Reference, old oci.Manif
 
 // isApp tells the images to run from attestations and other artifacts.
 func isApp(d v1.Descriptor) bool {
+	artifact := d.ArtifactType != "" && !types.MediaType(d.ArtifactType).IsConfig() // some tools say it of images
 	unknown := d.Platform != nil && d.Platform.OS == "unknown"
-	return d.MediaType.IsImage() && d.ArtifactType == "" && !unknown && d.Annotations[subjectAnnotation] == ""
+	return d.MediaType.IsImage() && !artifact && !unknown && d.Annotations[subjectAnnotation] == ""
 }
 
 // reindex gives the index with images replaced, and all else kept, but for attestations
@@ -75,6 +76,9 @@ func reindex(old *v1.IndexManifest, replaced map[v1.Hash]v1.Descriptor) *v1.Inde
 			m.MediaType, m.Digest, m.Size, m.Data = now.MediaType, now.Digest, now.Size, nil
 			if m.MediaType == types.OCIManifestSchema1 {
 				index.MediaType = types.OCIImageIndex // Docker's lists have Docker's images only
+				if m.ArtifactType != "" {
+					m.ArtifactType = string(types.OCIConfigJSON)
+				}
 			}
 		}
 		index.Manifests = append(index.Manifests, m)

@@ -3,7 +3,6 @@ package rebase
 import (
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/google/go-containerregistry/pkg/name"
@@ -49,7 +48,7 @@ func environment(config *v1.ConfigFile, variable string) string {
 }
 
 // versionForm is how a version of the Platform API is written.
-var versionForm = regexp.MustCompile(`^v?(\d+)\.?(\d*)$`)
+var versionForm = regexp.MustCompile(`^v?\d+\.?\d*$`)
 
 // beforeTargets tells whether the version is before 0.12, when stacks and mixins were
 // what targets are now. So are images that name none.
@@ -57,12 +56,10 @@ func beforeTargets(version string) (bool, error) {
 	if version == "" {
 		return true, nil
 	}
-	parts := versionForm.FindStringSubmatch(version)
-	if parts == nil {
+	if !versionForm.MatchString(version) {
 		return false, refuse("build it again", "its %s is %q, which is no version", cnb.PlatformAPIVariable, version)
 	}
-	minor, _ := strconv.ParseUint("0"+parts[2], 10, 64) // a number too large is given as the largest
-	return strings.Trim(parts[1], "0") == "" && minor < 12, nil
+	return cnb.CompareAPI(strings.TrimPrefix(version, "v"), "0.12") < 0, nil
 }
 
 func sameStack(app *v1.ConfigFile, base Base) error {

@@ -1,0 +1,260 @@
+package program
+
+import (
+	"bufio"
+	"bytes"
+	"crypto/rand"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/types"
+
+	"plimsoll.dev/plimsoll/internal/build/cnb"
+	"plimsoll.dev/plimsoll/internal/oci"
+)
+
+// BenchmarkRebase measures rebasing a thousand images of three apps over HTTP, as whole
+// processes, server and client on this machine; beside the lifecycle's own rebaser, run
+// once for each of fifty; and the client's memory up to ten thousand.
+func BenchmarkRebase(b *testing.B) {
+	home := b.TempDir()
+	b.Setenv("PLIMSOLL_HOME", home)
+	b.Setenv("DOCKER_CONFIG", b.TempDir())
+	binary := filepath.Join(b.TempDir(), "plimsoll")
+	compile(b, ".", binary, "../../cmd/plimsoll")
+	peer := filepath.Join(b.TempDir(), "rebaser")
+	compile(b, "../../lifecycle", peer, "github.com/buildpacks/lifecycle/cmd/lifecycle")
+	host := serve(b, binary)
+	shipyard := newShipyard(b, host)
+	for b.Loop() {
+		first := shipyard.launch(b, "first", 1000, 3)
+		whole := rebaseAll(b, binary, first)
+		again := rebaseAll(b, binary, first)
+		spread := rebaseAll(b, binary, shipyard.launch(b, "spread", 500, 500))
+		fifty := shipyard.launch(b, "fifty", 50, 3)
+		theirs := peerAll(b, peer, shipyard.launch(b, "theirs", 50, 3))
+		ours := rebaseAll(b, binary, fifty)
+		ratio := theirs.Seconds() / ours.wall.Seconds()
+
+		fmt.Printf("\nrebase over HTTP, server on the same machine, whole processes:\n")
+		fmt.Printf("  1,000 images of 3 apps       %6.0f images/s   (goal: 100)\n", 1000/whole.wall.Seconds())
+		fmt.Printf("  again, all unchanged         %6.0f images/s\n", 1000/again.wall.Seconds())
+		fmt.Printf("  500 in a repository each     %6.0f images/s\n", 500/spread.wall.Seconds())
+		fmt.Printf("  50 images                    %6.2f s\n", ours.wall.Seconds())
+		fmt.Printf("  50 by the lifecycle, looped  %6.2f s           %.0f x ours (goal: 30)\n", theirs.Seconds(), ratio)
+		b.ReportMetric(1000/whole.wall.Seconds(), "images/s")
+		b.ReportMetric(ratio, "x-rebaser")
+	}
+}
+
+// BenchmarkRebaseMemory prints the client's peak from a hundred images to ten thousand.
+func BenchmarkRebaseMemory(b *testing.B) {
+	b.Setenv("PLIMSOLL_HOME", b.TempDir())
+	b.Setenv("DOCKER_CONFIG", b.TempDir())
+	binary := filepath.Join(b.TempDir(), "plimsoll")
+	compile(b, ".", binary, "../../cmd/plimsoll")
+	shipyard := newShipyard(b, serve(b, binary))
+	for b.Loop() {
+		fmt.Printf("\nrebase, peak memory of the client:\n")
+		for _, n := range []int{100, 1000, 10_000} {
+			u := rebaseAll(b, binary, shipyard.launch(b, fmt.Sprintf("m%d", n), n, n/10))
+			fmt.Printf("  %6d images  %4.0f MB   (goal: 300)  %5.0f images/s\n", n, float64(u.peak)/1e6, float64(n)/u.wall.Seconds())
+			b.ReportMetric(float64(u.peak)/1e6, fmt.Sprintf("MB-at-%d", n))
+		}
+	}
+}
+
+func compile(b *testing.B, dir, to, what string) {
+	b.Helper()
+	cmd := exec.Command("go", "build", "-o", to, what)
+	cmd.Dir, cmd.Env = dir, append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		b.Fatalf("%v: %s", err, out)
+	}
+}
+
+// serve starts the registry and gives its address.
+func serve(b *testing.B, binary string) string {
+	b.Helper()
+	cmd := exec.Command(binary, "registry", "serve", "--addr", "127.0.0.1:0")
+	stderr, err := cmd.StderrPipe()
+	must(b, err)
+	must(b, cmd.Start())
+	lines := bufio.NewScanner(stderr)
+	b.Cleanup(func() {
+		_ = cmd.Process.Signal(syscall.SIGTERM)
+		for lines.Scan() { // it must not wait for us to read
+		}
+		_ = cmd.Wait()
+	})
+	for lines.Scan() {
+		if _, rest, ok := strings.Cut(lines.Text(), "addr="); ok {
+			go func() {
+				for lines.Scan() {
+				}
+			}()
+			return strings.Fields(rest)[0]
+		}
+	}
+	b.Fatal("the registry did not say where it serves")
+	return ""
+}
+
+// rebaseAll runs `plimsoll rebase` once for all the references.
+func rebaseAll(b *testing.B, binary string, refs []string) usage {
+	b.Helper()
+	list := filepath.Join(b.TempDir(), "refs")
+	must(b, os.WriteFile(list, []byte(strings.Join(refs, "\n")), 0o644))
+	cmd := exec.Command(binary, "rebase", "--file", list, "-o", "json")
+	start := time.Now()
+	out, err := cmd.Output()
+	wall := time.Since(start)
+	if done := bytes.Count(out, []byte(`"status":"`)) - bytes.Count(out, []byte(`"status":"failed"`)); err != nil || done != len(refs) {
+		b.Fatalf("rebased %d of %d: %v", done, len(refs), err)
+	}
+	return usage{wall, cmd.ProcessState.SysUsage().(*syscall.Rusage).Maxrss * 1024}
+}
+
+// peerAll runs the lifecycle's rebaser once for each reference.
+func peerAll(b *testing.B, program string, refs []string) time.Duration {
+	b.Helper()
+	report := filepath.Join(b.TempDir(), "report.toml")
+	start := time.Now()
+	for _, ref := range refs {
+		cmd := exec.Command(program, "-report", report, ref)
+		cmd.Env = append(os.Environ(), "CNB_PLATFORM_API=0.15")
+		if out, err := cmd.CombinedOutput(); err != nil {
+			b.Fatalf("%v: %s", err, out)
+		}
+	}
+	return time.Since(start)
+}
+
+// shipyard makes app images in a registry.
+type shipyard struct {
+	host     string
+	session  *oci.Session
+	old      oci.Reference
+	manifest v1.Manifest // of the old base
+	config   v1.ConfigFile
+	digest   string
+}
+
+// newShipyard pushes an old and a new base of 40 layers each, which share all but two.
+func newShipyard(b *testing.B, host string) *shipyard {
+	b.Helper()
+	s := &shipyard{host: host, session: (&oci.Registries{}).Session()}
+	layers := make([]v1.Descriptor, 40)
+	for i := range layers {
+		layers[i] = s.layer(b, "bases/run:1", fmt.Sprintf("package%d", i), 20_000)
+	}
+	s.push(b, "bases/run:1", layers, v1.Config{})
+	s.old = s.ref(b, "bases/run:1")
+	m, err := s.session.Manifest(b.Context(), s.old)
+	must(b, err)
+	config, err := s.session.Config(b.Context(), s.old, m.Image)
+	must(b, err)
+	s.manifest, s.config, s.digest = *m.Image, *config, m.Digest.String()
+	for _, i := range []int{7, 30} {
+		layers[i] = s.layer(b, "bases/run:1", fmt.Sprintf("package%d", i), 20_000)
+	}
+	s.push(b, "bases/run:2", layers, v1.Config{})
+	return s
+}
+
+func (s *shipyard) ref(b *testing.B, text string) oci.Reference {
+	b.Helper()
+	ref, err := oci.Parse(s.host + "/" + text)
+	must(b, err)
+	return ref
+}
+
+// layer pushes random bytes. What is in a layer does not matter: none is read.
+func (s *shipyard) layer(b *testing.B, to, name string, size int) v1.Descriptor {
+	b.Helper()
+	data := make([]byte, size)
+	_, _ = rand.Read(data)
+	_, err := s.session.PutBlob(b.Context(), s.ref(b, to), data)
+	must(b, err)
+	digest, n, err := v1.SHA256(bytes.NewReader(data))
+	must(b, err)
+	return v1.Descriptor{
+		MediaType: types.OCILayer, Digest: digest, Size: n,
+		Annotations: map[string]string{oci.LayerAnnotation: name, oci.PackagesAnnotation: name + "=" + digest.Hex[:8]},
+	}
+}
+
+func (s *shipyard) push(b *testing.B, to string, layers []v1.Descriptor, config v1.Config) {
+	b.Helper()
+	file := v1.ConfigFile{OS: "linux", Architecture: "amd64", Config: config, RootFS: v1.RootFS{Type: "layers"}}
+	for _, l := range layers {
+		file.RootFS.DiffIDs = append(file.RootFS.DiffIDs, l.Digest)
+		file.History = append(file.History, v1.History{})
+	}
+	text, err := json.Marshal(file)
+	must(b, err)
+	ref := s.ref(b, to)
+	_, err = s.session.PutBlob(b.Context(), ref, text)
+	must(b, err)
+	digest, size, err := v1.SHA256(bytes.NewReader(text))
+	must(b, err)
+	raw, err := json.Marshal(v1.Manifest{
+		SchemaVersion: 2, MediaType: types.OCIManifestSchema1, Layers: layers,
+		Config: v1.Descriptor{MediaType: types.OCIConfigJSON, Digest: digest, Size: size},
+	})
+	must(b, err)
+	_, err = s.session.PutManifest(b.Context(), ref, types.OCIManifestSchema1, raw)
+	must(b, err)
+}
+
+// launch pushes n images on the old base to some repositories, and gives their names.
+func (s *shipyard) launch(b *testing.B, name string, n, repositories int) []string {
+	b.Helper()
+	var refs []string
+	apps := map[string][]v1.Descriptor{}
+	for i := range n {
+		repository := fmt.Sprintf("%s/app%d", name, i%repositories)
+		to := fmt.Sprintf("%s:%d", repository, i)
+		if apps[repository] == nil {
+			for _, l := range s.manifest.Layers {
+				_, err := s.session.Copy(b.Context(), s.ref(b, to), s.old, l)
+				must(b, err)
+			}
+			apps[repository] = []v1.Descriptor{s.layer(b, to, "app", 100_000), s.layer(b, to, "launcher", 1000), s.layer(b, to, "sbom", 1000)}
+		}
+		s.push(b, to, slices.Concat(s.manifest.Layers, apps[repository], []v1.Descriptor{s.layer(b, to, "config", 200)}), s.appConfig(b, i))
+		refs = append(refs, s.host+"/"+to)
+	}
+	return refs
+}
+
+// appConfig is what the exporter writes, of usual length.
+func (s *shipyard) appConfig(b *testing.B, i int) v1.Config {
+	b.Helper()
+	diffIDs := s.config.RootFS.DiffIDs
+	text, err := json.Marshal(cnb.LifecycleMetadata{
+		App:        []cnb.LayerSHA{{SHA: diffIDs[0].String()}},
+		Buildpacks: []cnb.BuildpackData{{ID: "plimsoll/go", Version: "0.1.0", Layers: map[string]cnb.LayerData{"targets": {SHA: diffIDs[1].String(), Data: strings.Repeat("x", 1000)}}}},
+		RunImage: cnb.UsedRunImage{
+			TopLayer: diffIDs[len(diffIDs)-1].String(), Reference: s.old.Repository() + "@" + s.digest,
+			RunImage: cnb.RunImage{Image: s.host + "/bases/run:2"},
+		},
+	})
+	must(b, err)
+	return v1.Config{
+		Env: []string{"PATH=/cnb/process:/bin", "CNB_PLATFORM_API=0.15"}, Entrypoint: []string{"/cnb/process/web"},
+		Labels: map[string]string{
+			cnb.LifecycleMetadataLabel: string(text), "org.opencontainers.image.revision": fmt.Sprint(i),
+			cnb.BuildMetadataLabel: `{"processes":[` + strings.Repeat(" ", 1000) + `]}`,
+		},
+	}
+}
