@@ -169,22 +169,22 @@ var lifecycleEpoch = time.Date(1980, time.January, 1, 0, 0, 1, 0, time.UTC)
 const recipe = 1
 
 // inputs is the hash of all that the image depends on but its run image. Bindings count by
-// name only: they hold credentials, which change without the image changing.
+// name only: they hold credentials, which change without the image changing. Mirrors and
+// authorities do not count: they say from where, not what.
 func (j *job) inputs() string {
 	in := struct {
 		Recipe                          int
 		Source, URL, Revision, Created  string
 		Builder, Architecture, RunImage string
-		Environment, Client             map[string]string
+		Environment                     map[string]string
 		Buildpacks, Bindings            []string
-		Authorities                     []byte
 		Offline                         bool
 		Process                         string
 	}{
 		Recipe: recipe, Source: j.source.Digest, URL: j.source.URL(),
 		Builder: j.builderDigest, Architecture: j.architecture, RunImage: j.request.RunImage,
-		Environment: j.settings.Environment, Client: j.settings.Client, Buildpacks: j.settings.Buildpacks,
-		Authorities: j.settings.Authorities, Offline: j.settings.Offline, Process: j.settings.Process,
+		Environment: j.settings.Environment, Buildpacks: j.settings.Buildpacks,
+		Offline: j.settings.Offline, Process: j.settings.Process,
 	}
 	if j.source.Clean {
 		in.Revision, in.Created = j.source.Revision, j.source.Time.UTC().Format(time.RFC3339)

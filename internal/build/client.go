@@ -2,6 +2,7 @@ package build
 
 import (
 	"bufio"
+	"bytes"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -47,6 +48,17 @@ func ClientSettings(getenv func(string) string) map[string]string {
 		put("PIP_INDEX_URL", settingsFile(file)["index-url"])
 	}
 	return out
+}
+
+// ClientTrust gives the certificate authorities that this machine's clients trust: those of
+// $SSL_CERT_FILE, else of the system; none when there are none.
+func ClientTrust(getenv func(string) string) []byte {
+	for _, path := range []string{getenv("SSL_CERT_FILE"), "/" + bundlePath, "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem"} {
+		if text, err := os.ReadFile(path); err == nil && bytes.Contains(text, []byte("-----BEGIN CERTIFICATE-----")) && !bytes.Contains(text, []byte("PRIVATE KEY-----")) {
+			return text
+		}
+	}
+	return nil
 }
 
 func configHome(getenv func(string) string, home string) string {

@@ -32,7 +32,11 @@ type Settings struct {
 	// Bindings are given to detect and build (servicebinding.io, "Workload Projection").
 	Bindings []Binding
 
-	// Authorities are PEM certificates that build steps trust beside the builder's own.
+	// Trust holds, as PEM, the certificate authorities that this machine trusts; build
+	// steps fetch with these instead of the builder's own. Empty leaves the builder's.
+	Trust []byte
+
+	// Authorities are certificates, as PEM, that build steps trust, too.
 	Authorities []byte
 
 	Offline bool   // the build phase has no network
@@ -145,13 +149,18 @@ func (j *job) foreign() (foreign, error) {
 		bindings = append(bindings, Binding{Name: "plimsoll-authorities", Files: map[string][]byte{
 			"type": []byte("ca-certificates"), "authorities.pem": j.settings.Authorities,
 		}})
-		bundle, err := j.trustBundle()
-		if err != nil {
-			return f, err
+	}
+	trust, err := j.trust()
+	if err != nil {
+		return f, err
+	}
+	if len(trust) > 0 {
+		data(trustPath, trust)
+		for _, name := range trustVariables {
+			if _, ok := variables[name]; !ok {
+				variables[name] = trustPath
+			}
 		}
-		data(bundlePath, bundle)
-		setDefault(variables, "NODE_EXTRA_CA_CERTS", platformPath+"/bindings/plimsoll-authorities/authorities.pem")
-		setDefault(variables, "PIP_CERT", bundlePath)
 	}
 	for _, name := range slices.Sorted(maps.Keys(variables)) {
 		data(platformPath+"/env/"+name, []byte(variables[name]))
@@ -169,27 +178,27 @@ func (j *job) foreign() (foreign, error) {
 	return f, nil
 }
 
-func setDefault(variables map[string]string, name, value string) {
-	if _, ok := variables[name]; !ok {
-		variables[name] = value
+// trustVariables tell clients in which file the authorities are that they trust.
+var trustVariables = []string{"SSL_CERT_FILE", "CURL_CA_BUNDLE", "GIT_SSL_CAINFO", "NODE_EXTRA_CA_CERTS", "PIP_CERT", "REQUESTS_CA_BUNDLE"}
+
+const (
+	trustPath  = ourPath + "/authorities.pem"
+	bundlePath = "etc/ssl/certs/ca-certificates.crt" // of Debian and its kin
+)
+
+// trust gives the authorities that build steps trust; none leaves the builder's own.
+func (j *job) trust() ([]byte, error) {
+	if len(j.settings.Trust) > 0 || len(j.settings.Authorities) == 0 {
+		return slices.Concat(j.settings.Trust, j.settings.Authorities), nil
 	}
-}
-
-// bundlePath is where Debian's tools, and with SSL_CERT_FILE others, find who to trust.
-const bundlePath = "/etc/ssl/certs/ca-certificates.crt"
-
-// trustBundle gives the builder's own certificate authorities and the user's.
-func (j *job) trustBundle() ([]byte, error) {
 	path := j.work.path("authorities.pem")
-	found, err := extractFile(j.builder.Image, strings.TrimPrefix(bundlePath, "/"), path)
+	found, err := extractFile(j.builder.Image, bundlePath, path)
 	if err != nil {
 		return nil, fault.New(fault.Failed, "read certificate authorities of builder", j.request.Builder.String(), err)
 	}
-	var bundle []byte
-	if found {
-		if bundle, err = os.ReadFile(path); err != nil {
-			return nil, err
-		}
+	if !found {
+		return j.settings.Authorities, nil
 	}
-	return slices.Concat(bundle, []byte("\n"), j.settings.Authorities), nil
+	own, err := os.ReadFile(path)
+	return slices.Concat(own, []byte("\n"), j.settings.Authorities), err
 }

@@ -138,7 +138,10 @@ func (o buildOptions) request(env *Env, location string) (build.Request, error) 
 }
 
 func (o buildOptions) settings(env *Env) (build.Settings, error) {
-	s := build.Settings{Buildpacks: o.buildpacks, Process: o.process, Client: build.ClientSettings(env.Getenv)}
+	s := build.Settings{
+		Buildpacks: o.buildpacks, Process: o.process,
+		Client: build.ClientSettings(env.Getenv), Trust: build.ClientTrust(env.Getenv),
+	}
 	switch o.network {
 	case "host":
 	case "none":
