@@ -1,0 +1,236 @@
+package main
+
+import (
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/buildpacks/libcnb"
+
+	"plimsoll.dev/plimsoll/buildpacks/internal/layer"
+	"plimsoll.dev/plimsoll/buildpacks/internal/sbom"
+	"plimsoll.dev/plimsoll/buildpacks/internal/tool"
+	"plimsoll.dev/plimsoll/buildpacks/internal/tree"
+	"plimsoll.dev/plimsoll/buildpacks/python/dist"
+)
+
+// interpreter is the run base's, too.
+const interpreter = "/usr/bin/python3"
+
+// dependencies makes the launch layer with what is wished. It is the user site of the
+// interpreter (PYTHONUSERBASE): found without a virtual environment, with .pth files
+// honoured, and with scripts that name the interpreter of the run base. A layer whose key
+// is the one of the last image has no folder here and is taken over from there.
+func (b *build) dependencies(want wishes) error {
+	deps, err := layer.Open(b.ctx.Layers, "dependencies", libcnb.LayerTypes{Launch: true})
+	if err != nil {
+		return err
+	}
+	key, err := b.key(want)
+	if err != nil {
+		return err
+	}
+	fetched, err := b.fetched(want)
+	if err != nil {
+		return err
+	}
+	if layer.Text(deps, "key") == key {
+		fmt.Println("python: dependencies are unchanged")
+		b.keep(deps)
+		return nil
+	}
+	if err := layer.Empty(deps); err != nil {
+		return err
+	}
+	if err := b.install(deps.Path, fetched, want); err != nil {
+		return err
+	}
+	sites, err := filepath.Glob(filepath.Join(deps.Path, "lib", "python3*", "site-packages"))
+	if err != nil {
+		return err
+	}
+	if err := compile(sites); err != nil {
+		return err
+	}
+	packages, err := dist.Packages(sites...)
+	if err != nil {
+		return err
+	}
+	deps.Metadata = map[string]any{"key": key}
+	deps.LaunchEnvironment.Override("PYTHONUSERBASE", deps.Path)
+	deps.LaunchEnvironment.Default("PORT", "8080") // gunicorn binds to it
+	b.keep(deps)
+	return sbom.Write(deps.SBOMPath(libcnb.CycloneDXJSON), packages)
+}
+
+// key changes with whatever the installed files depend on.
+func (b *build) key(want wishes) (string, error) {
+	python, err := tool.Command{Path: interpreter, Args: []string{"-c", "import sys, sysconfig; print(sys.version, sysconfig.get_config_var('SOABI'))"}}.Output()
+	if err != nil {
+		return "", err
+	}
+	sum := sha256.New()
+	fmt.Fprintf(sum, "%s\n%q\n%q\n%q\n%q\n", b.ctx.Buildpack.Info.Version, python, want.args, want.text, indexes())
+	digest, err := tree.Digest(b.app, want.ignores)
+	fmt.Fprintln(sum, digest)
+	return fmt.Sprintf("%x", sum.Sum(nil)), err
+}
+
+// ignores tells whether what pip installs does not depend on the path.
+func (w wishes) ignores(path string) bool {
+	if w.files == nil {
+		return false
+	}
+	return !slices.ContainsFunc(w.files, func(file string) bool { return within(path, file) }) &&
+		!slices.ContainsFunc(w.wheels, func(folder string) bool { return within(folder, path) })
+}
+
+// within tells whether the path is the folder, or is in it.
+func within(folder, path string) bool { return path == folder || strings.HasPrefix(path, folder+"/") }
+
+// indexes gives the settings that say where projects come from.
+func indexes() []string {
+	return []string{os.Getenv("PIP_INDEX_URL"), os.Getenv("PIP_EXTRA_INDEX_URL")}
+}
+
+// maxFetched is how large pip's cache may grow, in bytes: pip itself never removes from it.
+const maxFetched = 512 << 20
+
+// fetched opens the layer with pip's cache and gives its folder, or "" when nothing is
+// fetched.
+func (b *build) fetched(want wishes) (string, error) {
+	if want.wheels != nil {
+		return "", nil
+	}
+	cache, err := layer.Open(b.ctx.Layers, "pip", libcnb.LayerTypes{Cache: true})
+	if err != nil {
+		return "", err
+	}
+	size, err := sizeOf(cache.Path)
+	if err != nil {
+		return "", err
+	}
+	if size == 0 || size > maxFetched {
+		err = layer.Empty(cache)
+	}
+	b.keep(cache)
+	return cache.Path, err
+}
+
+// sizeOf gives the bytes of all files in a folder, 0 for one that is not there.
+func sizeOf(folder string) (size int64, err error) {
+	err = filepath.WalkDir(folder, func(_ string, entry fs.DirEntry, err error) error {
+		if err != nil || !entry.Type().IsRegular() {
+			return err
+		}
+		info, err := entry.Info()
+		if err == nil {
+			size += info.Size()
+		}
+		return err
+	})
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0, nil
+	}
+	return size, err
+}
+
+// install runs pip. What it compiles has no debugging information: that names the folder,
+// another one each time, in which it was compiled.
+func (b *build) install(base, fetched string, want wishes) error {
+	home, err := os.MkdirTemp("", "python-home-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(home)
+	env, err := credentials(home, b.ctx.Platform.Bindings)
+	if err != nil {
+		return err
+	}
+	env = append(env, "HOME="+home, "PYTHONUSERBASE="+base, "PYTHONDONTWRITEBYTECODE=1", "PYTHONHASHSEED=0",
+		"SOURCE_DATE_EPOCH=315532801", "CFLAGS="+strings.TrimSpace(os.Getenv("CFLAGS")+" -g0"))
+	args := []string{"install", "--user", "--ignore-installed", "--break-system-packages", "--no-compile",
+		"--no-warn-script-location", "--disable-pip-version-check", "--no-input", "--progress-bar=off"}
+	if want.wheels == nil {
+		args = append(args, "--cache-dir="+fetched)
+	} else {
+		args = append(args, "--no-index", "--no-cache-dir")
+	}
+	for _, folder := range want.wheels {
+		args = append(args, "--find-links="+folder)
+	}
+	source, err := b.source(home, want)
+	if err != nil {
+		return err
+	}
+	err = tool.Command{Path: "pip3", Args: append(args, want.args...), Dir: source, Env: env}.Run()
+	return explain(err, want)
+}
+
+// source gives the folder in which pip runs: the application's, or a copy of it where a
+// build system would leave its files. The copy has always the same name, because what is
+// installed remembers it.
+func (b *build) source(home string, want wishes) (string, error) {
+	if !slices.Equal(want.args, []string{"."}) {
+		return b.app, nil
+	}
+	folder := filepath.Join(os.TempDir(), "project")
+	return folder, errors.Join(os.RemoveAll(folder), os.CopyFS(folder, os.DirFS(b.app)))
+}
+
+// credentials gives pip's environment for the bindings of type pip, whose pip.conf it
+// reads, and netrc.
+func credentials(home string, bindings libcnb.Bindings) ([]string, error) {
+	var env, netrc []string
+	for _, binding := range bindings {
+		switch strings.ToLower(binding.Type) {
+		case "pip":
+			path, ok := binding.SecretFilePath("pip.conf")
+			if !ok {
+				return nil, fmt.Errorf("binding %s of type pip has no pip.conf", binding.Name)
+			}
+			if env != nil {
+				return nil, fmt.Errorf("binding %s: there is another one of type pip", binding.Name)
+			}
+			env = append(env, "PIP_CONFIG_FILE="+path)
+		case "netrc":
+			netrc = append(netrc, binding.Secret[".netrc"])
+		}
+	}
+	if netrc == nil {
+		return env, nil
+	}
+	return env, os.WriteFile(filepath.Join(home, ".netrc"), []byte(strings.Join(netrc, "\n")+"\n"), 0o600)
+}
+
+// explain gives the line that follows what pip has printed.
+func explain(err error, want wishes) error {
+	var failed *tool.Error
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &failed) && want.wheels != nil && strings.Contains(failed.Tail, "No matching distribution found"):
+		return fmt.Errorf("install requirements: %s/ lacks some of what is required: pip wheel -w %[1]s -r requirements.txt", want.wheels[0])
+	case errors.As(err, &failed) && failed.NoNetwork():
+		return errors.New("install requirements: the package index did not answer: allow the build the network, set PIP_INDEX_URL, or vendor wheels (pip wheel -w wheels -r requirements.txt)")
+	}
+	return fmt.Errorf("install requirements: %w", err)
+}
+
+// compile makes the byte code beside the sources, so that no start has to. It is never
+// checked against them: a layer does not change. Some projects ship files for other
+// versions of Python, which do not compile; that is theirs.
+func compile(sites []string) error {
+	args := append([]string{"-m", "compileall", "-qq", "--invalidation-mode=unchecked-hash"}, sites...)
+	err := tool.Command{Path: interpreter, Args: args, Env: []string{"PYTHONHASHSEED=0", "PYTHONDONTWRITEBYTECODE="}}.Run()
+	var failed *tool.Error
+	if errors.As(err, &failed) {
+		return nil
+	}
+	return err
+}
