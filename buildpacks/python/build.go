@@ -77,7 +77,6 @@ type wishes struct {
 	names  []string // the projects that were asked for by name
 	wheels []string // folders of the application with wheels, relative; with one, nothing is fetched
 	files  []string // what the answer depends on, relative; nil when it depends on the whole application
-	text   string   // what else it depends on
 }
 
 // wishes reads requirements.txt, or else the project.
@@ -105,9 +104,8 @@ func (b *build) wishes(pyproject project.Project) (wishes, error) {
 		return wishes{}, fmt.Errorf("there is no %s, which %s names", name, envRequirements)
 	case pyproject.Installable:
 		want.args = []string{"."}
-	default:
-		want.args, want.files = pyproject.Dependencies, []string{}
-		want.text = strings.Join(pyproject.Dependencies, "\n")
+	case pyproject.Dependencies != nil:
+		want.args, want.files = append([]string{"--"}, pyproject.Dependencies...), []string{}
 	}
 	for _, specifier := range pyproject.Dependencies {
 		want.names = append(want.names, requirement.Name(specifier))

@@ -75,7 +75,7 @@ func (b *build) key(want wishes) (string, error) {
 		return "", err
 	}
 	sum := sha256.New()
-	fmt.Fprintf(sum, "%s\n%q\n%q\n%q\n%q\n", b.ctx.Buildpack.Info.Version, python, want.args, want.text, indexes())
+	fmt.Fprintf(sum, "%s\n%q\n%q\n%q\n", b.ctx.Buildpack.Info.Version, python, want.args, indexes())
 	digest, err := tree.Digest(b.app, want.ignores)
 	fmt.Fprintln(sum, digest)
 	return fmt.Sprintf("%x", sum.Sum(nil)), err

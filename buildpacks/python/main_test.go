@@ -84,10 +84,10 @@ func TestWishes(t *testing.T) {
 		{
 			name:  "a project that only names its dependencies",
 			files: map[string]string{"pyproject.toml": "[project]\nname='a'\ndependencies=['flask']\n"},
-			want:  wishes{args: []string{"flask"}, names: []string{"flask"}, files: []string{}},
+			want:  wishes{args: []string{"--", "flask"}, names: []string{"flask"}, files: []string{}},
 		},
-		{name: "scripts alone", files: map[string]string{"app.py": ""}, want: wishes{files: []string{}}},
-		{name: "a broken project", files: map[string]string{"requirements.txt": "-r missing.txt\n"}, refused: true},
+		{name: "scripts alone", files: map[string]string{"app.py": ""}, },
+		{name: "an include that is missing", files: map[string]string{"requirements.txt": "-r missing.txt\n"}, refused: true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Setenv(envRequirements, "")
