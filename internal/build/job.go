@@ -100,6 +100,9 @@ func (j *job) prepare(ctx context.Context) error {
 	if err := j.take(ctx, first); err != nil {
 		return err
 	}
+	if err := j.writeProject(); err != nil {
+		return err
+	}
 	if j.previous != nil {
 		if err := j.previous.write(inLayout(j.work.path("layout"), layoutPrevious)); err != nil {
 			return fault.New(fault.Failed, "read previous image", j.request.Tag.String(), err)
@@ -127,6 +130,31 @@ func (j *job) take(ctx context.Context, choice cnb.RunImage) error {
 		return err
 	}
 	return os.WriteFile(j.work.path("state", "run.toml"), text.Bytes(), 0o644)
+}
+
+// writeProject tells the exporter where the source is from (CNB platform.md,
+// "project-metadata.toml").
+func (j *job) writeProject() error {
+	version, metadata := map[string]any{}, map[string]any{}
+	put := func(to map[string]any, name, value string) {
+		if value != "" {
+			to[name] = value
+		}
+	}
+	if j.source.Clean && j.source.Revision != "" {
+		put(version, "commit", j.source.Revision)
+	}
+	put(version, "digest", j.source.Digest)
+	put(metadata, "repository", j.source.URL())
+	put(metadata, "path", j.source.Subpath)
+	var text bytes.Buffer
+	err := toml.NewEncoder(&text).Encode(map[string]any{"source": map[string]any{
+		"type": string(j.source.Kind), "version": version, "metadata": metadata,
+	}})
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(j.work.path("state", "project-metadata.toml"), text.Bytes(), 0o644)
 }
 
 // runEntry is an image in run.toml (CNB platform.md, "run.toml").

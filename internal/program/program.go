@@ -13,8 +13,6 @@ import (
 	"golang.org/x/term"
 
 	"plimsoll.dev/plimsoll/internal/cli"
-	"plimsoll.dev/plimsoll/internal/executor"
-	"plimsoll.dev/plimsoll/internal/executor/sandbox"
 	"plimsoll.dev/plimsoll/internal/fault"
 	"plimsoll.dev/plimsoll/internal/oci"
 )
@@ -45,13 +43,13 @@ func Run(ctx context.Context, host Host, args []string) int {
 	}
 	local := &store{root: filepath.Join(folder, "registry")}
 	defer local.close()
+	steps := &steps{dir: filepath.Join(folder, "cache", "roots")}
+	defer steps.close()
 	env := &cli.Env{
 		In: host.In, Out: host.Out, Err: host.Err, Terminal: host.Terminal,
 		Version: version(), Home: folder,
 		Registries: &oci.Registries{Local: local.open, Agent: "plimsoll/" + version()},
-		Executor: func() (executor.Executor, error) {
-			return sandbox.New(filepath.Join(folder, "cache", "roots"), sandbox.Options{})
-		},
+		Executor: steps.open,
 		Getenv: host.Getenv,
 	}
 	return cli.Run(ctx, env, args)
