@@ -86,7 +86,7 @@ func TestWishes(t *testing.T) {
 			files: map[string]string{"pyproject.toml": "[project]\nname='a'\ndependencies=['flask']\n"},
 			want:  wishes{args: []string{"--", "flask"}, names: []string{"flask"}, files: []string{}},
 		},
-		{name: "scripts alone", files: map[string]string{"app.py": ""}, },
+		{name: "scripts alone", files: map[string]string{"app.py": ""}},
 		{name: "an include that is missing", files: map[string]string{"requirements.txt": "-r missing.txt\n"}, refused: true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
