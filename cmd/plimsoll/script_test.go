@@ -23,6 +23,7 @@ func TestMain(m *testing.M) {
 //
 //	exits CODE COMMAND  runs the command, which must end with the exit code
 //	expand FILE...      replaces ${NAME} in the files by the environment
+//	launch REF BASE     puts an app image on a base, as buildpacks would make it
 //	publish VERSION     updates the archive: package lib is now of that version
 //	tamper PATTERN      changes a byte of each file of the archive that matches
 func TestScripts(t *testing.T) {
@@ -59,6 +60,7 @@ func TestScripts(t *testing.T) {
 					ts.Check(os.WriteFile(path, []byte(os.Expand(ts.ReadFile(file), ts.Getenv)), 0o644))
 				}
 			},
+			"launch": launch,
 			"publish": func(ts *testscript.TestScript, _ bool, args []string) {
 				_, err := debarchive.Write(filepath.Dir(ts.Getenv("ARCHIVE")), key, suite(args[0]))
 				ts.Check(err)
