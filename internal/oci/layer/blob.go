@@ -50,7 +50,7 @@ func (b *Blob) Compressed() (io.ReadCloser, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &checkedBlob{File: f, blob: b, sum: sha256.New()}, nil
+	return &checkedBlob{file: f, blob: b, sum: sha256.New()}, nil
 }
 
 // Uncompressed opens the tar.
@@ -77,14 +77,16 @@ func (b *Blob) Uncompressed() (io.ReadCloser, error) {
 	}{plain, packed}, nil
 }
 
+// checkedBlob does not embed its file: a network connection that is given one has the
+// kernel send it, past Read.
 type checkedBlob struct {
-	*os.File
+	file *os.File
 	blob *Blob
 	sum  hash.Hash
 }
 
 func (c *checkedBlob) Read(p []byte) (int, error) {
-	n, err := c.File.Read(p)
+	n, err := c.file.Read(p)
 	c.sum.Write(p[:n])
 	if errors.Is(err, io.EOF) && hex.EncodeToString(c.sum.Sum(nil)) != c.blob.Sum.Hex {
 		_ = os.Remove(strings.TrimSuffix(c.blob.path, blobSuffix) + nameSuffix)
@@ -93,7 +95,4 @@ func (c *checkedBlob) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// WriteTo keeps io.Copy from reading past Read.
-func (c *checkedBlob) WriteTo(w io.Writer) (int64, error) {
-	return io.Copy(w, struct{ io.Reader }{c})
-}
+func (c *checkedBlob) Close() error { return c.file.Close() }
