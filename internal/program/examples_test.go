@@ -17,6 +17,7 @@ import (
 
 	"plimsoll.dev/plimsoll/api/v1alpha1"
 	"plimsoll.dev/plimsoll/internal/base/spec"
+	"plimsoll.dev/plimsoll/internal/build"
 	"plimsoll.dev/plimsoll/internal/executor"
 	"plimsoll.dev/plimsoll/internal/executor/sandbox"
 	"plimsoll.dev/plimsoll/internal/oci"
@@ -46,16 +47,27 @@ func newBench(t *testing.T) *bench {
 func (b *bench) plimsoll(args ...string) string {
 	b.t.Helper()
 	var out, errs bytes.Buffer
-	host := Host{In: strings.NewReader(""), Out: &out, Err: &errs, Getenv: func(name string) string {
-		if name == "PLIMSOLL_HOME" {
-			return b.home
-		}
-		return ""
-	}}
-	if code := Run(b.t.Context(), host, args); code != 0 {
+	if code := Run(b.t.Context(), b.host(&out, &errs), args); code != 0 {
 		b.t.Fatalf("plimsoll %s: exit %d\n%s", strings.Join(args, " "), code, errs.String())
 	}
 	return out.String()
+}
+
+// host is this machine with the bench's home.
+func (b *bench) host(out, errs io.Writer) Host {
+	return Host{In: strings.NewReader(""), Out: out, Err: errs, Getenv: func(name string) string {
+		if name == "PLIMSOLL_HOME" {
+			return b.home
+		}
+		return os.Getenv(name)
+	}}
+}
+
+// in gives the bench to a subtest.
+func (b *bench) in(t *testing.T) *bench {
+	inner := *b
+	inner.t = t
+	return &inner
 }
 
 // example builds the example base, changed by edit, and gives its reference.
@@ -103,8 +115,12 @@ func (b *bench) run(ref string, mounts []executor.Mount, command ...string) stri
 	if err != nil {
 		b.t.Fatal(err)
 	}
+	layers, err := build.RootFS(image)
+	if err != nil {
+		b.t.Fatal(err)
+	}
 	step := executor.Step{
-		Layers: stepLayers(b.t, image), Command: command, Env: config.Config.Env, Mounts: mounts,
+		Layers: layers, Command: command, Env: config.Config.Env, Mounts: mounts,
 		UID: 65532, GID: 65532, Network: true, Limits: executor.Limits{Wall: 2 * time.Minute},
 	}
 	var out, errs bytes.Buffer
@@ -113,23 +129,6 @@ func (b *bench) run(ref string, mounts []executor.Mount, command ...string) stri
 		b.t.Fatalf("%s: %v: %v %+v\n%s%s", ref, command, err, result, out.String(), errs.String())
 	}
 	return out.String()
-}
-
-func stepLayers(t *testing.T, image v1.Image) []executor.Layer {
-	t.Helper()
-	layers, err := image.Layers()
-	if err != nil {
-		t.Fatal(err)
-	}
-	var out []executor.Layer
-	for _, l := range layers {
-		diffID, err := l.DiffID()
-		if err != nil {
-			t.Fatal(err)
-		}
-		out = append(out, executor.Layer{DiffID: diffID.String(), Open: func() (io.ReadCloser, error) { return l.Uncompressed() }})
-	}
-	return out
 }
 
 // greeting is what the TLS server answers.

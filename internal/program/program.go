@@ -49,8 +49,8 @@ func Run(ctx context.Context, host Host, args []string) int {
 		In: host.In, Out: host.Out, Err: host.Err, Terminal: host.Terminal,
 		Version: version(), Home: folder,
 		Registries: &oci.Registries{Local: local.open, Agent: "plimsoll/" + version()},
-		Executor: steps.open,
-		Getenv: host.Getenv,
+		Executor:   steps.open,
+		Getenv:     host.Getenv,
 	}
 	return cli.Run(ctx, env, args)
 }

@@ -3,6 +3,7 @@ package program
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"crypto/rand"
 	"encoding/json"
 	"fmt"
@@ -17,6 +18,7 @@ import (
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/types"
+	"golang.org/x/sync/errgroup"
 
 	"plimsoll.dev/plimsoll/internal/build/cnb"
 	"plimsoll.dev/plimsoll/internal/oci"
@@ -144,8 +146,8 @@ type shipyard struct {
 	host     string
 	session  *oci.Session
 	old      oci.Reference
-	manifest v1.Manifest // of the old base
-	config   v1.ConfigFile
+	manifest *v1.Manifest // of the old base
+	top      string       // diffID of its last layer
 	digest   string
 }
 
@@ -154,102 +156,140 @@ func newShipyard(b *testing.B, host string) *shipyard {
 	b.Helper()
 	s := &shipyard{host: host, session: (&oci.Registries{}).Session()}
 	layers := make([]v1.Descriptor, 40)
-	for i := range layers {
-		layers[i] = s.layer(b, "bases/run:1", fmt.Sprintf("package%d", i), 20_000)
+	push := func(to string) {
+		must(b, s.push(b.Context(), to, layers, v1.Config{}))
 	}
-	s.push(b, "bases/run:1", layers, v1.Config{})
-	s.old = s.ref(b, "bases/run:1")
+	layer := func(i int) {
+		var err error
+		layers[i], err = s.layer(b.Context(), "bases/run:1", fmt.Sprintf("package%d", i), 20_000)
+		must(b, err)
+	}
+	for i := range layers {
+		layer(i)
+	}
+	push("bases/run:1")
+	var err error
+	s.old, err = oci.Parse(host + "/bases/run:1")
+	must(b, err)
 	m, err := s.session.Manifest(b.Context(), s.old)
 	must(b, err)
-	config, err := s.session.Config(b.Context(), s.old, m.Image)
-	must(b, err)
-	s.manifest, s.config, s.digest = *m.Image, *config, m.Digest.String()
-	for _, i := range []int{7, 30} {
-		layers[i] = s.layer(b, "bases/run:1", fmt.Sprintf("package%d", i), 20_000)
-	}
-	s.push(b, "bases/run:2", layers, v1.Config{})
+	s.manifest, s.digest, s.top = m.Image, m.Digest.String(), layers[len(layers)-1].Digest.String()
+	layer(7)
+	layer(30)
+	push("bases/run:2")
 	return s
 }
 
-func (s *shipyard) ref(b *testing.B, text string) oci.Reference {
-	b.Helper()
-	ref, err := oci.Parse(s.host + "/" + text)
-	must(b, err)
-	return ref
-}
-
 // layer pushes random bytes. What is in a layer does not matter: none is read.
-func (s *shipyard) layer(b *testing.B, to, name string, size int) v1.Descriptor {
-	b.Helper()
+func (s *shipyard) layer(ctx context.Context, to, name string, size int) (v1.Descriptor, error) {
 	data := make([]byte, size)
 	_, _ = rand.Read(data)
-	_, err := s.session.PutBlob(b.Context(), s.ref(b, to), data)
-	must(b, err)
 	digest, n, err := v1.SHA256(bytes.NewReader(data))
-	must(b, err)
+	if err != nil {
+		return v1.Descriptor{}, err
+	}
+	ref, err := oci.Parse(s.host + "/" + to)
+	if err != nil {
+		return v1.Descriptor{}, err
+	}
+	_, err = s.session.PutBlob(ctx, ref, data)
 	return v1.Descriptor{
 		MediaType: types.OCILayer, Digest: digest, Size: n,
 		Annotations: map[string]string{oci.LayerAnnotation: name, oci.PackagesAnnotation: name + "=" + digest.Hex[:8]},
-	}
+	}, err
 }
 
-func (s *shipyard) push(b *testing.B, to string, layers []v1.Descriptor, config v1.Config) {
-	b.Helper()
+func (s *shipyard) push(ctx context.Context, to string, layers []v1.Descriptor, config v1.Config) error {
 	file := v1.ConfigFile{OS: "linux", Architecture: "amd64", Config: config, RootFS: v1.RootFS{Type: "layers"}}
 	for _, l := range layers {
 		file.RootFS.DiffIDs = append(file.RootFS.DiffIDs, l.Digest)
 		file.History = append(file.History, v1.History{})
 	}
 	text, err := json.Marshal(file)
-	must(b, err)
-	ref := s.ref(b, to)
-	_, err = s.session.PutBlob(b.Context(), ref, text)
-	must(b, err)
+	if err != nil {
+		return err
+	}
+	ref, err := oci.Parse(s.host + "/" + to)
+	if err != nil {
+		return err
+	}
+	if _, err = s.session.PutBlob(ctx, ref, text); err != nil {
+		return err
+	}
 	digest, size, err := v1.SHA256(bytes.NewReader(text))
-	must(b, err)
+	if err != nil {
+		return err
+	}
 	raw, err := json.Marshal(v1.Manifest{
 		SchemaVersion: 2, MediaType: types.OCIManifestSchema1, Layers: layers,
 		Config: v1.Descriptor{MediaType: types.OCIConfigJSON, Digest: digest, Size: size},
 	})
-	must(b, err)
-	_, err = s.session.PutManifest(b.Context(), ref, types.OCIManifestSchema1, raw)
-	must(b, err)
+	if err != nil {
+		return err
+	}
+	_, err = s.session.PutManifest(ctx, ref, types.OCIManifestSchema1, raw)
+	return err
 }
 
 // launch pushes n images on the old base to some repositories, and gives their names.
 func (s *shipyard) launch(b *testing.B, name string, n, repositories int) []string {
 	b.Helper()
-	var refs []string
-	apps := map[string][]v1.Descriptor{}
-	for i := range n {
-		repository := fmt.Sprintf("%s/app%d", name, i%repositories)
-		to := fmt.Sprintf("%s:%d", repository, i)
-		if apps[repository] == nil {
-			for _, l := range s.manifest.Layers {
-				_, err := s.session.Copy(b.Context(), s.ref(b, to), s.old, l)
-				must(b, err)
+	refs := make([]string, n)
+	group, ctx := errgroup.WithContext(b.Context())
+	group.SetLimit(8)
+	for r := range repositories {
+		group.Go(func() error {
+			repository := fmt.Sprintf("%s/app%d", name, r)
+			layers, err := s.app(ctx, repository)
+			if err != nil {
+				return err
 			}
-			apps[repository] = []v1.Descriptor{s.layer(b, to, "app", 100_000), s.layer(b, to, "launcher", 1000), s.layer(b, to, "sbom", 1000)}
-		}
-		s.push(b, to, slices.Concat(s.manifest.Layers, apps[repository], []v1.Descriptor{s.layer(b, to, "config", 200)}), s.appConfig(b, i))
-		refs = append(refs, s.host+"/"+to)
+			for i := r; i < n; i += repositories {
+				to := fmt.Sprintf("%s:%d", repository, i)
+				if err := s.push(ctx, to, layers, s.appConfig(i)); err != nil {
+					return err
+				}
+				refs[i] = s.host + "/" + to
+			}
+			return nil
+		})
 	}
+	must(b, group.Wait())
 	return refs
 }
 
+// app gives the layers of an app on the old base, all in the repository.
+func (s *shipyard) app(ctx context.Context, repository string) ([]v1.Descriptor, error) {
+	to, err := oci.Parse(s.host + "/" + repository)
+	if err != nil {
+		return nil, err
+	}
+	layers := slices.Clone(s.manifest.Layers)
+	for _, l := range layers {
+		if _, err := s.session.Copy(ctx, to, s.old, l); err != nil {
+			return nil, err
+		}
+	}
+	for _, own := range []string{"app", "launcher", "config", "sbom"} {
+		l, err := s.layer(ctx, repository, own, 10_000)
+		if err != nil {
+			return nil, err
+		}
+		layers = append(layers, l)
+	}
+	return layers, nil
+}
+
 // appConfig is what the exporter writes, of usual length.
-func (s *shipyard) appConfig(b *testing.B, i int) v1.Config {
-	b.Helper()
-	diffIDs := s.config.RootFS.DiffIDs
-	text, err := json.Marshal(cnb.LifecycleMetadata{
-		App:        []cnb.LayerSHA{{SHA: diffIDs[0].String()}},
-		Buildpacks: []cnb.BuildpackData{{ID: "plimsoll/go", Version: "0.1.0", Layers: map[string]cnb.LayerData{"targets": {SHA: diffIDs[1].String(), Data: strings.Repeat("x", 1000)}}}},
+func (s *shipyard) appConfig(i int) v1.Config {
+	text, _ := json.Marshal(cnb.LifecycleMetadata{ // it holds nothing that cannot be encoded
+		App:        []cnb.LayerSHA{{SHA: s.top}},
+		Buildpacks: []cnb.BuildpackData{{ID: "plimsoll/go", Version: "0.1.0", Layers: map[string]cnb.LayerData{"targets": {SHA: s.top, Data: strings.Repeat("x", 1000)}}}},
 		RunImage: cnb.UsedRunImage{
-			TopLayer: diffIDs[len(diffIDs)-1].String(), Reference: s.old.Repository() + "@" + s.digest,
+			TopLayer: s.top, Reference: s.old.Repository() + "@" + s.digest,
 			RunImage: cnb.RunImage{Image: s.host + "/bases/run:2"},
 		},
 	})
-	must(b, err)
 	return v1.Config{
 		Env: []string{"PATH=/cnb/process:/bin", "CNB_PLATFORM_API=0.15"}, Entrypoint: []string{"/cnb/process/web"},
 		Labels: map[string]string{
