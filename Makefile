@@ -1,4 +1,4 @@
-# make demo   builds the example bases and applies a real security fix
+# make demo   source to image for four applications, and a real security fix
 # make test   sets up and passes all tests
 # make bench  measures, beside peers
 SHELL := /bin/sh
@@ -34,11 +34,12 @@ demo: all
 setup:
 	@scripts/setup test
 
-test: setup
+test: setup all
 	@test -z "$$(gofmt -l api artifact buildpacks cmd internal)" || { echo "not formatted:"; gofmt -l api artifact buildpacks cmd internal; exit 1; }
 	go vet ./...
 	go tool staticcheck ./...
 	go test -timeout 30m ./...
+	cd examples/apps/go && go vet ./... && go test ./...
 	@echo "All tests passed. Next: make demo, or make bench."
 
 bench: all
