@@ -103,22 +103,31 @@ func parse(name string, file io.ReaderAt, size int64, depth int) (Jar, error) {
 				poms = append(poms, p)
 			}
 		case strings.HasSuffix(entry.Name, ".jar") && depth > 1:
-			text, err := content(entry, budget)
-			if err != nil {
-				return Jar{}, err
-			}
-			budget -= int64(len(text))
-			inner, err := parse(path.Base(entry.Name), bytes.NewReader(text), int64(len(text)), depth-1)
-			if err != nil {
-				return Jar{}, fmt.Errorf("%s: %w", entry.Name, err)
-			}
-			inner.Packages[0].SHA256 = fmt.Sprintf("%x", sha256.Sum256(text))
-			nested = append(nested, inner.Packages...)
+			inner, size := parseNested(entry, budget, depth-1)
+			budget -= size
+			nested = append(nested, inner...)
 		}
 	}
 	own, others := identify(name, j.Manifest, poms)
 	j.Packages = append(append([]sbom.Package{own}, others...), nested...)
 	return j, nil
+}
+
+// parseNested gives the packages of an archive in an archive, and its size. One that cannot
+// be read, which is no reason for the application not to run, has its name only.
+func parseNested(entry *zip.File, budget int64, depth int) ([]sbom.Package, int64) {
+	name := path.Base(entry.Name)
+	unread, _ := identify(name, nil, nil)
+	text, err := content(entry, budget)
+	if err != nil {
+		return []sbom.Package{unread}, 0
+	}
+	inner, err := parse(name, bytes.NewReader(text), int64(len(text)), depth)
+	if err != nil {
+		inner.Packages = []sbom.Package{unread}
+	}
+	inner.Packages[0].SHA256 = fmt.Sprintf("%x", sha256.Sum256(text))
+	return inner.Packages, int64(len(text))
 }
 
 const manifestName = "META-INF/MANIFEST.MF"
