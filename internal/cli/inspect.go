@@ -107,13 +107,34 @@ func (p *page) field(name, value string) {
 	}
 }
 
-// row writes the cells of a table.
-func (p *page) row(cells ...string) {
+// tableRow is the cells of a line.
+type tableRow []string
+
+// table writes rows as columns. Those of sizes are flushed right.
+func (p *page) table(rows []tableRow) {
 	p.begin()
-	for i, cell := range cells {
-		cells[i] = visible(cell)
+	var widths []int
+	for _, row := range rows {
+		for i, cell := range row {
+			row[i] = visible(cell)
+			if i == len(widths) {
+				widths = append(widths, 0)
+			}
+			widths[i] = max(widths[i], utf8.RuneCountInString(row[i]))
+		}
 	}
-	fmt.Fprintln(p.w, strings.TrimRight(strings.Join(cells, "\t"), "\t"))
+	for _, row := range rows {
+		var line strings.Builder
+		for i, cell := range row {
+			space := strings.Repeat(" ", widths[i]-utf8.RuneCountInString(cell))
+			if rows[0][i] == "SIZE" {
+				line.WriteString(space + cell + "  ")
+			} else {
+				line.WriteString(cell + space + "  ")
+			}
+		}
+		fmt.Fprintln(p.w, strings.TrimRight(line.String(), " "))
+	}
 }
 
 func (p *page) title() {
@@ -132,7 +153,7 @@ func (p *page) title() {
 	}
 	parts = append(parts, fmt.Sprintf("%s in %s", size(i.Size), plural(len(i.Layers), "layer")))
 	if !i.Created.IsZero() {
-		parts = append(parts, "of "+i.Created.Format("2006-01-02 15:04 MST"))
+		parts = append(parts, "created "+i.Created.Format("2006-01-02 15:04 MST"))
 	}
 	fmt.Fprintln(p.w, visible(strings.Join(parts, ", ")))
 }
@@ -141,19 +162,20 @@ func (p *page) platforms() {
 	if len(p.report.Platforms) < 2 {
 		return
 	}
-	p.row("PLATFORM", "SIZE", "LAYERS", "DIGEST")
+	rows := []tableRow{{"PLATFORM", "SIZE", "LAYERS", "DIGEST"}}
 	for _, one := range p.report.Platforms {
 		digest := short(one.Digest)
 		if one.Shown {
 			digest += "  shown here"
 		}
-		p.row(one.Platform, size(one.Size), strconv.Itoa(one.Layers), digest)
+		rows = append(rows, tableRow{one.Platform, size(one.Size), strconv.Itoa(one.Layers), digest})
 	}
+	p.table(rows)
 }
 
 func (p *page) source() {
 	if s := p.image.Source; s != nil {
-		p.field("source", s.URL)
+		p.field("source", or(s.URL, "not named: a folder, known by its content"))
 		p.field("revision", s.Revision)
 		p.field("folder", s.Subpath)
 		p.field("content", s.Digest)
@@ -188,8 +210,7 @@ func (p *page) runs() {
 		p.field("entrypoint", words(r.Entrypoint))
 		p.field("command", words(r.Command))
 	}
-	p.field("in folder", r.WorkingDirectory)
-	p.field("user", or(r.User, "root (none is named)"))
+	p.field("works in", r.WorkingDirectory)
 	p.field("ports", strings.Join(r.Ports, ", "))
 	p.field("volumes", strings.Join(r.Volumes, ", "))
 	p.field("environment", strings.Join(telling(r.Environment), " "))
@@ -229,7 +250,7 @@ func (p *page) rebase() {
 	if r == nil {
 		return
 	}
-	p.written = true // it belongs to the base
+	p.written = p.image.Base != nil // then it stands right below it
 	switch r.Status {
 	case inspect.RebaseFailed:
 		p.field("rebase now", "not possible: "+r.Error)
@@ -258,11 +279,11 @@ const shownPackages = 20
 
 func (p *page) facts() {
 	for i, fact := range p.image.Facts {
-		mark := "ok  "
+		mark := "ok"
 		if !fact.Good {
-			mark = "note  "
+			mark = "note"
 		}
-		p.field(first(i, "safety"), mark+fact.Text)
+		p.field(first(i, "safety"), fmt.Sprintf("%-4s  %s", mark, fact.Text))
 	}
 }
 

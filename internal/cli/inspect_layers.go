@@ -2,12 +2,15 @@ package cli
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"plimsoll.dev/plimsoll/internal/build/inspect"
 )
 
-// layers writes the layers from the top down, as the application lies on its base. Without
+// layers writes the layers from the bottom up, as the application lies on its base. Without
 // --layers a base below others is one line.
 func (p *page) layers() {
 	all := p.image.Layers
@@ -18,71 +21,74 @@ func (p *page) layers() {
 		p.everything()
 		return
 	}
-	p.row("LAYER", "SIZE", "PACKAGES")
+	rows := []tableRow{{"LAYER", "SIZE", "PACKAGES"}}
 	below := 0
-	if p.image.Kind != inspect.KindBase {
-		for below < len(all) && all[below].Part == inspect.PartBase {
-			below++
-		}
+	for p.image.Kind != inspect.KindBase && below < len(all) && all[below].Part == inspect.PartBase {
+		below++
 	}
-	for i := len(all) - 1; i >= below; i-- {
-		if left := len(all) - shownLayers; i < left-1 && left > below {
-			p.row(fmt.Sprintf("and %d more: see --layers", i-below+1))
+	room := pageWidth - layersWidth(all[below:])
+	if below > 0 {
+		base := joined(all[:below])
+		rows = append(rows, tableRow{"base, " + plural(below, "layer"), size(base.Size), p.brief(base, room)})
+	}
+	for i, l := range all[below:] {
+		if i == shownLayers {
+			rows = append(rows, tableRow{fmt.Sprintf("and %d more: see --layers", len(all)-below-i)})
 			break
 		}
-		p.row(layerName(all[i]), size(all[i].Size), brief(all[i]))
+		rows = append(rows, tableRow{layerName(l), size(l.Size), p.brief(l, room)})
 	}
-	if below > 0 {
-		var sum int64
-		var packages []inspect.Package
-		for _, l := range all[:below] {
-			sum, packages = sum+l.Size, append(packages, l.Packages...)
-		}
-		told := inspect.Layer{Told: all[below-1].Told, Packages: packages}
-		for _, l := range all[:below] {
-			told.Told = inspect.Told(or(string(told.Told), string(l.Told)))
-		}
-		p.row("base, "+plural(below, "layer"), size(sum), brief(told))
-	}
-	var counts []string
-	for _, c := range p.image.Packages {
-		counts = append(counts, fmt.Sprintf("%d %s", c.Count, c.Type))
-	}
-	p.row("total", size(p.image.Size), strings.Join(counts, ", "))
+	p.table(append(rows, tableRow{"total", size(p.image.Size), counts(p.image.Packages)}))
 }
 
 // shownLayers is how many layers are listed without --layers.
 const shownLayers = 64
 
-// everything writes every layer with a line for each of its packages.
-func (p *page) everything() {
-	all := p.image.Layers
-	p.row("LAYER", "SIZE", "PACKAGE", "VERSION", "DIGEST")
-	for i := len(all) - 1; i >= 0; i-- {
-		l := all[i]
-		name, bytes, digest := layerName(l), size(l.Size), short(l.Digest)
-		line := func(pkg, version string) {
-			p.row(name, bytes, pkg, version, digest)
-			name, bytes, digest = "", "", ""
-		}
-		for _, pkg := range l.Packages {
-			line(pkg.Name, or(pkg.Version, "-"))
-		}
-		for _, gone := range l.Removed {
-			line(gone, "removed")
-		}
-		if name != "" {
-			line(or(brief(l), " "), "")
-		}
+// layersWidth gives what names and sizes of the layers take of the page.
+func layersWidth(layers []inspect.Layer) int {
+	widest := len("base, 00 layers")
+	for _, l := range layers[:min(len(layers), shownLayers)] {
+		widest = max(widest, utf8.RuneCountInString(layerName(l)))
 	}
-	p.row("total", size(p.image.Size))
+	return widest + len("  000.0 MB  ")
 }
 
-// Widths of cells, so that a row fits on the page.
-const (
-	layerWidth   = 46
-	packageWidth = 38
-)
+// joined gives some layers as if they were one.
+func joined(layers []inspect.Layer) inspect.Layer {
+	sum := inspect.Layer{Part: layers[0].Part}
+	for _, l := range layers {
+		sum.Size += l.Size
+		sum.Packages = append(sum.Packages, l.Packages...)
+		if sum.Told == "" {
+			sum.Told = l.Told
+		}
+	}
+	return sum
+}
+
+// everything writes every layer with a line for each of its packages.
+func (p *page) everything() {
+	rows := []tableRow{{"LAYER", "SIZE", "PACKAGE", "VERSION", "DIGEST"}}
+	for _, l := range p.image.Layers {
+		first := tableRow{layerName(l), size(l.Size), p.brief(inspect.Layer{Part: l.Part, Told: l.Told}, pageWidth), "", short(l.Digest)}
+		about := len(rows)
+		for _, pkg := range l.Packages {
+			rows = append(rows, tableRow{"", "", pkg.Name, or(pkg.Version, "-"), ""})
+		}
+		for _, gone := range l.Removed {
+			rows = append(rows, tableRow{"", "", gone, "removed", ""})
+		}
+		if len(rows) == about {
+			rows = append(rows, first)
+			continue
+		}
+		rows[about][0], rows[about][1], rows[about][4] = first[0], first[1], first[4]
+	}
+	p.table(append(rows, tableRow{"total", size(p.image.Size), counts(p.image.Packages)}))
+}
+
+// layerWidth keeps a layer's name from filling the page.
+const layerWidth = 46
 
 func layerName(l inspect.Layer) string {
 	name := l.Name
@@ -92,32 +98,40 @@ func layerName(l inspect.Layer) string {
 	return clip(visible(name), layerWidth)
 }
 
-// brief gives the packages of a layer if they fit, else how many there are.
-func brief(l inspect.Layer) string {
+// brief gives what packages a layer holds: with their versions if there is room, else their
+// names, else how many there are.
+func (p *page) brief(l inspect.Layer, room int) string {
 	if l.Told == "" {
-		if l.Part == inspect.PartOther {
+		if l.Part == inspect.PartBase || p.image.Kind == inspect.KindForeign {
 			return "not known"
 		}
 		return ""
 	}
-	var names []string
+	var versions, names []string
 	types := map[string]int{}
-	var order []string
-	for _, p := range l.Packages {
-		names = append(names, strings.TrimSpace(p.Name+" "+p.Version))
-		if types[p.Type]++; types[p.Type] == 1 {
-			order = append(order, p.Type)
+	for _, one := range l.Packages {
+		versions = append(versions, strings.TrimSpace(one.Name+" "+one.Version))
+		names = append(names, one.Name)
+		types[one.Type]++
+	}
+	for _, list := range [][]string{versions, names} {
+		if text := visible(strings.Join(list, ", ")); utf8.RuneCountInString(text) <= room {
+			return text
 		}
 	}
-	text := visible(strings.Join(names, ", "))
-	if len(text) <= packageWidth {
-		return text
+	var sums []inspect.Count
+	for _, kind := range slices.Sorted(maps.Keys(types)) {
+		sums = append(sums, inspect.Count{Type: kind, Count: types[kind]})
 	}
-	var counts []string
-	for _, kind := range order {
-		counts = append(counts, fmt.Sprintf("%d %s", types[kind], kind))
+	return clip(counts(sums), room)
+}
+
+func counts(all []inspect.Count) string {
+	var texts []string
+	for _, c := range all {
+		texts = append(texts, fmt.Sprintf("%d %s", c.Count, c.Type))
 	}
-	return clip(strings.Join(counts, ", "), packageWidth)
+	return strings.Join(texts, ", ")
 }
 
 // clip cuts what is too long for its cell.
@@ -153,11 +167,12 @@ func (p *page) builder() {
 	if b.Extensions {
 		p.field("extensions", "it has image extensions, which plimsoll does not run")
 	}
-	p.written = false
-	p.row("BUILDPACK", "VERSION", "API", "FOR")
+	rows := []tableRow{{"BUILDPACK", "VERSION", "API", "FOR"}}
 	for _, one := range b.Buildpacks {
-		p.row(one.ID, orDash(one.Version), orDash(one.API), strings.Join(one.Targets, ", "))
+		rows = append(rows, tableRow{one.ID, orDash(one.Version), orDash(one.API), strings.Join(one.Targets, ", ")})
 	}
+	p.written = false
+	p.table(rows)
 }
 
 // span gives the first and the last of some versions.

@@ -3,12 +3,12 @@ package inspect
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"time"
 
-	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/empty"
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 
@@ -94,8 +94,8 @@ func dryRun(ctx context.Context, registries *oci.Registries, image oci.Reference
 func outcome(r rebase.Result) *Rebase {
 	if r.Status == rebase.StatusFailed || len(r.Images) != 1 {
 		out := &Rebase{Status: RebaseFailed, Error: r.Error, Hint: r.Hint}
-		if failure, ok := r.Err.(*fault.Error); ok && failure.Why != nil {
-			out.Error = failure.Why.Error() // without the reference, which the report is about
+		if r.Err != nil {
+			out.Error = reason(r.Err)
 		}
 		return out
 	}
@@ -110,6 +110,14 @@ func outcome(r rebase.Result) *Rebase {
 	return out
 }
 
+// reason gives the cause of a fault without what it was done to, which the report is about.
+func reason(err error) string {
+	if failure, ok := errors.AsType[*fault.Error](err); ok && failure.Why != nil {
+		return failure.Why.Error()
+	}
+	return err.Error()
+}
+
 // builders says what a builder builds with.
 func builders(_ context.Context, s *subject, r *Image) error {
 	if r.Kind != KindBuilder {
@@ -119,13 +127,9 @@ func builders(_ context.Context, s *subject, r *Image) error {
 	if err != nil {
 		return err
 	}
-	b, err := builder.Read(s.Digest.String(), v1.Image(image))
+	b, err := builder.Read(s.Digest.String(), image)
 	if err != nil {
-		why := err
-		if failure, ok := err.(*fault.Error); ok && failure.Why != nil {
-			why = failure.Why
-		}
-		r.unknown("builder", "%v", why)
+		r.unknown("builder", "%s", reason(err))
 		return nil
 	}
 	out := &Builder{

@@ -15,6 +15,7 @@ import (
 	"strings"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/types"
 
 	"plimsoll.dev/plimsoll/internal/fault"
 	"plimsoll.dev/plimsoll/internal/oci"
@@ -86,7 +87,7 @@ const maxImages = 64
 func (i *inspection) images(ctx context.Context, index *v1.IndexManifest) ([]*subject, error) {
 	var images []*subject
 	for _, d := range index.Manifests {
-		if !d.MediaType.IsImage() || d.ArtifactType != "" || d.Platform != nil && d.Platform.OS == "unknown" || len(images) == maxImages {
+		if !runnable(d) || len(images) == maxImages {
 			continue
 		}
 		m, err := i.session.Manifest(ctx, i.ref.At(d.Digest))
@@ -101,6 +102,14 @@ func (i *inspection) images(ctx context.Context, index *v1.IndexManifest) ([]*su
 		return nil, fault.Newf(fault.Failed, "inspect", i.ref.String(), "it is an index without an image to run")
 	}
 	return images, nil
+}
+
+// runnable tells images from attestations and other artifacts. An image's configuration
+// may stand as its artifact type (OCI image-spec, descriptor.md).
+func runnable(d v1.Descriptor) bool {
+	kind := types.MediaType(d.ArtifactType)
+	unknown := d.Platform != nil && d.Platform.OS == "unknown"
+	return d.MediaType.IsImage() && (kind == "" || kind.IsConfig()) && !unknown
 }
 
 // choose gives the image of the architecture, ready to be described.

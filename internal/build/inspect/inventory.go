@@ -21,8 +21,9 @@ import (
 
 // Limits of what is read of the layers of one image.
 const (
-	maxPlain    = 1 << 30  // bytes of their tars
-	maxFile     = 32 << 20 // bytes of one file that is kept
+	maxPlain    = 1 << 30   // bytes of the base's tars
+	maxSBOM     = 256 << 20 // bytes of the tar of bills of materials
+	maxFile     = 32 << 20  // bytes of one file that is understood
 	maxPackages = 100_000
 	maxWindow   = 128 << 20 // bytes that a zstd stream may look back
 
@@ -39,7 +40,6 @@ var (
 
 // inventories says what packages the layers hold.
 func inventories(ctx context.Context, s *subject, r *Image) error {
-	rd := &reader{subject: s, plain: maxPlain}
 	told := false
 	for i := range r.Layers {
 		if name := s.Image.Layers[i].Annotations[oci.LayerAnnotation]; name != "" {
@@ -49,10 +49,12 @@ func inventories(ctx context.Context, s *subject, r *Image) error {
 		}
 	}
 	if !told {
+		rd := &reader{subject: s, left: maxPlain}
 		if err := rd.inventory(ctx, r); err != nil {
 			return err
 		}
 	}
+	rd := &reader{subject: s, left: maxSBOM}
 	if err := rd.materials(ctx, r); err != nil {
 		return err
 	}
@@ -97,11 +99,11 @@ func count(layers []Layer) []Count {
 	return all
 }
 
-// reader reads layers of the subject, and so much of them all.
+// reader reads layers of the subject, but no more than it may.
 type reader struct {
 	*subject
-	plain    int64 // bytes that may still be read
-	packages int
+	left     int64 // bytes of tars
+	packages int   // found so far
 }
 
 // inventory reads what dpkg, or who composed the base, left in its layers: of an image that
@@ -217,7 +219,8 @@ func (rd *reader) dpkg(ctx context.Context, layer int) (*change, error) {
 // stanzas reads the packages that are installed from a control file (deb822, Debian Policy
 // 5.1; dpkg-query(1), "Status").
 func (rd *reader) stanzas(file io.Reader, into map[string]string) error {
-	lines := bufio.NewScanner(io.LimitReader(file, maxFile))
+	left := int64(maxFile)
+	lines := bufio.NewScanner(&bounded{file, &left})
 	lines.Buffer(nil, 1<<20)
 	var name, version, status string
 	end := func() error {
@@ -264,8 +267,7 @@ func (rd *reader) walk(ctx context.Context, layer int, visit func(string, io.Rea
 		return err
 	}
 	defer plain.Close()
-	bounded := &bounded{plain, &rd.plain}
-	files := tar.NewReader(bounded)
+	files := tar.NewReader(&bounded{plain, &rd.left})
 	for ctx.Err() == nil {
 		header, err := files.Next()
 		if errors.Is(err, io.EOF) {

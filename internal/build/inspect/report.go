@@ -1,9 +1,9 @@
 package inspect
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
-	"strings"
 	"time"
 	"unicode"
 )
@@ -245,25 +245,22 @@ func (r *Image) note(format string, args ...any) {
 	r.Notes = append(r.Notes, fmt.Sprintf(format, args...))
 }
 
-// MarshalJSON gives JSON in which everything a terminal might act on is escaped. Images
-// may come from anybody, and people look at JSON in terminals, too.
+// MarshalJSON gives JSON in which all that a terminal might act on is escaped: images may
+// come from anybody, and people look at JSON in terminals, too.
 func (r Report) MarshalJSON() ([]byte, error) {
 	type plain Report
 	text, err := json.Marshal(plain(r))
 	if err != nil {
 		return nil, err
 	}
-	var out strings.Builder
+	var out bytes.Buffer
 	for _, c := range string(text) { // outside of its strings JSON is ASCII
-		switch {
-		case c < 0x80 && c != 0x7f, unicode.IsPrint(c):
+		// What is beyond the first plane no terminal acts on, and YAML has no escape for it.
+		if c < 0x7f || c > 0xffff || unicode.IsPrint(c) {
 			out.WriteRune(c)
-		case c > 0xffff:
-			high, low := (c-0x10000)>>10+0xd800, (c-0x10000)&0x3ff+0xdc00
-			fmt.Fprintf(&out, `\u%04x\u%04x`, high, low)
-		default:
-			fmt.Fprintf(&out, `\u%04x`, c)
+			continue
 		}
+		fmt.Fprintf(&out, `\u%04x`, c)
 	}
-	return []byte(out.String()), nil
+	return out.Bytes(), nil
 }

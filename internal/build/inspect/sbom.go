@@ -71,7 +71,7 @@ func (r *Image) layerOf(buildpack, layer string) *Layer {
 		id, _, _ := strings.Cut(l.Buildpack, "@")
 		switch {
 		case layer == "" && l.Part == PartApplication,
-			layer == "launcher" && l.Part == PartLauncher && buildpack == "buildpacksio_lifecycle",
+			buildpack == "buildpacksio_lifecycle" && l.Part == PartLauncher && l.Name == layer,
 			l.Part == PartBuildpack && l.Name == layer && cnb.EscapeID(id) == buildpack:
 			return l
 		}
