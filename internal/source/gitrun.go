@@ -247,18 +247,7 @@ func (m *messages) failure(ctx context.Context, command string, err error) error
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	var told []string
-	for _, line := range append(m.last, string(m.rest)) {
-		for _, mark := range []string{"fatal: ", "error: ", "remote: ", "ERROR: "} {
-			if strings.HasPrefix(line, mark) {
-				told = append(told, strings.TrimPrefix(line, mark))
-				break
-			}
-		}
-	}
-	if len(told) == 0 {
-		told = m.last[max(0, len(m.last)-2):] // ssh has no mark
-	}
+	told := m.told()
 	const most = 400
 	said := visible(strings.Join(told, "; "))
 	if len(said) > most {
@@ -266,6 +255,33 @@ func (m *messages) failure(ctx context.Context, command string, err error) error
 	}
 	return &gitError{command, said, err}
 }
+
+// told gives the lines that tell why: those that git or the server marks, or, where ssh
+// said why and git only that it could not read, ssh's last ones.
+func (m *messages) told() []string {
+	const filler = "fatal: Could not read from remote repository."
+	var marked, bare []string
+	for _, line := range append(slices.Clone(m.last), string(m.rest)) {
+		_, after, isMarked := strings.Cut(line, ": ")
+		switch {
+		case line == filler:
+			if len(marked) == 0 {
+				return bare[max(0, len(bare)-2):]
+			}
+			return marked
+		case isMarked && marks.MatchString(line):
+			marked = append(marked, after)
+		case strings.TrimSpace(line) != "":
+			bare = append(bare, line)
+		}
+	}
+	if len(marked) == 0 {
+		return bare[max(0, len(bare)-2):]
+	}
+	return marked
+}
+
+var marks = regexp.MustCompile(`^(fatal|error|remote|ERROR): `)
 
 var loginInText = regexp.MustCompile(`://[^/\s'"]*@`)
 
