@@ -8,6 +8,7 @@ import (
 	"io"
 	"iter"
 	"os"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"time"
@@ -57,6 +58,8 @@ docs/rebase.md tells more.` + "\n" + exitCodes,
 }
 
 func runRebase(ctx context.Context, env *Env, o rebaseOptions, args []string) error {
+	// What lives at a time is a few images' manifests: memory is cheaper than collecting it.
+	defer debug.SetGCPercent(debug.SetGCPercent(400))
 	refs, closeRefs, err := o.refs(env, args)
 	if err != nil {
 		return err
