@@ -108,10 +108,7 @@ func (j *job) untar(ctx context.Context, r io.Reader) error {
 	}
 	defer plain.Close()
 	// The stream counts with its headers, the tree counts what files say they are.
-	if err := j.tree.untar(ctx, &bounded{tree: j.tree, r: plain, left: j.tree.limits.Bytes}); err != nil {
-		return err
-	}
-	return nil
+	return j.tree.untar(ctx, &bounded{tree: j.tree, r: plain, left: j.tree.limits.Bytes})
 }
 
 // expand takes the compression off, as the first bytes say.
