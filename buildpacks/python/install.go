@@ -68,14 +68,15 @@ func (b *build) dependencies(want wishes) error {
 	return sbom.Write(deps.SBOMPath(libcnb.CycloneDXJSON), packages)
 }
 
-// key changes with whatever the installed files depend on.
+// key changes with what the installed files depend on. Where they are fetched from is left
+// out: the key is in the image, which must not differ from mirror to mirror.
 func (b *build) key(want wishes) (string, error) {
 	python, err := tool.Command{Path: interpreter, Args: []string{"-c", "import sys, sysconfig; print(sys.version, sysconfig.get_config_var('SOABI'))"}}.Output()
 	if err != nil {
 		return "", err
 	}
 	sum := sha256.New()
-	fmt.Fprintf(sum, "%s\n%q\n%q\n%q\n", b.ctx.Buildpack.Info.Version, python, want.args, indexes())
+	fmt.Fprintf(sum, "%s\n%q\n%q\n", b.ctx.Buildpack.Info.Version, python, want.args)
 	digest, err := tree.Digest(b.app, want.ignores)
 	fmt.Fprintln(sum, digest)
 	return fmt.Sprintf("%x", sum.Sum(nil)), err
@@ -92,11 +93,6 @@ func (w wishes) ignores(path string) bool {
 
 // within tells whether the path is the folder, or is in it.
 func within(folder, path string) bool { return path == folder || strings.HasPrefix(path, folder+"/") }
-
-// indexes gives the settings that say where projects come from.
-func indexes() []string {
-	return []string{os.Getenv("PIP_INDEX_URL"), os.Getenv("PIP_EXTRA_INDEX_URL")}
-}
 
 // maxFetched is how large pip's cache may grow, in bytes: pip itself never removes from it.
 const maxFetched = 512 << 20
@@ -211,12 +207,15 @@ func credentials(home string, bindings libcnb.Bindings) ([]string, error) {
 // explain gives the line that follows what pip has printed.
 func explain(err error, want wishes) error {
 	var failed *tool.Error
+	if !errors.As(err, &failed) {
+		return err
+	}
 	switch {
-	case err == nil:
-		return nil
-	case errors.As(err, &failed) && want.wheels != nil && strings.Contains(failed.Tail, "No matching distribution found"):
+	case want.wheels != nil && strings.Contains(failed.Tail, "No matching distribution found"):
 		return fmt.Errorf("install requirements: %s/ lacks some of what is required: pip wheel -w %[1]s -r requirements.txt", want.wheels[0])
-	case errors.As(err, &failed) && failed.NoNetwork():
+	case failed.Untrusted():
+		return errors.New("install requirements: the package index's certificate is signed by an authority that is not known: give it to the build (--ca-cert)")
+	case failed.NoNetwork():
 		return errors.New("install requirements: the package index did not answer: allow the build the network, set PIP_INDEX_URL, or vendor wheels (pip wheel -w wheels -r requirements.txt)")
 	}
 	return fmt.Errorf("install requirements: %w", err)

@@ -12,6 +12,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"unicode"
 
 	"plimsoll.dev/plimsoll/buildpacks/internal/tree"
 )
@@ -87,8 +88,8 @@ func Read(root string, env Lookup) (Settings, error) {
 	if _, err := regexp.Compile(s.Immutable); err != nil {
 		return Settings{}, fmt.Errorf("%s is not a regular expression: %w", EnvImmutable, err)
 	}
-	for _, quoted := range []struct{ name, text string }{{EnvRoot, s.Root}, {EnvCSP, s.CSP}, {EnvImmutable, s.Immutable}} {
-		if strings.IndexFunc(quoted.text, unquotable) >= 0 {
+	for _, quoted := range []struct{ name, text, but string }{{EnvRoot, s.Root, `"\`}, {EnvCSP, s.CSP, `"\`}, {EnvImmutable, s.Immutable, `"`}} {
+		if strings.ContainsFunc(quoted.text, unicode.IsControl) || strings.ContainsAny(quoted.text, quoted.but) {
 			return Settings{}, fmt.Errorf("%s %q holds a character that the server's configuration cannot hold", quoted.name, quoted.text)
 		}
 	}
@@ -104,10 +105,6 @@ func Read(root string, env Lookup) (Settings, error) {
 	s.Tag = fmt.Sprintf("%x", sha256.Sum256([]byte(digest+s.Config())))[:32]
 	return s, nil
 }
-
-// unquotable tells what cannot stand between double quotes in lighttpd's configuration. A
-// backslash can: it is passed on to the expressions.
-func unquotable(r rune) bool { return r == '"' || r < ' ' || r == 0x7f }
 
 // String gives the settings for the build's log.
 func (s Settings) String() string {

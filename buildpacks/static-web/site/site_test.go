@@ -76,6 +76,9 @@ func TestReadRefuses(t *testing.T) {
 		{EnvSPA, "perhaps"},
 		{EnvImmutable, "("},
 		{EnvCSP, `default-src "self"`},
+		{EnvCSP, `default-src 'self'\`},
+		{EnvImmutable, `a"b`},
+		{EnvImmutable, `ab\`},
 		{EnvCSP, "default-src 'self'\nserver.port = 1"},
 	} {
 		_, err := Read(folder(t, "index.html"), settings(map[string]string{c.name: c.value}))
