@@ -37,14 +37,14 @@ func Parse(line string) (Command, error) {
 	for _, assign := range call.Assigns {
 		value := ""
 		if assign.Value != nil {
-			if value, err = expand.Literal(nil, assign.Value); err != nil {
+			if value, err = literal(assign.Value); err != nil {
 				return Command{}, fmt.Errorf("%q cannot be read: %w", line, err)
 			}
 		}
 		c.Env = append(c.Env, Variable{assign.Name.Value, value})
 	}
 	for _, word := range call.Args {
-		text, err := expand.Literal(nil, word)
+		text, err := literal(word)
 		if err != nil {
 			return Command{}, fmt.Errorf("%q cannot be read: %w", line, err)
 		}
@@ -57,6 +57,12 @@ func Parse(line string) (Command, error) {
 		return Command{}, fmt.Errorf("%q names no program", line)
 	}
 	return c, nil
+}
+
+// literal gives a word without its quotes. A word in which nothing is expanded is one field.
+func literal(word *syntax.Word) (string, error) {
+	fields, err := expand.Fields(nil, word)
+	return strings.Join(fields, " "), err
 }
 
 // unsupported gives the first thing in the file that only a shell can do, or "".
@@ -91,7 +97,7 @@ func shellOnly(node syntax.Node) string {
 	case syntax.Command:
 		return "more than a program and its arguments"
 	case *syntax.Assign:
-		if n.Append || n.Index != nil || n.Array != nil {
+		if n.Append {
 			return fmt.Sprintf("what it assigns to %s", n.Name.Value)
 		}
 	case *syntax.ParamExp:
