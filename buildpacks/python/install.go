@@ -1,12 +1,14 @@
 package main
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 
@@ -54,6 +56,11 @@ func (b *build) dependencies(want wishes) error {
 	if err != nil {
 		return err
 	}
+	if arch() != runtime.GOARCH {
+		if err := pure(sites); err != nil {
+			return err
+		}
+	}
 	if err := compile(sites); err != nil {
 		return err
 	}
@@ -76,10 +83,29 @@ func (b *build) key(want wishes) (string, error) {
 		return "", err
 	}
 	sum := sha256.New()
-	fmt.Fprintf(sum, "%s\n%q\n%q\n", b.ctx.Buildpack.Info.Version, python, want.args)
+	fmt.Fprintf(sum, "%s\n%q\n%q\n%q\n", b.ctx.Buildpack.Info.Version, python, arch(), want.args)
 	digest, err := tree.Digest(b.app, want.ignores)
 	fmt.Fprintln(sum, digest)
 	return fmt.Sprintf("%x", sum.Sum(nil)), err
+}
+
+// arch gives the kind of machine that the image is for, as Go names it.
+func arch() string { return cmp.Or(os.Getenv("CNB_TARGET_ARCH"), runtime.GOARCH) }
+
+// pure refuses what pip chose or compiled for the machine that it runs on.
+func pure(sites []string) error {
+	for _, site := range sites {
+		err := filepath.WalkDir(site, func(path string, entry fs.DirEntry, err error) error {
+			if err == nil && strings.HasSuffix(path, ".so") {
+				return fmt.Errorf("%s is compiled for %s and does not run on %s: build on such a machine", entry.Name(), runtime.GOARCH, arch())
+			}
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // ignores tells whether what pip installs does not depend on the path.
@@ -214,7 +240,7 @@ func explain(err error, want wishes) error {
 	case want.wheels != nil && strings.Contains(failed.Tail, "No matching distribution found"):
 		return fmt.Errorf("install requirements: %s/ lacks some of what is required: pip wheel -w %[1]s -r requirements.txt", want.wheels[0])
 	case failed.Untrusted():
-		return errors.New("install requirements: the package index's certificate is signed by an authority that is not known: give it to the build (--ca-cert)")
+		return errors.New("install requirements: the package index has a certificate that is not trusted: give its authority in a service binding of the type ca-certificates")
 	case failed.NoNetwork():
 		return errors.New("install requirements: the package index did not answer: allow the build the network, set PIP_INDEX_URL, or vendor wheels (pip wheel -w wheels -r requirements.txt)")
 	}

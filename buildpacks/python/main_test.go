@@ -3,6 +3,7 @@ package main
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -119,5 +120,16 @@ func TestIgnores(t *testing.T) {
 		if (wishes{}).ignores(path) {
 			t.Errorf("%s: ignored although the whole application counts", path)
 		}
+	}
+}
+
+func TestPure(t *testing.T) {
+	fine := folder(t, map[string]string{"a/b.py": "", "a/so.txt": ""})
+	compiled := folder(t, map[string]string{"a/_speed.cpython-313-x86_64-linux-gnu.so": ""})
+	if err := pure([]string{fine}); err != nil {
+		t.Error(err)
+	}
+	if err := pure([]string{fine, compiled}); err == nil || !strings.Contains(err.Error(), "_speed.cpython-313") {
+		t.Errorf("error %v, want the file's name in it", err)
 	}
 }
