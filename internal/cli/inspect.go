@@ -55,11 +55,7 @@ func runInspect(ctx context.Context, env *Env, text string, o inspect.Options, l
 	}
 	return env.print(report, func(w io.Writer) {
 		p := page{w: w, report: report, image: &report.Image, all: layers}
-		p.title()
-		for _, section := range p.sections() {
-			p.written = false
-			section()
-		}
+		p.write()
 	})
 }
 
@@ -73,9 +69,17 @@ type page struct {
 	written bool // something of the current section
 }
 
+func (p *page) write() {
+	p.title()
+	for _, section := range p.sections() {
+		p.written = false
+		section()
+	}
+}
+
 // sections are the parts of the page; one that knows nothing writes nothing.
 func (p *page) sections() []func() {
-	return []func(){p.platforms, p.source, p.build, p.runs, p.builder, p.base, p.rebase, p.facts, p.layers, p.gaps}
+	return []func(){p.platforms, p.source, p.build, p.runs, p.builder, p.base, p.rebase, p.facts, p.layers, p.gaps, p.notes}
 }
 
 // The width of a page, and of the names at its left.
@@ -197,10 +201,11 @@ func (p *page) runs() {
 		widest = min(24, max(widest, utf8.RuneCountInString(process.Type)))
 	}
 	for i, process := range r.Processes {
-		text := fmt.Sprintf("%-*s  %s", widest, process.Type, words(process.Command))
+		line := words(process.Command)
 		if process.Shell {
-			text += " (in a shell)"
+			line = strings.Join(process.Command, " ") + " (in a shell)"
 		}
+		text := fmt.Sprintf("%-*s  %s", widest, process.Type, line)
 		if process.Default && len(r.Processes) > 1 {
 			text += " (default)"
 		}
@@ -265,13 +270,28 @@ func (p *page) rebase() {
 		text = fmt.Sprintf("changes %s, %s", plural(len(r.Packages), "package"), text)
 	}
 	p.field("rebase now", text)
+	widest := 0
+	for _, change := range r.Packages {
+		widest = max(widest, utf8.RuneCountInString(change.Name))
+	}
 	for i, change := range r.Packages {
 		if i == shownPackages && !p.all {
 			p.field(" ", fmt.Sprintf("and %d more: see --layers", len(r.Packages)-i))
 			break
 		}
-		p.field(" ", fmt.Sprintf("%s  %s -> %s", change.Name, orDash(change.From), orDash(change.To)))
+		p.field(" ", fmt.Sprintf("%-*s  %s", min(widest, 32), change.Name, versions(change)))
 	}
+}
+
+// versions says what becomes of a package.
+func versions(change inspect.PackageChange) string {
+	switch {
+	case change.From == "":
+		return change.To + " is new"
+	case change.To == "":
+		return change.From + " is gone"
+	}
+	return change.From + " -> " + change.To
 }
 
 // shownPackages is how many changed packages are listed without --layers.
@@ -292,6 +312,9 @@ func (p *page) gaps() {
 	for i, gap := range p.image.NotKnown {
 		p.field(first(i, "not known"), gap.What+": "+gap.Why)
 	}
+}
+
+func (p *page) notes() {
 	for i, note := range p.image.Notes {
 		p.field(first(i, "notes"), note)
 	}
