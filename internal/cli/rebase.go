@@ -53,7 +53,7 @@ docs/rebase.md tells more.` + "\n" + exitCodes,
 	flags.BoolVar(&o.Force, "force", false, "rebase images that are marked as not rebasable, are for another target, or do not name the run image")
 	flags.StringVarP(&o.tag, "tag", "t", "", "where to write the result of a single REF (default: its tag moves)")
 	flags.StringVarP(&o.file, "file", "f", "", "file with a REF on each line; - is standard input, as is a REF of -")
-	flags.IntVar(&o.Jobs, "jobs", 8, "images at a time")
+	flags.IntVar(&o.Jobs, "jobs", 16, "images at a time")
 	return cmd
 }
 

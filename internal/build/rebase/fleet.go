@@ -21,7 +21,7 @@ type FleetOptions struct {
 	RunImage string        // "": the one each image names itself
 	Tag      oci.Reference // where to write the only image; the zero value: its own tag moves
 	DryRun   bool          // write nothing
-	Jobs     int           // images at a time; 0 is 8
+	Jobs     int           // images at a time; 0 is 16
 }
 
 // Fleet rebases every image that refs gives, and reports each once, one at a time, in no
@@ -31,7 +31,7 @@ func Fleet(ctx context.Context, registries *oci.Registries, refs iter.Seq2[strin
 	session := registries.Session()
 	f := &fleet{FleetOptions: o, session: session, bases: bases{session: session, found: map[string]*resolution{}}}
 	if f.Jobs == 0 {
-		f.Jobs = 8
+		f.Jobs = 16
 	}
 	var reporting sync.Mutex
 	var workers errgroup.Group

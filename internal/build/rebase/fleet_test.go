@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/empty"
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"github.com/google/go-containerregistry/pkg/v1/types"
 	"github.com/google/go-containerregistry/pkg/v1/validate"
 
 	"plimsoll.dev/plimsoll/internal/build/cnb"
@@ -398,6 +399,30 @@ func TestIndexWithoutItsPlatform(t *testing.T) {
 	r := b.fleet(rebase.FleetOptions{}, "app:1")["app:1"]
 	if r.Status != rebase.StatusFailed || !strings.Contains(r.Error, "linux/arm64") || b.digest("app:1") != before {
 		t.Errorf("got %+v", r)
+	}
+}
+
+// TestIndexAlone has indexes of unusual form.
+func TestIndexAlone(t *testing.T) {
+	b := newBed(t)
+	launch(b, "app:1")
+	app, err := remote.Head(b.ref("app:1"))
+	b.must(err)
+	ref, err := oci.Parse(b.at("app:index"))
+	b.must(err)
+	const unsaid = `{"schemaVersion":2,"manifests":[{"mediaType":"application/vnd.oci.image.manifest.v1+json","digest":"%s","size":%d}]}`
+	_, err = b.registries.Session().PutManifest(t.Context(), ref, types.OCIImageIndex, fmt.Appendf(nil, unsaid, app.Digest, app.Size))
+	b.must(err)
+	if r := b.fleet(rebase.FleetOptions{}, "app:index")["app:index"]; r.Status != rebase.StatusRebased || r.To != b.digest("app:index") {
+		t.Errorf("media type and platform not said: got %+v", r)
+	}
+	inner := mutate.AppendManifests(empty.Index, mutate.IndexAddendum{Add: b.pull("app:1")})
+	b.pushIndex("app:nested", mutate.AppendManifests(empty.Index, mutate.IndexAddendum{Add: inner}))
+	b.pushIndex("app:empty", empty.Index)
+	for _, name := range []string{"app:nested", "app:empty"} {
+		if r := b.fleet(rebase.FleetOptions{}, name)[name]; r.Status != rebase.StatusFailed {
+			t.Errorf("%s: want a refusal, got %+v", name, r)
+		}
 	}
 }
 

@@ -1,6 +1,7 @@
 package rebase
 
 import (
+	"cmp"
 	"context"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -18,6 +19,9 @@ func (f *fleet) draftIndex(ctx context.Context, ref oci.Reference, old oci.Manif
 	d := &draft{Manifest: old, ref: ref}
 	replaced := map[v1.Hash]v1.Descriptor{}
 	for _, m := range old.Index.Manifests {
+		if m.MediaType.IsIndex() {
+			return nil, refuse("", "it holds an index within an index")
+		}
 		if !isApp(m) {
 			continue
 		}
@@ -38,6 +42,7 @@ func (f *fleet) draftIndex(ctx context.Context, ref oci.Reference, old oci.Manif
 		return nil, refuse("", "it is an index without an image to run")
 	}
 	index := reindex(old.Index, replaced)
+	index.MediaType = cmp.Or(index.MediaType, old.MediaType) // which may stand in the registry's answer alone
 	for _, m := range index.Manifests {
 		if !isApp(m) {
 			d.kept = append(d.kept, m)
