@@ -198,7 +198,7 @@ func (b *build) sums() ([][]byte, error) {
 // mains gives the main packages to build. Listing them needs no dependency.
 func (b *build) mains() ([]target.Main, error) {
 	patterns := b.settings.targets
-	if patterns == nil {
+	if len(patterns) == 0 {
 		for _, module := range b.modules {
 			patterns = append(patterns, "./"+filepath.Join(module, "..."))
 		}
@@ -209,7 +209,7 @@ func (b *build) mains() ([]target.Main, error) {
 		return nil, b.explain("list packages", err)
 	}
 	mains := target.List(b.dir, out)
-	if b.settings.targets == nil {
+	if len(b.settings.targets) == 0 {
 		return target.Choose(mains)
 	}
 	if mains == nil {

@@ -256,7 +256,7 @@ func (p Locked) script(folder, program string) (string, bool) {
 	if !ok && path.Base(p.name(folder)) == program {
 		script, ok = p.Bin[""]
 	}
-	return script, ok && script != ""
+	return script, ok && script != "" && program != ""
 }
 
 // Read reads dir's package.json and its lock file; has tells whether there is one.
