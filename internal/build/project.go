@@ -14,7 +14,7 @@ import (
 	"plimsoll.dev/plimsoll/internal/build/cnb"
 	"plimsoll.dev/plimsoll/internal/fault"
 	"plimsoll.dev/plimsoll/internal/oci"
-	"plimsoll.dev/plimsoll/internal/source/ignore"
+	"plimsoll.dev/plimsoll/internal/ignore"
 )
 
 const (

@@ -5,7 +5,7 @@ import (
 	"slices"
 	"strings"
 
-	"plimsoll.dev/plimsoll/internal/source/ignore"
+	"plimsoll.dev/plimsoll/internal/ignore"
 )
 
 const (

@@ -17,7 +17,7 @@ import (
 
 	"plimsoll.dev/plimsoll/artifact"
 	"plimsoll.dev/plimsoll/internal/fault"
-	"plimsoll.dev/plimsoll/internal/source/ignore"
+	"plimsoll.dev/plimsoll/internal/ignore"
 )
 
 // readLocal looks at what a path is and reads it: a directory, or an archive's file.

@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"plimsoll.dev/plimsoll/artifact"
-	"plimsoll.dev/plimsoll/internal/source/ignore"
+	"plimsoll.dev/plimsoll/internal/ignore"
 )
 
 // workTree is what git knows of a directory. Without git, or outside of a work tree, only

@@ -12,7 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"plimsoll.dev/plimsoll/internal/source/ignore"
+	"plimsoll.dev/plimsoll/internal/ignore"
 	"plimsoll.dev/plimsoll/internal/testbed"
 )
 
