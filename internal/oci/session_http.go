@@ -24,17 +24,9 @@ import (
 // clients gives what the repository is read and written by. Registries that hand out
 // tokens do so for each repository and right; with others a host has one client.
 func (s *Session) clients(ctx context.Context, ref Reference) (reads, writes *client, err error) {
-	host := ref.Context().RegistryStr()
-	s.mu.Lock()
-	shared := s.hosts[host]
-	s.mu.Unlock()
-	if shared == nil {
-		if shared, err = s.open(ctx, ref); err != nil {
-			return nil, nil, err
-		}
-		s.mu.Lock()
-		s.hosts[host] = shared
-		s.mu.Unlock()
+	shared, err := s.host(ctx, ref)
+	if err != nil {
+		return nil, nil, err
 	}
 	if shared.login == nil {
 		return shared, shared, nil
@@ -43,14 +35,40 @@ func (s *Session) clients(ctx context.Context, ref Reference) (reads, writes *cl
 		&client{login: shared.login, scope: ref.Context().Scope(transport.PushScope)}, nil
 }
 
-// open finds out how the registry wants to be spoken to.
-func (s *Session) open(ctx context.Context, ref Reference) (*client, error) {
+// host gives the client of the reference's registry, or the way to make one for each of
+// its repositories.
+func (s *Session) host(ctx context.Context, ref Reference) (*client, error) {
+	name := ref.Context().RegistryStr()
+	made, err, _ := s.logins.Do("host "+name, func() (any, error) {
+		s.mu.Lock()
+		known := s.hosts[name]
+		s.mu.Unlock()
+		if known != nil {
+			return known, nil
+		}
+		c, err := s.connect(ctx, ref)
+		if err != nil {
+			return nil, err
+		}
+		s.mu.Lock()
+		s.hosts[name] = c
+		s.mu.Unlock()
+		return c, nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return made.(*client), nil
+}
+
+// connect finds out how the registry wants to be spoken to.
+func (s *Session) connect(ctx context.Context, ref Reference) (*client, error) {
 	if ref.IsLocal() {
 		local, err := s.registries.Local(ctx)
 		if err != nil {
 			return nil, err
 		}
-		return newClient(fresh{local}), nil
+		return &client{http: &http.Client{Transport: fresh{local}, CheckRedirect: outward}}, nil
 	}
 	keys := s.registries.Keys
 	if keys == nil {
@@ -80,13 +98,9 @@ func (s *Session) open(ctx context.Context, ref Reference) (*client, error) {
 	return &client{http: c}, err
 }
 
-func newClient(t http.RoundTripper) *client {
-	return &client{http: &http.Client{Transport: t, CheckRedirect: outward}}
-}
-
 // client is an http.Client that logs in when it is first used.
 type client struct {
-	login func(ctx context.Context, scope string) (*http.Client, error) // nil: there is no need to
+	login func(ctx context.Context, scope string) (*http.Client, error) // nil: http is there already
 	scope string
 
 	mu   sync.Mutex
