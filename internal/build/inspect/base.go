@@ -32,7 +32,7 @@ func base(_ context.Context, s *subject, r *Image) error {
 	case KindBase:
 		b.Name, b.Why = s.label(baseLabel), "it is a base itself"
 	case KindApplication:
-		s.runImage(r, b)
+		s.runImage(b)
 	default:
 		b.Why = "only images made by buildpacks can be rebased"
 		if b.Name == "" && b.Layers == 0 {
@@ -45,14 +45,13 @@ func base(_ context.Context, s *subject, r *Image) error {
 }
 
 // runImage says what the exporter noted of an application's base.
-func (s *subject) runImage(r *Image, b *Base) {
-	var metadata cnb.LifecycleMetadata
-	if err := cnb.DecodeLabel(s.config, cnb.LifecycleMetadataLabel, &metadata); err != nil {
+func (s *subject) runImage(b *Base) {
+	if s.exported == nil {
 		b.Why = "its label " + cnb.LifecycleMetadataLabel + " cannot be read"
 		return
 	}
-	_, digest, _ := strings.Cut(metadata.RunImage.Reference, "@")
-	b.Name = cmp.Or(b.Name, metadata.NamedRunImage().Image)
+	_, digest, _ := strings.Cut(s.exported.RunImage.Reference, "@")
+	b.Name = cmp.Or(b.Name, s.exported.NamedRunImage().Image)
 	b.Digest = cmp.Or(b.Digest, digest)
 	switch {
 	case s.label(cnb.RebasableLabel) == "false":
@@ -122,6 +121,12 @@ func reason(err error) string {
 func builders(_ context.Context, s *subject, r *Image) error {
 	if r.Kind != KindBuilder {
 		return nil
+	}
+	for _, label := range sortedKeys(s.config.Config.Labels) {
+		if len(s.label(label)) > maxLabel {
+			r.unknown("builder", "its label %s cannot be read: %v", label, errTooMuch)
+			return nil
+		}
 	}
 	image, err := mutate.ConfigFile(empty.Image, s.config) // Read looks at nothing else
 	if err != nil {

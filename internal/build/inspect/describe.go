@@ -38,6 +38,10 @@ func describe(ctx context.Context, s *subject) (Image, error) {
 
 func identity(_ context.Context, s *subject, r *Image) error {
 	r.Kind = s.kind()
+	var exported cnb.LifecycleMetadata
+	if s.decode(r, cnb.LifecycleMetadataLabel, &exported) {
+		s.exported = &exported
+	}
 	r.Platform, r.Digest, r.Size = s.platform(), s.Digest.String(), size(s.Image.Layers)
 	r.Distro = cnb.Distro{Name: s.label(cnb.DistroNameLabel), Version: s.label(cnb.DistroVersionLabel)}.String()
 	created := s.config.Created.Time
@@ -79,16 +83,23 @@ func (s *subject) said(name string) string {
 	return cmp.Or(s.Image.Annotations[name], s.label(name))
 }
 
+// maxLabel bounds the bytes of a label that is decoded; the largest of known builders have
+// a tenth of it.
+const maxLabel = 2 << 20
+
 // decode reads a label that holds JSON. One that cannot be read is a note.
 func (s *subject) decode(r *Image, label string, v any) bool {
-	if s.label(label) == "" {
+	err := errTooMuch
+	switch text := s.label(label); {
+	case text == "":
 		return false
+	case len(text) <= maxLabel:
+		err = cnb.DecodeLabel(s.config, label, v)
 	}
-	if err := cnb.DecodeLabel(s.config, label, v); err != nil {
+	if err != nil {
 		r.note("its label %s cannot be read: %v", label, err)
-		return false
 	}
-	return true
+	return err == nil
 }
 
 func source(_ context.Context, s *subject, r *Image) error {

@@ -149,9 +149,13 @@ func TestHostileImagesAreDescribed(t *testing.T) {
 		{"another type in the build's label", map[string]string{cnb.BuildMetadataLabel: `{"processes":7}`}, nil, "io.buildpacks.build.metadata cannot be read"},
 		{"no JSON in the lifecycle's label", map[string]string{cnb.LifecycleMetadataLabel: "null,"}, nil, "io.buildpacks.lifecycle.metadata cannot be read"},
 		{"a list in the project's label", map[string]string{cnb.ProjectMetadataLabel: deep}, nil, "io.buildpacks.project.metadata cannot be read"},
+		{"a label that is too large", map[string]string{cnb.ProjectMetadataLabel: strings.Repeat(" ", 2<<20) + "{}"}, nil, "io.buildpacks.project.metadata cannot be read: it is too large"},
+		{"a builder's label that is too large", map[string]string{cnb.BuilderMetadataLabel: "{}", cnb.OrderLabel: strings.Repeat(" ", 2<<20) + "[]"}, nil, "io.buildpacks.buildpack.order cannot be read: it is too large"},
 		{"a builder that says nothing", map[string]string{cnb.BuilderMetadataLabel: "{}"}, nil, "it lacks the label io.buildpacks.lifecycle.apis"},
 		{"no JSON in a bill of materials", nil, map[string]string{"layers/sbom/launch/test_go/app/sbom.cdx.json": "{"}, "test_go/app/sbom.cdx.json cannot be read"},
 		{"a bill of materials that is too large", nil, map[string]string{"layers/sbom/launch/test_go/app/sbom.cdx.json": `{"components":[` + strings.Repeat(" ", 33<<20) + "]}"}, "it is too large"},
+		{"components within components without end", nil, map[string]string{"layers/sbom/launch/test_go/app/sbom.cdx.json": strings.Repeat(`{"components":[`, 20) + strings.Repeat(`]}`, 20)}, "it is too large"},
+		{"a bill of materials that is a list", nil, map[string]string{"layers/sbom/launch/test_go/app/sbom.cdx.json": `[]`}, `want {, got`},
 		{"very many packages", nil, map[string]string{"layers/sbom/launch/test_go/app/sbom.cdx.json": `{"bomFormat":"CycloneDX","specVersion":"1.6","components":[` + strings.Repeat(`{"type":"library","name":"x"},`, 100_001) + `{}]}`}, "more than 100000 packages"},
 	}
 	for _, test := range tests {

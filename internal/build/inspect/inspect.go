@@ -17,6 +17,7 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/types"
 
+	"plimsoll.dev/plimsoll/internal/build/cnb"
 	"plimsoll.dev/plimsoll/internal/fault"
 	"plimsoll.dev/plimsoll/internal/oci"
 )
@@ -74,8 +75,9 @@ type subject struct {
 	oci.Manifest
 	declared *v1.Platform // by the index; nil without one
 	config   *v1.ConfigFile
+	exported *cnb.LifecycleMetadata // its label's; nil when it has none that can be read
 
-	open   func(ctx context.Context, layer v1.Descriptor) (io.ReadCloser, error) // its compressed bytes
+	open   func(ctx context.Context, layer v1.Descriptor) (io.ReadCloser, error) // its compressed bytes, checked at their end
 	rebase func(ctx context.Context) *Rebase                                     // what a rebase would do
 }
 
@@ -148,26 +150,25 @@ func (i *inspection) read(ctx context.Context, s *subject) (err error) {
 	if s.config, err = i.session.Config(ctx, at, s.Image); err != nil {
 		return err
 	}
-	s.open = func(ctx context.Context, layer v1.Descriptor) (io.ReadCloser, error) { return i.open(ctx, at, layer) }
+	var image v1.Image // got when the first layer is
+	s.open = func(ctx context.Context, layer v1.Descriptor) (io.ReadCloser, error) {
+		if image == nil {
+			found, err := i.registries.Get(ctx, at)
+			if err != nil {
+				return nil, err
+			}
+			if image, err = found.Image(); err != nil {
+				return nil, err
+			}
+		}
+		blob, err := image.LayerByDigest(layer.Digest)
+		if err != nil {
+			return nil, err
+		}
+		return blob.Compressed()
+	}
 	s.rebase = func(ctx context.Context) *Rebase { return dryRun(ctx, i.registries, at) }
 	return nil
-}
-
-// open gives the bytes of a layer of the image, whose digest is checked at their end.
-func (i *inspection) open(ctx context.Context, at oci.Reference, layer v1.Descriptor) (io.ReadCloser, error) {
-	descriptor, err := i.registries.Get(ctx, at)
-	if err != nil {
-		return nil, err
-	}
-	image, err := descriptor.Image()
-	if err != nil {
-		return nil, err
-	}
-	blob, err := image.LayerByDigest(layer.Digest)
-	if err != nil {
-		return nil, err
-	}
-	return blob.Compressed()
 }
 
 // platform gives "linux/arm/v7": by the configuration, once that is read.

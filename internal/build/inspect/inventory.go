@@ -24,7 +24,9 @@ const (
 	maxPlain    = 1 << 30   // bytes of the base's tars
 	maxSBOM     = 256 << 20 // bytes of the tar of bills of materials
 	maxFile     = 32 << 20  // bytes of one file that is understood
+	maxLayers   = 256       // that are read for their inventory
 	maxPackages = 100_000
+	maxName     = 1 << 10   // bytes of a package's name, or of its version
 	maxWindow   = 128 << 20 // bytes that a zstd stream may look back
 
 	// smallLayer is the compressed size up to which a layer is read although the one below
@@ -40,21 +42,13 @@ var (
 
 // inventories says what packages the layers hold.
 func inventories(ctx context.Context, s *subject, r *Image) error {
-	told := false
-	for i := range r.Layers {
-		if name := s.Image.Layers[i].Annotations[oci.LayerAnnotation]; name != "" {
-			told = true
-			r.Layers[i].Told = ToldByManifest
-			r.Layers[i].Packages = annotated(s.Image.Layers[i].Annotations[oci.PackagesAnnotation])
-		}
-	}
-	if !told {
-		rd := &reader{subject: s, left: maxPlain}
+	rd := &reader{subject: s, left: maxPlain}
+	if !rd.annotations(r) {
 		if err := rd.inventory(ctx, r); err != nil {
 			return err
 		}
 	}
-	rd := &reader{subject: s, left: maxSBOM}
+	rd.left = maxSBOM
 	if err := rd.materials(ctx, r); err != nil {
 		return err
 	}
@@ -62,14 +56,24 @@ func inventories(ctx context.Context, s *subject, r *Image) error {
 	return nil
 }
 
-// annotated reads "name=version", separated by spaces.
-func annotated(text string) []Package {
-	var all []Package
-	for _, field := range strings.Fields(text) {
-		name, version, _ := strings.Cut(field, "=")
-		all = append(all, Package{"deb", name, version})
+// annotations reads "name=version", separated by spaces, of each layer that has it; told is
+// false when none says what it is.
+func (rd *reader) annotations(r *Image) (told bool) {
+	for i, d := range rd.Image.Layers {
+		if d.Annotations[oci.LayerAnnotation] == "" {
+			continue
+		}
+		told, r.Layers[i].Told = true, ToldByManifest
+		for field := range strings.FieldsSeq(d.Annotations[oci.PackagesAnnotation]) {
+			if err := rd.found(); err != nil {
+				r.unknown("packages", "%v", err)
+				return true
+			}
+			name, version, _ := strings.Cut(field, "=")
+			r.Layers[i].Packages = append(r.Layers[i].Packages, Package{"deb", cut(name, maxName), cut(version, maxName)})
+		}
 	}
-	return all
+	return told
 }
 
 // count counts the packages by ecosystem, each once: a layer may change one that another
@@ -103,7 +107,15 @@ func count(layers []Layer) []Count {
 type reader struct {
 	*subject
 	left     int64 // bytes of tars
-	packages int   // found so far
+	packages int
+}
+
+// found counts a package.
+func (rd *reader) found() error {
+	if rd.packages++; rd.packages > maxPackages {
+		return errMany
+	}
+	return nil
 }
 
 // inventory reads what dpkg, or who composed the base, left in its layers: of an image that
@@ -120,7 +132,7 @@ func (rd *reader) inventory(ctx context.Context, r *Image) error {
 	read, found := 0, false
 	for i := range r.Layers[:end] {
 		small := r.Layers[i].Size <= smallLayer
-		if !sure && i > 0 && r.Layers[i-1].Told == "" && !small {
+		if read == maxLayers || !sure && i > 0 && r.Layers[i-1].Told == "" && !small {
 			break
 		}
 		change, err := rd.dpkg(ctx, i)
@@ -139,7 +151,7 @@ func (rd *reader) inventory(ctx context.Context, r *Image) error {
 	switch {
 	case !found:
 		r.unknown("packages", "no dpkg inventory is in %s", these(read, len(r.Layers)))
-	case !sure && read < len(r.Layers):
+	case read < end:
 		r.unknown("packages", "only %s were read; those above may bring more", these(read, len(r.Layers)))
 	}
 	return nil
@@ -225,10 +237,10 @@ func (rd *reader) stanzas(file io.Reader, into map[string]string) error {
 	var name, version, status string
 	end := func() error {
 		if name != "" && (status == "" || strings.HasSuffix(status, " installed")) {
-			if rd.packages++; rd.packages > maxPackages {
-				return errMany
+			if err := rd.found(); err != nil {
+				return err
 			}
-			into[name] = version
+			into[cut(name, maxName)] = cut(version, maxName)
 		}
 		name, version, status = "", "", ""
 		return nil

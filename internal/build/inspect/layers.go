@@ -27,7 +27,7 @@ func layers(_ context.Context, s *subject, r *Image) error {
 	known := map[string]Layer{}
 	switch r.Kind {
 	case KindApplication:
-		known = s.ofApplication(r)
+		known = s.ofApplication()
 	case KindBuilder:
 		known = s.ofBuilder(r)
 	}
@@ -66,10 +66,10 @@ func (s *subject) baseLayers(r *Image) int {
 	case KindBase:
 		return len(r.Layers)
 	case KindApplication:
-		var metadata cnb.LifecycleMetadata
-		_ = cnb.DecodeLabel(s.config, cnb.LifecycleMetadataLabel, &metadata) // noted before
-		top := metadata.RunImage.TopLayer
-		return 1 + slices.IndexFunc(r.Layers, func(l Layer) bool { return top != "" && l.DiffID == top })
+		if s.exported == nil || s.exported.RunImage.TopLayer == "" {
+			return 0
+		}
+		return 1 + slices.IndexFunc(r.Layers, func(l Layer) bool { return l.DiffID == s.exported.RunImage.TopLayer })
 	case KindBuilder:
 		n := 0
 		for n < len(s.Image.Layers) && s.Image.Layers[n].Annotations[oci.LayerAnnotation] != "" {
@@ -81,10 +81,9 @@ func (s *subject) baseLayers(r *Image) int {
 }
 
 // ofApplication gives what the exporter noted of its layers, by diffID.
-func (s *subject) ofApplication(r *Image) map[string]Layer {
-	known := map[string]Layer{}
-	var metadata cnb.LifecycleMetadata
-	if !s.decode(r, cnb.LifecycleMetadataLabel, &metadata) {
+func (s *subject) ofApplication() map[string]Layer {
+	known, metadata := map[string]Layer{}, s.exported
+	if metadata == nil {
 		return known
 	}
 	known[metadata.Launcher.SHA] = Layer{Part: PartLauncher, Name: "launcher"}

@@ -1,15 +1,16 @@
 package inspect
 
 import (
+	"bytes"
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"path"
 	"slices"
 	"strings"
-
-	"github.com/CycloneDX/cyclonedx-go"
 
 	"plimsoll.dev/plimsoll/internal/build/cnb"
 )
@@ -79,42 +80,90 @@ func (r *Image) layerOf(buildpack, layer string) *Layer {
 	return nil
 }
 
-// components gives the packages of a bill of materials.
+// component is what is read of one in a bill of materials (CycloneDX 1.6, "components").
+type component struct {
+	Type    string          `json:"type"`
+	Group   string          `json:"group"`
+	Name    string          `json:"name"`
+	Version string          `json:"version"`
+	PURL    string          `json:"purl"`
+	Parts   json.RawMessage `json:"components"`
+}
+
+// maxDepth is how deep components may lie in each other.
+const maxDepth = 8
+
+// components gives the packages of a bill of materials. They are read one by one: decoded
+// at once, a file of empty ones would take a hundred times its size in memory.
 func (rd *reader) components(file io.Reader) ([]Package, error) {
 	left := int64(maxFile)
-	var bom cyclonedx.BOM
-	if err := cyclonedx.NewBOMDecoder(&bounded{file, &left}, cyclonedx.BOMFileFormatJSON).Decode(&bom); err != nil {
+	in := json.NewDecoder(&bounded{file, &left})
+	if err := expect(in, '{'); err != nil {
 		return nil, err
 	}
 	var all []Package
-	if bom.Components == nil {
-		return nil, nil
+	for in.More() {
+		key, err := in.Token()
+		if err != nil {
+			return nil, err
+		}
+		if key == "components" {
+			err = rd.list(in, 1, &all)
+		} else {
+			var other json.RawMessage
+			err = in.Decode(&other)
+		}
+		if err != nil {
+			return nil, err
+		}
 	}
-	open := slices.Clone(*bom.Components)
-	for len(open) > 0 {
-		c := open[0]
-		open = open[1:]
-		if c.Components != nil {
-			open = append(open, *c.Components...)
-		}
-		if c.Type == cyclonedx.ComponentTypeFile || c.Name == "" {
-			continue
-		}
-		if rd.packages++; rd.packages > maxPackages {
-			return nil, errMany
-		}
-		all = append(all, packageOf(c))
-	}
-	return all, nil
+	return all, expect(in, '}')
 }
 
-func packageOf(c cyclonedx.Component) Package {
-	kind, _, _ := strings.Cut(strings.TrimPrefix(c.PackageURL, "pkg:"), "/")
+// list reads a list of components, and those in them.
+func (rd *reader) list(in *json.Decoder, depth int, into *[]Package) error {
+	if depth > maxDepth {
+		return errTooMuch
+	}
+	if err := expect(in, '['); err != nil {
+		return err
+	}
+	for in.More() {
+		var c component
+		if err := in.Decode(&c); err != nil {
+			return err
+		}
+		if c.Name != "" && c.Type != "file" {
+			if err := rd.found(); err != nil {
+				return err
+			}
+			*into = append(*into, packageOf(c))
+		}
+		if len(c.Parts) > 0 && string(c.Parts) != "null" {
+			if err := rd.list(json.NewDecoder(bytes.NewReader(c.Parts)), depth+1, into); err != nil {
+				return err
+			}
+		}
+	}
+	return expect(in, ']')
+}
+
+// expect reads one delimiter.
+func expect(in *json.Decoder, want json.Delim) error {
+	got, err := in.Token()
+	if err == nil && got != want {
+		err = fmt.Errorf("want %s, got %q", want, fmt.Sprint(got))
+	}
+	return err
+}
+
+func packageOf(c component) Package {
+	kind, _, _ := strings.Cut(strings.TrimPrefix(c.PURL, "pkg:"), "/")
 	name := c.Name
 	if c.Group != "" {
 		name = c.Group + "/" + c.Name
 	}
-	return Package{Type: cmp.Or(kind, "other"), Name: name, Version: c.Version}
+	return Package{Type: cut(cmp.Or(kind, "other"), maxName), Name: cut(name, maxName), Version: cut(c.Version, maxName)}
 }
 
 func comparePackages(a, b Package) int {
