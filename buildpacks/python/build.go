@@ -74,6 +74,7 @@ func (b *build) run() error {
 // wishes are what pip is to install, and how.
 type wishes struct {
 	args   []string // for pip; nil when there is nothing to install
+	what   string   // how the user would tell pip
 	names  []string // the projects that were asked for by name
 	wheels []string // folders of the application with wheels, relative; with one, nothing is fetched
 	files  []string // what the answer depends on, relative; nil when it depends on the whole application
@@ -81,7 +82,7 @@ type wishes struct {
 
 // wishes reads requirements.txt, or else the project.
 func (b *build) wishes(pyproject project.Project) (wishes, error) {
-	var want wishes
+	want := wishes{what: "."}
 	var err error
 	if want.wheels, err = wheelFolders(b.app); err != nil {
 		return wishes{}, err
@@ -92,7 +93,7 @@ func (b *build) wishes(pyproject project.Project) (wishes, error) {
 		if err != nil {
 			return wishes{}, err
 		}
-		want.args, want.names = []string{"-r", name}, list.Names
+		want.args, want.what, want.names = []string{"-r", name}, "-r "+name, list.Names
 		if list.Hashed {
 			want.args = append(want.args, "--require-hashes")
 		}

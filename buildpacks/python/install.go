@@ -238,11 +238,11 @@ func explain(err error, want wishes) error {
 	}
 	switch {
 	case want.wheels != nil && strings.Contains(failed.Tail, "No matching distribution found"):
-		return fmt.Errorf("install requirements: %s/ lacks some of what is required: pip wheel -w %[1]s -r requirements.txt", want.wheels[0])
+		return fmt.Errorf("install requirements: %s/ lacks some of what is required, or of what compiles it: fill it with `pip wheel -w %[1]s %s`", want.wheels[0], want.what)
 	case failed.Untrusted():
 		return errors.New("install requirements: the package index has a certificate that is not trusted: give its authority in a service binding of the type ca-certificates")
 	case failed.NoNetwork():
-		return errors.New("install requirements: the package index did not answer: allow the build the network, set PIP_INDEX_URL, or vendor wheels (pip wheel -w wheels -r requirements.txt)")
+		return errors.New("install requirements: the package index did not answer: allow the build the network, set PIP_INDEX_URL, or vendor wheels (pip wheel -w wheels " + want.what + ")")
 	}
 	return fmt.Errorf("install requirements: %w", err)
 }

@@ -1,13 +1,16 @@
 package main
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
+	"plimsoll.dev/plimsoll/buildpacks/internal/tool"
 	"plimsoll.dev/plimsoll/buildpacks/python/project"
 )
 
@@ -101,7 +104,7 @@ func TestWishes(t *testing.T) {
 			if (err != nil) != c.refused {
 				t.Fatal(err)
 			}
-			if diff := cmp.Diff(c.want, got, cmp.AllowUnexported(wishes{})); diff != "" {
+			if diff := cmp.Diff(c.want, got, cmp.AllowUnexported(wishes{}), cmpopts.IgnoreFields(wishes{}, "what")); diff != "" {
 				t.Error(diff)
 			}
 		})
@@ -131,5 +134,36 @@ func TestPure(t *testing.T) {
 	}
 	if err := pure([]string{fine, compiled}); err == nil || !strings.Contains(err.Error(), "_speed.cpython-313") {
 		t.Errorf("error %v, want the file's name in it", err)
+	}
+}
+
+// TestExplain proves that a failed installation is told in one line that says what to do.
+func TestExplain(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		tail string
+		want wishes
+		says string
+	}{
+		{
+			"no network", "Failed to establish a new connection: [Errno -3] Temporary failure in name resolution\nERROR: No matching distribution found for flask",
+			wishes{what: "-r requirements.txt"}, "set PIP_INDEX_URL, or vendor wheels (pip wheel -w wheels -r requirements.txt)",
+		},
+		{
+			"a wheel is missing", "ERROR: No matching distribution found for setuptools>=61",
+			wishes{what: ".", wheels: []string{"vendor"}}, "vendor/ lacks some of what is required, or of what compiles it: fill it with `pip wheel -w vendor .`",
+		},
+		{"a strange certificate", "SSLError: certificate verify failed: unable to get local issuer certificate", wishes{}, "ca-certificates"},
+		{"anything else", "error: command 'gcc' failed", wishes{}, "`pip3 install` failed (exit status 1)"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			err := explain(&tool.Error{Program: "pip3 install", Err: errors.New("exit status 1"), Tail: c.tail}, c.want)
+			if err == nil || !strings.Contains(err.Error(), c.says) || strings.Contains(err.Error(), "\n") {
+				t.Errorf("error %v, want one line with %q in it", err, c.says)
+			}
+		})
+	}
+	if err := explain(nil, wishes{}); err != nil {
+		t.Error(err)
 	}
 }
