@@ -50,9 +50,12 @@ func identity(_ context.Context, s *subject, r *Image) error {
 			created = t
 		}
 	}
-	if created.Year() > 1980 { // else it is the date that reproducible builds put on everything
+	switch {
+	case created.Year() > 1980:
 		r.Created = created.UTC()
-	} else {
+	case created.Unix() <= 0:
+		r.unknown("created", "its configuration has no date")
+	default:
 		r.unknown("created", "its date is the one that reproducible builds put on everything")
 	}
 	if s.declared != nil && s.config.OS != "" && s.declared.Architecture != s.config.Architecture {

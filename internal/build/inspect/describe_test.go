@@ -124,7 +124,7 @@ func TestEndlessLayersAreLeft(t *testing.T) {
 	}
 	for i, want := range []Unknown{
 		{"packages of the application", "the layer of its bills of materials cannot be read: it is too large to be read here"},
-		{"packages", "layer 1 cannot be read: it is too large to be read here"},
+		{"packages", "no dpkg inventory is in the lowest 0 of its 2 layers (layer 1: it is too large to be read here)"},
 	} {
 		config := []byte(strings.Replace(seedConfig, "LABELS", seedLabels()[3*i], 1))
 		s, err := subjectOf([]byte(seedManifest), config, func() io.Reader { return io.MultiReader(bytes.NewReader(start.Bytes()), endless{}) })

@@ -121,45 +121,47 @@ func (rd *reader) found() error {
 // inventory reads what dpkg, or who composed the base, left in its layers: of an image that
 // does not say where its base ends, in the lowest ones.
 func (rd *reader) inventory(ctx context.Context, r *Image) error {
-	end, sure := 0, false
+	end := 0
 	for end < len(r.Layers) && r.Layers[end].Part == PartBase {
 		end++
 	}
-	if sure = end > 0; !sure {
+	sure := end > 0
+	if !sure {
 		end = len(r.Layers)
 	}
 	held := map[string]string{} // version by name, as of the layers read so far
-	read, found := 0, false
-	for i := range r.Layers[:end] {
-		small := r.Layers[i].Size <= smallLayer
-		if read == maxLayers || !sure && i > 0 && r.Layers[i-1].Told == "" && !small {
+	read, told, found, why := 0, true, false, ""
+	for read < min(end, maxLayers) && (sure || told || r.Layers[read].Size <= smallLayer) {
+		change, err := rd.dpkg(ctx, read)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if err != nil {
+			why = fmt.Sprintf(" (layer %d: %v)", read+1, err)
 			break
 		}
-		change, err := rd.dpkg(ctx, i)
-		if err != nil {
-			if ctx.Err() != nil {
-				return ctx.Err()
-			}
-			r.unknown("packages", "layer %d cannot be read: %v", i+1, err)
-			return nil
-		}
-		read++
-		if change.apply(held, &r.Layers[i]) {
+		if told = change.present; told {
+			change.apply(held, &r.Layers[read])
 			found = true
 		}
+		read++
 	}
-	switch {
-	case !found:
-		r.unknown("packages", "no dpkg inventory is in %s", these(read, len(r.Layers)))
-	case read < end:
-		r.unknown("packages", "only %s were read; those above may bring more", these(read, len(r.Layers)))
+	if !found {
+		r.unknown("packages", "no dpkg inventory is in %s%s", these(read, len(r.Layers)), why)
+		return nil
+	}
+	for i := range read {
+		r.Layers[i].Told = ToldByInventory // those that have no inventory change nothing
+	}
+	if read < end {
+		r.unknown("packages", "only %s were read%s; those above may bring more", these(read, len(r.Layers)), why)
 	}
 	return nil
 }
 
 func these(read, all int) string {
 	if read == all {
-		return fmt.Sprintf("its %d layers", all)
+		return "its layers"
 	}
 	return fmt.Sprintf("the lowest %d of its %d layers", read, all)
 }
@@ -169,15 +171,11 @@ type change struct {
 	whole   bool              // it has dpkg's own list, which names all there are
 	status  map[string]string // version by name
 	gone    []string          // names whose own file is removed
-	present bool
+	present bool              // it says anything
 }
 
 // apply brings what is held up to date, and tells the layer what it did.
-func (c *change) apply(held map[string]string, l *Layer) bool {
-	if !c.present {
-		return false
-	}
-	l.Told = ToldByInventory
+func (c *change) apply(held map[string]string, l *Layer) {
 	if c.whole {
 		for name := range held {
 			if _, still := c.status[name]; !still {
@@ -197,7 +195,6 @@ func (c *change) apply(held map[string]string, l *Layer) bool {
 		}
 		held[name] = c.status[name]
 	}
-	return true
 }
 
 // Where packages are listed: by dpkg, and, a file each, in bases composed without it.
