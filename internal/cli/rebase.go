@@ -60,48 +60,41 @@ docs/rebase.md tells more.` + "\n" + exitCodes,
 func runRebase(ctx context.Context, env *Env, o rebaseOptions, args []string) error {
 	// What lives at a time is a few images' manifests: memory is cheaper than collecting it.
 	defer debug.SetGCPercent(debug.SetGCPercent(400))
-	refs, closeRefs, err := o.refs(env, args)
+	refs, err := o.refs(env, args)
 	if err != nil {
 		return err
 	}
-	defer closeRefs()
 	if o.tag != "" {
 		if o.Tag, err = oci.ParseTag(o.tag); err != nil {
 			return err
 		}
 	}
 	t := tally{env: env, start: time.Now(), count: map[rebase.Status]int{}, single: len(args) == 1 && args[0] != "-"}
-	err = rebase.Fleet(ctx, env.Registries, refs, o.FleetOptions, t.add)
-	if err != nil {
+	if err := rebase.Fleet(ctx, env.Registries, refs, o.FleetOptions, t.add); err != nil {
 		return err
 	}
 	return t.end()
 }
 
 // refs gives the references of the arguments, or those in a file or in standard input.
-func (o *rebaseOptions) refs(env *Env, args []string) (iter.Seq2[string, error], func() error, error) {
-	nothing := func() error { return nil }
-	if len(args) == 1 && args[0] == "-" && o.file == "" {
+func (o *rebaseOptions) refs(env *Env, args []string) (iter.Seq2[string, error], error) {
+	if o.file == "" && slices.Equal(args, []string{"-"}) {
 		o.file, args = "-", nil
 	}
 	const usage = "run `plimsoll rebase --help`"
 	switch {
 	case o.Jobs < 1:
-		return nil, nil, fault.Newf(fault.Usage, "read flags", "--jobs", "it must be at least 1")
+		return nil, fault.Newf(fault.Usage, "read flags", "--jobs", "it must be at least 1")
 	case o.file != "" && len(args) > 0:
-		return nil, nil, fault.Newf(fault.Usage, "read arguments", "rebase", "there are REFs and a --file").WithHint(usage)
+		return nil, fault.Newf(fault.Usage, "read arguments", "rebase", "there are REFs and a --file").WithHint(usage)
 	case o.file == "" && len(args) == 0:
-		return nil, nil, fault.Newf(fault.Usage, "read arguments", "rebase", "there is no REF").WithHint(usage)
-	case o.tag != "" && (o.file != "" || len(args) != 1):
-		return nil, nil, fault.Newf(fault.Usage, "read flags", "--tag", "it is for a single REF").WithHint(usage)
+		return nil, fault.Newf(fault.Usage, "read arguments", "rebase", "there is no REF").WithHint(usage)
+	case o.tag != "" && len(args) != 1:
+		return nil, fault.Newf(fault.Usage, "read flags", "--tag", "it is for a single REF").WithHint(usage)
 	case o.file == "-":
-		return lines(env.In, "standard input"), nothing, nil
+		return linesOf("standard input", func() (io.ReadCloser, error) { return io.NopCloser(env.In), nil }), nil
 	case o.file != "":
-		f, err := os.Open(o.file)
-		if err != nil {
-			return nil, nil, fault.New(fault.Usage, "read references", o.file, err)
-		}
-		return lines(f, o.file), f.Close, nil
+		return linesOf(o.file, func() (io.ReadCloser, error) { return os.Open(o.file) }), nil
 	}
 	return func(yield func(string, error) bool) {
 		for _, arg := range args {
@@ -109,13 +102,19 @@ func (o *rebaseOptions) refs(env *Env, args []string) (iter.Seq2[string, error],
 				return
 			}
 		}
-	}, nothing, nil
+	}, nil
 }
 
-// lines gives each line that is neither empty nor a comment.
-func lines(r io.Reader, name string) iter.Seq2[string, error] {
+// linesOf gives each line that is neither empty nor a comment.
+func linesOf(name string, open func() (io.ReadCloser, error)) iter.Seq2[string, error] {
 	return func(yield func(string, error) bool) {
-		scanner := bufio.NewScanner(r)
+		f, err := open()
+		if err != nil {
+			yield("", fault.New(fault.Usage, "read references", name, err))
+			return
+		}
+		defer f.Close()
+		scanner := bufio.NewScanner(f)
 		for scanner.Scan() {
 			line := strings.TrimSpace(scanner.Text())
 			if line != "" && line[0] != '#' && !yield(line, nil) {
