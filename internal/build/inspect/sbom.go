@@ -97,7 +97,13 @@ const maxDepth = 8
 // at once, a file of empty ones would take a hundred times its size in memory.
 func (rd *reader) components(file io.Reader) ([]Package, error) {
 	left := int64(maxFile)
-	in := json.NewDecoder(&bounded{file, &left})
+	text, err := io.ReadAll(&bounded{file, &left})
+	if err != nil {
+		return nil, err
+	}
+	// The decoder is given all at once: between small reads it looks at spaces again and
+	// again.
+	in := json.NewDecoder(bytes.NewReader(text))
 	if err := expect(in, '{'); err != nil {
 		return nil, err
 	}
