@@ -60,24 +60,28 @@ func (b *build) run() error {
 	if err != nil {
 		return err
 	}
-	if len(want.args) > 0 {
+	if want.args != nil {
 		if err := b.dependencies(want); err != nil {
 			return err
 		}
+		if err := removeWheels(b.app, want.wheels); err != nil {
+			return err
+		}
 	}
-	if err := removeWheels(b.app, want.wheels); err != nil {
-		return err
+	if !want.project {
+		pyproject = project.Project{}
 	}
 	return b.process(pyproject, want.names)
 }
 
 // wishes are what pip is to install, and how.
 type wishes struct {
-	args   []string // for pip; nil when there is nothing to install
-	what   string   // how the user would tell pip
-	names  []string // the projects that were asked for by name
-	wheels []string // folders of the application with wheels, relative; with one, nothing is fetched
-	files  []string // what the answer depends on, relative; nil when it depends on the whole application
+	args    []string // for pip; nil when there is nothing to install
+	what    string   // how the user would tell pip
+	names   []string // the projects that were asked for by name
+	wheels  []string // folders of the application with wheels, relative; with one, nothing is fetched
+	files   []string // what the answer depends on, relative; nil when it depends on the whole application
+	project bool     // the application itself may be among what is installed
 }
 
 // wishes reads requirements.txt, or else the project.
@@ -97,19 +101,21 @@ func (b *build) wishes(pyproject project.Project) (wishes, error) {
 		if list.Hashed {
 			want.args = append(want.args, "--require-hashes")
 		}
-		if !list.Local {
+		if want.project = list.Local; !list.Local {
 			want.files = list.Files
 		}
 		note(name, list, want.wheels)
 	case os.Getenv(envRequirements) != "":
 		return wishes{}, fmt.Errorf("there is no %s, which %s names", name, envRequirements)
 	case pyproject.Installable:
-		want.args = []string{"."}
+		want.args, want.project = []string{"."}, true
 	case pyproject.Dependencies != nil:
-		want.args, want.files = append([]string{"--"}, pyproject.Dependencies...), []string{}
+		want.args, want.files, want.project = append([]string{"--"}, pyproject.Dependencies...), []string{}, true
 	}
-	for _, specifier := range pyproject.Dependencies {
-		want.names = append(want.names, requirement.Name(specifier))
+	if want.project {
+		for _, specifier := range pyproject.Dependencies {
+			want.names = append(want.names, requirement.Name(specifier))
+		}
 	}
 	return want, nil
 }
@@ -161,7 +167,7 @@ func wheelFolders(app string) ([]string, error) {
 // archives gives the wheels and source archives in a folder, sorted.
 func archives(app, folder string) ([]string, error) {
 	var all []string
-	for _, pattern := range []string{"*.whl", "*.tar.gz", "*.zip"} {
+	for _, pattern := range []string{"*.whl", "*.tar.gz"} {
 		found, err := filepath.Glob(filepath.Join(app, folder, pattern))
 		if err != nil {
 			return nil, err

@@ -78,17 +78,22 @@ func TestWishes(t *testing.T) {
 		{
 			name:  "of this very folder",
 			files: map[string]string{"requirements.txt": "-e .\n", "pyproject.toml": "[project]\nname='a'\ndependencies=['Gunicorn>1']\n"},
-			want:  wishes{args: []string{"-r", "requirements.txt"}, names: []string{"gunicorn"}},
+			want:  wishes{args: []string{"-r", "requirements.txt"}, names: []string{"gunicorn"}, project: true},
 		},
 		{
 			name:  "a project that can be installed",
 			files: map[string]string{"pyproject.toml": "[build-system]\nrequires=[]\n[project]\nname='a'\ndependencies=['flask']\n"},
-			want:  wishes{args: []string{"."}, names: []string{"flask"}},
+			want:  wishes{args: []string{"."}, names: []string{"flask"}, project: true},
 		},
 		{
 			name:  "a project that only names its dependencies",
 			files: map[string]string{"pyproject.toml": "[project]\nname='a'\ndependencies=['flask']\n"},
-			want:  wishes{args: []string{"--", "flask"}, names: []string{"flask"}, files: []string{}},
+			want:  wishes{args: []string{"--", "flask"}, names: []string{"flask"}, files: []string{}, project: true},
+		},
+		{
+			name:  "requirements beside a project that is not among them",
+			files: map[string]string{"requirements.txt": "flask\n", "pyproject.toml": "[build-system]\nrequires=[]\n[project]\nname='a'\ndependencies=['gunicorn']\n"},
+			want:  wishes{args: []string{"-r", "requirements.txt"}, names: []string{"flask"}, files: []string{"requirements.txt"}},
 		},
 		{name: "scripts alone", files: map[string]string{"app.py": ""}},
 		{name: "an include that is missing", files: map[string]string{"requirements.txt": "-r missing.txt\n"}, refused: true},
