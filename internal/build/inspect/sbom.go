@@ -139,10 +139,10 @@ func (rd *reader) list(in *json.Decoder, depth int, into *[]Package) error {
 		if err := in.Decode(&c); err != nil {
 			return err
 		}
+		if err := rd.found(); err != nil { // also for those that have no name, or are files
+			return err
+		}
 		if c.Name != "" && c.Type != "file" {
-			if err := rd.found(); err != nil {
-				return err
-			}
 			*into = append(*into, packageOf(c))
 		}
 		if len(c.Parts) > 0 && string(c.Parts) != "null" {
