@@ -179,7 +179,7 @@ func (p *page) platforms() {
 
 func (p *page) source() {
 	if s := p.image.Source; s != nil {
-		p.field("source", or(s.URL, "not named: a folder, known by its content"))
+		p.field("source", or(s.URL, "not named: a folder without a remote"))
 		p.field("revision", s.Revision)
 		p.field("folder", s.Subpath)
 		p.field("content", s.Digest)
