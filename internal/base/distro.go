@@ -4,6 +4,8 @@ import (
 	"bufio"
 	"bytes"
 	"strings"
+
+	"plimsoll.dev/plimsoll/internal/fault"
 )
 
 // Labels by which buildpacks and rebases know which system a base is (CNB platform spec,
@@ -21,7 +23,7 @@ func (t *tree) distro(read func(*node) ([]byte, error)) (map[string]string, erro
 	}
 	text, err := read(n)
 	if err != nil {
-		return nil, err
+		return nil, fault.New(fault.Failed, "read package", n.owner.pkg.Name, err)
 	}
 	labels := map[string]string{}
 	lines := bufio.NewScanner(bytes.NewReader(text))

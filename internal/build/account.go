@@ -5,7 +5,6 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
-	"strings"
 	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -121,7 +120,7 @@ func (j *job) label(config *v1.ConfigFile) error {
 	if err := cnb.DecodeLabel(config, cnb.LifecycleMetadataLabel, &metadata); err != nil {
 		return fmt.Errorf("label %s: %w", cnb.LifecycleMetadataLabel, err)
 	}
-	metadata.RunImage.Reference = strings.Split(j.run.ref.String(), "@")[0] + "@" + j.run.digest
+	metadata.RunImage.Reference = j.run.ref.Repository() + "@" + j.run.digest
 	text, err := json.Marshal(metadata)
 	if err != nil {
 		return err
@@ -170,11 +169,12 @@ const recipe = 1
 
 // inputs is the hash of all that the image depends on but its run image. Bindings count by
 // name only: they hold credentials, which change without the image changing. Mirrors and
-// authorities do not count: they say from where, not what.
+// authorities do not count: they say from where, not what. Nor does the commit: another one
+// with the same content is no reason to build.
 func (j *job) inputs() string {
 	in := struct {
 		Recipe                          int
-		Source, URL, Revision, Created  string
+		Source, URL                     string
 		Builder, Architecture, RunImage string
 		Environment                     map[string]string
 		Buildpacks, Bindings            []string
@@ -185,9 +185,6 @@ func (j *job) inputs() string {
 		Builder: j.builderDigest, Architecture: j.architecture, RunImage: j.request.RunImage,
 		Environment: j.settings.Environment, Buildpacks: j.settings.Buildpacks,
 		Offline: j.settings.Offline, Process: j.settings.Process,
-	}
-	if j.source.Clean {
-		in.Revision, in.Created = j.source.Revision, j.source.Time.UTC().Format(time.RFC3339)
 	}
 	for _, b := range j.settings.Bindings {
 		in.Bindings = append(in.Bindings, b.Name)

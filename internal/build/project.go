@@ -13,8 +13,8 @@ import (
 
 	"plimsoll.dev/plimsoll/internal/build/cnb"
 	"plimsoll.dev/plimsoll/internal/fault"
-	"plimsoll.dev/plimsoll/internal/oci"
 	"plimsoll.dev/plimsoll/internal/ignore"
+	"plimsoll.dev/plimsoll/internal/oci"
 )
 
 const (

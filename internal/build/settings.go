@@ -143,6 +143,8 @@ func (j *job) foreign() (foreign, error) {
 	if variables == nil {
 		variables = map[string]string{}
 	}
+	// Buildpacks of APIs before 0.10 are not told the target by the lifecycle.
+	variables["CNB_TARGET_OS"], variables["CNB_TARGET_ARCH"] = "linux", j.architecture
 	maps.Copy(variables, j.settings.Environment)
 	bindings := slices.Clone(j.settings.Bindings)
 	if len(j.settings.Authorities) > 0 {

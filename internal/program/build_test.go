@@ -1,8 +1,10 @@
 package program
 
 import (
+	"archive/tar"
 	"bytes"
 	"context"
+	"debug/elf"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -15,7 +17,9 @@ import (
 	"testing"
 	"time"
 
+	"plimsoll.dev/plimsoll/internal/base"
 	"plimsoll.dev/plimsoll/internal/build"
+	"plimsoll.dev/plimsoll/internal/build/rebase"
 	"plimsoll.dev/plimsoll/internal/fault"
 )
 
@@ -24,14 +28,15 @@ type app struct {
 	name    string
 	base    string // the run image it must get
 	answers string // part of what it says at /
+	fixed   string // a package of its base that the security suite has a fix for
 }
 
 var apps = []app{
-	{"go", "run:1", "chi"},
-	{"nodejs", "node20:1", "OpenSSL"},
-	{"python", "python3:1", "OpenSSL"},
-	{"static", "web:1", "Plimsoll"},
-	{"java", "java21:1", "Java"},
+	{"go", "run:1", "chi", "openssl"},
+	{"nodejs", "node20:1", "openssl", "nodejs"},
+	{"python", "python3:1", "OpenSSL", "libssl3t64"},
+	{"static", "web:1", "Plimsoll", "zlib1g"},
+	{"java", "java21:1", "Java", "openjdk-21-jre-headless"},
 }
 
 // harbour gives a bench with bases of the given suites and the example builder.
@@ -125,7 +130,7 @@ func TestSourceToImage(t *testing.T) {
 	for _, a := range apps {
 		t.Run(a.name, func(t *testing.T) {
 			b := b.in(t)
-			dir := "../../examples/apps/" + a.name
+			dir := exampleApp(t, a.name)
 			first := b.build(dir, "-t", a.name+":1", "--clear-cache")
 			if got, _, _ := strings.Cut(first.Images[0].RunImage, "@"); got != a.base {
 				t.Errorf("it stands on %s, want %s", got, a.base)
@@ -149,18 +154,38 @@ func TestSourceToImage(t *testing.T) {
 	for _, base := range []string{"run", "node20", "python3", "java21", "web"} {
 		b.plimsoll("base", "build", "-f", "../../examples/bases/"+base+".yaml", "-t", base+":1", "--suite", "trixie,trixie-security")
 	}
-	b.plimsoll("rebase", "go:1", "nodejs:1", "python:1", "static:1", "java:1")
 	for _, a := range apps {
 		t.Run(a.name+" after the fix", func(t *testing.T) {
-			after := b.in(t).ask(a.name+":1", "/")
-			if !strings.Contains(after, a.answers) {
-				t.Errorf("it answers %q, want %q in it", after, a.answers)
+			b := b.in(t)
+			var done rebase.Result
+			if err := json.Unmarshal([]byte(b.plimsoll("rebase", a.name+":1", "-o", "json")), &done); err != nil {
+				t.Fatal(err)
 			}
-			if slices.Contains([]string{"nodejs"}, a.name) && after == before[a.name] {
-				t.Errorf("it still runs on the old runtime: %q", after)
+			if done.Status != rebase.StatusRebased || len(done.Images) != 1 {
+				t.Fatalf("it is %s: %+v", done.Status, done)
+			}
+			if !slices.ContainsFunc(done.Images[0].Packages, func(p rebase.PackageChange) bool { return p.Name == a.fixed }) {
+				t.Errorf("%s did not change: %+v", a.fixed, done.Images[0].Packages)
+			}
+			if after := b.ask(a.name+":1", "/"); after != before[a.name] {
+				t.Logf("it answered %q, and now %q", before[a.name], after)
+				if !strings.Contains(after, a.answers) {
+					t.Errorf("it answers %q, want %q in it", after, a.answers)
+				}
 			}
 		})
 	}
+}
+
+// exampleApp gives a copy of an example application outside this repository, whose commits
+// would be part of what is built.
+func exampleApp(t *testing.T, name string) string {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), name)
+	if err := os.CopyFS(dir, os.DirFS("../../examples/apps/"+name)); err != nil {
+		t.Fatal(err)
+	}
+	return dir
 }
 
 // differing names the layers that two builds do not share.
@@ -182,13 +207,60 @@ func TestBothArchitectures(t *testing.T) {
 		if len(built.Images) != 2 || built.Images[0].Digest == built.Images[1].Digest {
 			t.Errorf("%s: %+v", name, built.Images)
 		}
-		image := b.image(name + ":both")
-		config, err := image.ConfigFile()
-		if err != nil || config.OS != "linux" {
-			t.Errorf("%s: %v %+v", name, err, config)
+		for architecture, machine := range map[string]elf.Machine{"amd64": elf.EM_X86_64, "arm64": elf.EM_AARCH64} {
+			programs := b.programs(name+":both", architecture)
+			if len(programs) < 2 { // the launcher and one of the application's
+				t.Errorf("%s for %s has the programs %v", name, architecture, programs)
+			}
+			for path, is := range programs {
+				if is != machine {
+					t.Errorf("%s for %s: %s is for %s", name, architecture, path, is)
+				}
+			}
 		}
 		b.ask(name+":both", "/")
 	}
+}
+
+// programs gives the machines of the ELF files in the application's own layers.
+func (b *bench) programs(ref, architecture string) map[string]elf.Machine {
+	b.t.Helper()
+	image := b.imageFor(ref, architecture)
+	layers, err := image.Layers()
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	manifest, err := image.Manifest()
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	found := map[string]elf.Machine{}
+	for i, layer := range layers {
+		if manifest.Layers[i].Annotations[base.LayerAnnotation] != "" {
+			continue
+		}
+		r, err := layer.Uncompressed()
+		if err != nil {
+			b.t.Fatal(err)
+		}
+		for entries := tar.NewReader(r); ; {
+			h, err := entries.Next()
+			if err == io.EOF {
+				break
+			}
+			if err != nil {
+				b.t.Fatal(err)
+			}
+			data, err := io.ReadAll(entries)
+			if err != nil {
+				b.t.Fatal(err)
+			}
+			if file, err := elf.NewFile(bytes.NewReader(data)); err == nil {
+				found[h.Name] = file.Machine
+			}
+		}
+	}
+	return found
 }
 
 // TestBadBuilds: each failure is one line with a hint, and leaves nothing.

@@ -93,13 +93,19 @@ func (b *bench) example(name string, edit func(*v1alpha1.BaseImageSpec)) string 
 // image reads the image for this machine from the local store.
 func (b *bench) image(ref string) v1.Image {
 	b.t.Helper()
+	return b.imageFor(ref, "")
+}
+
+// imageFor reads the image for the architecture.
+func (b *bench) imageFor(ref, architecture string) v1.Image {
+	b.t.Helper()
 	local := &store{root: filepath.Join(b.home, "registry")}
 	b.t.Cleanup(local.close)
 	parsed, err := oci.Parse(ref)
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	image, err := (&oci.Registries{Local: local.open}).Image(b.t.Context(), parsed, "")
+	image, err := (&oci.Registries{Local: local.open}).Image(b.t.Context(), parsed, architecture)
 	if err != nil {
 		b.t.Fatal(err)
 	}

@@ -40,6 +40,13 @@ func (s *suite) stream(t *testing.T) {
 			t.Errorf("descriptor %s: %+v, %v: the first line did not arrive before the step's end", to, r, err)
 		}
 	}
+	// Programs open their output by name, too.
+	for _, uid := range []uint32{0, AppUID} {
+		_, o := s.run(t, s.step("echo out > /dev/stdout; echo err > /dev/stderr", as(uid, uid)))
+		if got := o.out.String() + o.err.String(); got != "out\nerr\n" {
+			t.Errorf("as %d, by name: %q", uid, got)
+		}
+	}
 }
 
 // counter hashes what is written and notes the largest heap on the way.

@@ -34,13 +34,11 @@ func (s *Sandbox) plan(step executor.Step) (*plan, error) {
 		p.mounts = append(p.mounts, planned{m, "0400", inMemory(step, m.Target)})
 	}
 	if step.Network {
-		for _, name := range []string{"/etc/hosts", "/etc/resolv.conf"} {
+		for name, content := range names() {
 			taken := slices.ContainsFunc(step.Mounts, func(m executor.Mount) bool { return path.Clean(m.Target) == name })
-			content, err := os.ReadFile(name)
-			if taken || err != nil {
-				continue // a machine without one resolves names without it, and so does the step
+			if !taken {
+				p.mounts = append(p.mounts, planned{executor.Mount{Kind: executor.Data, Target: name, Content: content}, "0444", ""})
 			}
-			p.mounts = append(p.mounts, planned{executor.Mount{Kind: executor.Data, Target: name, Content: content}, "0444", ""})
 		}
 	}
 	for _, name := range []string{"/dev", "/proc", "/run", "/tmp"} {
@@ -64,6 +62,23 @@ func (s *Sandbox) plan(step executor.Step) (*plan, error) {
 	slices.SortFunc(p.points, func(a, b rootfs.Point) int { return strings.Compare(a.Path, b.Path) })
 	p.points = slices.Compact(p.points)
 	return p, nil
+}
+
+// hostname is the name of the machine that a step is on.
+const hostname = "step"
+
+// names gives the files by which a step that shares the machine's network resolves names:
+// the machine's, and its own name. A machine without one of them resolves names without it,
+// and so does the step.
+func names() map[string][]byte {
+	files := map[string][]byte{}
+	for _, name := range []string{"/etc/hosts", "/etc/resolv.conf"} {
+		if content, err := os.ReadFile(name); err == nil {
+			files[name] = content
+		}
+	}
+	files["/etc/hosts"] = slices.Concat(files["/etc/hosts"], []byte("\n127.0.0.1 "+hostname+"\n"))
+	return files
 }
 
 // inMemory gives the highest of the step's empty folders in memory that the target lies in.
@@ -95,7 +110,7 @@ func (r *run) options(fds *files, sources map[string]string) ([]string, error) {
 	size := strconv.FormatInt(r.sandbox.opt.TmpfsBytes, 10)
 	opts := []string{
 		"--unshare-user", "--unshare-pid", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try",
-		"--hostname", "step", "--die-with-parent", "--new-session", "--cap-drop", "ALL",
+		"--hostname", hostname, "--die-with-parent", "--new-session", "--cap-drop", "ALL",
 		"--ro-bind", sources[""], "/",
 		"--dev", "/dev", "--perms", "1777", "--size", size, "--tmpfs", "/dev/shm",
 		"--proc", "/proc",

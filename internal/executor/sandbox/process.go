@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -27,6 +28,8 @@ type process struct {
 	info    *os.File // bwrap says here that its child waits
 	status  *os.File // bwrap says here how the command ended
 	release *os.File // closing this lets the child go on
+	output  []func() // each passes on what the command writes, until it is closed
+	outputs sync.WaitGroup
 }
 
 // status is how bwrap ended.
@@ -71,7 +74,9 @@ func (r *run) start(sources map[string]string) (*process, error) {
 	}
 	p.cmd = exec.Command(r.sandbox.opt.Bwrap, append([]string{"--args", argsFD, "--"}, r.step.Command...)...)
 	p.cmd.Env, p.cmd.Dir, p.cmd.ExtraFiles = []string{}, "/", fds.list
-	p.cmd.Stdout, p.cmd.Stderr = r.out, r.err
+	if err := r.pipe(p); err != nil {
+		return nil, errors.Join(err, p.close())
+	}
 	p.cmd.SysProcAttr = r.sandbox.attributes(r.step)
 	// What this process itself inherited without the flag would pass through to the step.
 	if err := unix.CloseRange(3, math.MaxInt32, unix.CLOSE_RANGE_CLOEXEC); err != nil {
@@ -83,7 +88,34 @@ func (r *run) start(sources map[string]string) (*process, error) {
 		}
 		return nil, errors.Join(err, p.close())
 	}
+	for _, pass := range p.output {
+		p.outputs.Go(pass)
+	}
 	return p, nil
+}
+
+// pipe makes the command's output pipes, and the step's user their owner: programs open
+// /dev/stdout and /dev/stderr, as they may in every container.
+func (r *run) pipe(p *process) error {
+	for _, way := range []struct {
+		open func() (io.ReadCloser, error)
+		to   io.Writer
+	}{{p.cmd.StdoutPipe, r.out}, {p.cmd.StderrPipe, r.err}} {
+		from, err := way.open()
+		if err != nil {
+			return err
+		}
+		if file, ok := from.(*os.File); ok && r.sandbox.shifted {
+			if err := file.Chown(int(r.sandbox.opt.IDBase+r.step.UID), int(r.sandbox.opt.IDBase+r.step.GID)); err != nil {
+				return err
+			}
+		}
+		p.output = append(p.output, func() {
+			defer from.Close()
+			_, _ = io.Copy(way.to, from) // what the writer said, it remembers
+		})
+	}
+	return nil
 }
 
 // attributes puts bwrap into a pid namespace of its own and, when root runs it, takes all
@@ -117,8 +149,8 @@ func (r *run) guide(ctx context.Context, p *process) (time.Time, bool, error) {
 		r.result.Enforced.Wall = executor.Timer
 	}
 	p.release.Close()
-	// What Wait says is in the process state; what the writers said, they remember.
-	_ = p.cmd.Wait()
+	p.outputs.Wait()
+	_ = p.cmd.Wait() // what it says is in the process state
 	stop()
 	return started, late.Load(), err
 }
