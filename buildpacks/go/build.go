@@ -24,14 +24,15 @@ type builder struct{}
 
 // Build compiles the application and leaves of its folder what BP_KEEP_FILES names.
 func (builder) Build(ctx libcnb.BuildContext) (libcnb.BuildResult, error) {
-	home, err := os.MkdirTemp("", "go-home-")
+	// Not in /tmp, which is often small: the go command links there.
+	scratch, err := os.MkdirTemp(ctx.Layers.Path, ".go-")
 	if err != nil {
 		return libcnb.BuildResult{}, err
 	}
-	defer os.RemoveAll(home)
+	defer os.RemoveAll(scratch)
 	result := libcnb.NewBuildResult()
 	b := build{dir: ctx.Application.Path, layers: ctx.Layers, result: &result}
-	if err := b.run(home, ctx.Platform.Bindings); err != nil {
+	if err := b.run(scratch, ctx.Platform.Bindings); err != nil {
 		return result, fmt.Errorf("go: %w", err)
 	}
 	return result, nil
@@ -49,18 +50,18 @@ type build struct {
 	env      []string // for it
 }
 
-func (b *build) run(home string, bindings libcnb.Bindings) error {
+func (b *build) run(scratch string, bindings libcnb.Bindings) error {
 	var err error
 	if b.settings, err = readSettings(); err != nil {
 		return err
 	}
-	if err := credentials(home, bindings); err != nil {
+	if err := credentials(scratch, bindings); err != nil {
 		return err
 	}
 	if _, err := os.Stat(filepath.Join(b.dir, "vendor", "modules.txt")); err == nil {
 		b.vendored = true
 	}
-	b.env = []string{"HOME=" + home, "GOENV=off", "GOTELEMETRY=off"}
+	b.env = []string{"HOME=" + scratch, "GOTMPDIR=" + scratch, "GOENV=off", "GOTELEMETRY=off"}
 	if err := b.chooseToolchain(); err != nil {
 		return err
 	}
@@ -160,7 +161,7 @@ func (b *build) openCaches() (save func() error, err error) {
 	}
 	b.env = append(b.env, "GOTOOLCHAIN=local", "GOROOT=", "GOOS=linux", "GOARCH="+b.settings.arch, "CGO_ENABLED="+cgo, "GOCACHE="+compiled.Path)
 	if b.vendored {
-		b.env = append(b.env, "GOFLAGS=-mod=vendor", "GOPROXY=off", "GOMODCACHE="+filepath.Join(os.TempDir(), "no-modules"))
+		b.env = append(b.env, "GOFLAGS=-mod=vendor", "GOPROXY=off", "GOMODCACHE=/nonexistent")
 		return func() error { return gocache.Prune(compiled.Path) }, nil
 	}
 	modules, err := layer.Open(b.layers, "modules", libcnb.LayerTypes{Cache: true})

@@ -72,7 +72,7 @@ func (b *build) run(scratch string, bindings libcnb.Bindings) error {
 }
 
 // tools sets what npm is run with.
-func (b *build) tools(scratch string, bindings libcnb.Bindings) error {
+func (b *build) tools(scratch string, bindings libcnb.Bindings) (err error) {
 	b.env = []string{
 		"HOME=" + scratch, "npm_config_cache=" + filepath.Join(scratch, "cache"),
 		"npm_config_audit=false", "npm_config_fund=false", "npm_config_progress=false", "npm_config_update_notifier=false",
@@ -85,15 +85,23 @@ func (b *build) tools(scratch string, bindings libcnb.Bindings) error {
 			b.env = append(b.env, "npm_config_userconfig="+path)
 		}
 	}
-	for program, release := range map[string]*string{"node": &b.node, "npm": &b.npm} {
-		out, err := tool.Command{Path: program, Args: []string{"--version"}, Dir: scratch, Env: b.env}.Output()
-		if err != nil {
-			return fmt.Errorf("find the build image's %s: %w", program, err)
-		}
-		*release = strings.TrimPrefix(strings.TrimSpace(out), "v")
+	if b.node, err = b.release("node"); err != nil {
+		return err
+	}
+	if b.npm, err = b.release("npm"); err != nil {
+		return err
 	}
 	fmt.Printf("nodejs: node %s and npm %s of the build image\n", b.node, b.npm)
 	return nil
+}
+
+// release gives the release of a program of the build image, such as "20.19.2".
+func (b *build) release(program string) (string, error) {
+	out, err := tool.Command{Path: program, Args: []string{"--version"}, Env: b.env}.Output()
+	if err != nil {
+		return "", fmt.Errorf("find the build image's %s: %w", program, err)
+	}
+	return strings.TrimPrefix(strings.TrimSpace(out), "v"), nil
 }
 
 // refuse says what the build cannot be done for.

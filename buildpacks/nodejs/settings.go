@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"runtime"
@@ -18,14 +19,20 @@ func readSettings() (settings, error) {
 	if s.arch == "" { // a platform that only builds for the machine it runs on
 		s.arch = runtime.GOARCH
 	}
-	for name, value := range map[string]*bool{"BP_NPM_IGNORE_SCRIPTS": &s.ignoreScripts, "BP_NPM_UNLOCKED": &s.unlocked} {
-		switch text := os.Getenv(name); text {
-		case "", "0", "false":
-		case "1", "true":
-			*value = true
-		default:
-			return settings{}, fmt.Errorf("%s is %q: say true or false", name, text)
-		}
+	var err1, err2 error
+	s.ignoreScripts, err1 = truth("BP_NPM_IGNORE_SCRIPTS")
+	s.unlocked, err2 = truth("BP_NPM_UNLOCKED")
+	return s, cmp.Or(err1, err2)
+}
+
+// truth reads a variable that says yes or no; one that is not there says no.
+func truth(name string) (bool, error) {
+	switch value := os.Getenv(name); value {
+	case "", "0", "false":
+		return false, nil
+	case "1", "true":
+		return true, nil
+	default:
+		return false, fmt.Errorf("%s is %q: say true or false", name, value)
 	}
-	return s, nil
 }
