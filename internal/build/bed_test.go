@@ -157,6 +157,8 @@ func busyboxTar(t testing.TB, name string, busybox []byte) []byte {
 		put(tar.Header{Name: "bin/" + applet, Typeflag: tar.TypeSymlink, Linkname: "busybox", Mode: 0o777}, nil)
 	}
 	put(tar.Header{Name: "etc/", Typeflag: tar.TypeDir, Mode: 0o755}, nil)
+	passwd := "root:x:0:0::/root:/bin/sh\ncnb:x:1001:65532::/home/cnb:/bin/sh\n"
+	put(tar.Header{Name: "etc/passwd", Typeflag: tar.TypeReg, Mode: 0o644}, []byte(passwd))
 	put(tar.Header{Name: "etc/base", Typeflag: tar.TypeReg, Mode: 0o644}, []byte(name))
 	if err := w.Close(); err != nil {
 		t.Fatal(err)
