@@ -81,15 +81,19 @@ func (j *job) describe(image v1.Image, config *v1.ConfigFile) (*Built, error) {
 	if err != nil {
 		return nil, err
 	}
-	history := layerHistory(config)
-	for i := len(j.run.config.RootFS.DiffIDs); i < len(manifest.Layers); i++ {
-		built.Layers = append(built.Layers, Layer{
-			CreatedBy: history[i].CreatedBy, Digest: manifest.Layers[i].Digest.String(), Size: manifest.Layers[i].Size,
-		})
-	}
+	var exported cnb.LifecycleMetadata
 	var metadata cnb.BuildMetadata
-	if err := cnb.DecodeLabel(config, cnb.BuildMetadataLabel, &metadata); err != nil {
-		return nil, fmt.Errorf("label %s: %w", cnb.BuildMetadataLabel, err)
+	for label, value := range map[string]any{cnb.LifecycleMetadataLabel: &exported, cnb.BuildMetadataLabel: &metadata} {
+		if err := cnb.DecodeLabel(config, label, value); err != nil {
+			return nil, fmt.Errorf("label %s: %w", label, err)
+		}
+	}
+	known := exported.Layers()
+	for i := len(j.run.config.RootFS.DiffIDs); i < len(manifest.Layers); i++ {
+		about := known[config.RootFS.DiffIDs[i].String()]
+		built.Layers = append(built.Layers, Layer{
+			Name: about.Name, Buildpack: about.Buildpack, Digest: manifest.Layers[i].Digest.String(), Size: manifest.Layers[i].Size,
+		})
 	}
 	for _, b := range metadata.Buildpacks {
 		built.Buildpacks = append(built.Buildpacks, cnb.FullName(b.ID, b.Version))
@@ -98,20 +102,6 @@ func (j *job) describe(image v1.Image, config *v1.ConfigFile) (*Built, error) {
 		built.Processes = append(built.Processes, process.Type)
 	}
 	return built, nil
-}
-
-// layerHistory gives the history entry of each layer, in order.
-func layerHistory(config *v1.ConfigFile) []v1.History {
-	var out []v1.History
-	for _, h := range config.History {
-		if !h.EmptyLayer {
-			out = append(out, h)
-		}
-	}
-	for len(out) < len(config.RootFS.DiffIDs) {
-		out = append(out, v1.History{})
-	}
-	return out
 }
 
 // label sets what the exporter could not know: it saw folders, not registries.

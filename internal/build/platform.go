@@ -96,7 +96,8 @@ type Built struct {
 
 // Layer is a layer that the build put on the run image.
 type Layer struct {
-	CreatedBy string `json:"createdBy"`
+	Name      string `json:"name"`                // what is in it, in a few words
+	Buildpack string `json:"buildpack,omitempty"` // "id@version" of the one that brought it
 	Digest    string `json:"digest"`
 	Size      int64  `json:"size"` // bytes, compressed
 	Reused    bool   `json:"reused"`

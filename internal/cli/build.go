@@ -225,12 +225,19 @@ func printBuilt(env *Env, ref oci.Reference, result *build.Result, took time.Dur
 		for _, image := range result.Images {
 			fmt.Fprintf(w, "\nARCH\tLAYER\tSIZE\t\tDIGEST\n")
 			for _, l := range image.Layers {
-				fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%.19s\n", image.Architecture, l.CreatedBy, size(l.Size), reused(l.Reused), l.Digest)
+				fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%.19s\n", image.Architecture, appLayerName(l), size(l.Size), reused(l.Reused), l.Digest)
 			}
 			fmt.Fprintf(w, "%s\ton %s\t\t\t%.19s\n", image.Architecture, beforeAt(image.RunImage), image.Digest)
 		}
 		fmt.Fprintf(w, "\nbuilt by %s in %.1f s\n", strings.Join(result.Images[0].Buildpacks, ", "), took.Seconds())
 	})
+}
+
+func appLayerName(l build.Layer) string {
+	if l.Buildpack == "" {
+		return l.Name
+	}
+	return l.Name + " (" + l.Buildpack + ")"
 }
 
 func reused(yes bool) string {

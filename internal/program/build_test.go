@@ -193,7 +193,7 @@ func differing(a, b builtApp) string {
 	var text strings.Builder
 	for i, layer := range a.Images[0].Layers {
 		if i >= len(b.Images[0].Layers) || b.Images[0].Layers[i].Digest != layer.Digest {
-			fmt.Fprintln(&text, "differs:", layer.CreatedBy)
+			fmt.Fprintln(&text, "differs:", layer.Buildpack, layer.Name)
 		}
 	}
 	return text.String()

@@ -3,14 +3,12 @@ package registry
 import (
 	"log/slog"
 	"net/http"
-	"net/url"
 	"path"
 	"regexp"
 	"strconv"
 	"strings"
 
 	"github.com/opencontainers/go-digest"
-	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
 // front stands before the distribution project's handler: it answers what that does not
@@ -138,9 +136,8 @@ func (f *front) uploads(w http.ResponseWriter, r *http.Request, to route) {
 		r.URL.RawQuery = "" // the next handler would link the blob to where it is not
 	}
 	w = asNamed(w, to.repo, wanted)
-	if r.Method == http.MethodPost && !mounts && wanted != "" &&
-		(r.ContentLength != 0 || wanted == wanted.Algorithm().FromBytes(nil)) {
-		f.postWhole(w, r, to, wanted)
+	if r.Method == http.MethodPost && !mounts && wanted != "" {
+		f.post(w, r, to, wanted)
 		return
 	}
 	f.next.ServeHTTP(w, r)
@@ -156,46 +153,14 @@ func (f *front) mount(w http.ResponseWriter, r *http.Request, repo, from string,
 	if err != nil || !ok {
 		return false, err
 	}
-	if _, err := f.store.driver.Stat(r.Context(), path.Join(blobDir(canonical), "data")); err != nil {
-		if isMissing(err) {
-			return false, nil
-		}
+	if there, err := f.store.exists(r.Context(), path.Join(blobDir(canonical), "data")); err != nil || !there {
 		return false, err
 	}
-	for _, name := range []digest.Digest{canonical, d} {
-		if err := f.store.driver.PutContent(r.Context(), layerLink(repo, name), []byte(canonical)); err != nil {
-			return false, err
-		}
+	if err := f.store.linkBlob(r.Context(), repo, d, canonical); err != nil {
+		return false, err
 	}
-	w.Header().Set("Location", path.Join("/v2", repo, "blobs", d.String()))
-	w.Header().Set("Docker-Content-Digest", d.String())
-	w.Header().Set("Content-Length", "0")
-	w.WriteHeader(http.StatusCreated)
+	blobCreated(w, repo, d)
 	return true, nil
-}
-
-// postWhole takes a blob in a single POST (OCI distribution-spec 1.1, "Single POST") as
-// the two requests the next handler knows.
-func (f *front) postWhole(w http.ResponseWriter, r *http.Request, to route, d digest.Digest) {
-	if d.Validate() != nil {
-		badRequest("DIGEST_INVALID", "the digest is not valid").write(w)
-		return
-	}
-	begin, begun := r.Clone(r.Context()), newAnswer()
-	begin.URL.RawQuery, begin.Body, begin.ContentLength = "", http.NoBody, 0
-	begin.Header.Del("Content-Length")
-	f.next.ServeHTTP(begun, begin)
-	location, err := url.Parse(begun.header.Get("Location"))
-	if begun.status != http.StatusAccepted || err != nil {
-		begun.copyTo(w)
-		return
-	}
-	put := r.Clone(r.Context())
-	query := location.Query()
-	query.Set("digest", d.String())
-	put.Method, put.URL, put.Form = http.MethodPut, location, nil
-	put.URL.RawQuery = query.Encode()
-	f.next.ServeHTTP(w, put)
 }
 
 // asNamed makes the response name a blob by the digest the client used, where the store
@@ -241,18 +206,4 @@ func (f *front) leaseIn(r *http.Request, repo string, d digest.Digest) error {
 		d = canonical
 	}
 	return f.store.lease(r.Context(), path.Join(blobDir(d), "data"))
-}
-
-// acceptAll makes a client that takes anything be given anything: the distribution
-// project answers 404 unless the manifest's own type is listed.
-func acceptAll(r *http.Request) *http.Request {
-	accept := strings.Join(r.Header.Values("Accept"), ",")
-	if accept != "" && !strings.Contains(accept, "*/*") && !strings.Contains(accept, "application/*") {
-		return r
-	}
-	r = r.Clone(r.Context())
-	r.Header.Set("Accept", strings.Join([]string{
-		v1.MediaTypeImageManifest, v1.MediaTypeImageIndex, mediaTypeDockerManifest, mediaTypeDockerList,
-	}, ","))
-	return r
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -24,14 +25,15 @@ const (
 
 // manifest is what the registry has to know of a manifest or index of any kind.
 type manifest struct {
-	MediaType    string            `json:"mediaType"`
-	ArtifactType string            `json:"artifactType"`
-	Config       *v1.Descriptor    `json:"config"`
-	Layers       []v1.Descriptor   `json:"layers"`
-	Manifests    []v1.Descriptor   `json:"manifests"`
-	Blobs        []v1.Descriptor   `json:"blobs"`
-	Subject      *v1.Descriptor    `json:"subject"`
-	Annotations  map[string]string `json:"annotations"`
+	SchemaVersion int               `json:"schemaVersion"`
+	MediaType     string            `json:"mediaType"`
+	ArtifactType  string            `json:"artifactType"`
+	Config        *v1.Descriptor    `json:"config"`
+	Layers        []v1.Descriptor   `json:"layers"`
+	Manifests     []v1.Descriptor   `json:"manifests"`
+	Blobs         []v1.Descriptor   `json:"blobs"`
+	Subject       *v1.Descriptor    `json:"subject"`
+	Annotations   map[string]string `json:"annotations"`
 }
 
 // parseManifest reads a manifest. It refuses one in which a key occurs twice, or twice
@@ -62,6 +64,24 @@ func (m *manifest) kind() string {
 		return v1.MediaTypeImageIndex
 	}
 	return v1.MediaTypeImageManifest
+}
+
+// plain says that this is an OCI image, of which there is nothing to be asked but that its
+// parts be there.
+func (m *manifest) plain(contentType string) bool {
+	if contentType == "" {
+		contentType = m.kind()
+	}
+	if contentType != v1.MediaTypeImageManifest || m.MediaType != "" && m.MediaType != contentType ||
+		m.SchemaVersion != 2 || m.Config == nil || m.Manifests != nil || m.Blobs != nil {
+		return false
+	}
+	for _, d := range m.blobs() {
+		if len(d.URLs) > 0 || slices.Contains(manifestKinds, d.MediaType) || d.Digest.Validate() != nil {
+			return false
+		}
+	}
+	return true
 }
 
 // algorithm gives the one by which the manifest names its parts, and so itself when it is

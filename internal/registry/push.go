@@ -26,6 +26,8 @@ func (f *front) manifests(w http.ResponseWriter, r *http.Request, to route) {
 		f.putManifest(w, r, to)
 	case http.MethodDelete:
 		f.deleteManifest(w, r, to)
+	case http.MethodGet:
+		f.pull(w, r, to)
 	case http.MethodHead:
 		// A client that sends an index asks so whether it need send an image of it.
 		if d := digest.Digest(to.ref); strings.Contains(to.ref, ":") {
@@ -34,9 +36,9 @@ func (f *front) manifests(w http.ResponseWriter, r *http.Request, to route) {
 				return
 			}
 		}
-		f.next.ServeHTTP(w, acceptAll(r))
+		f.pull(w, r, to)
 	default:
-		f.next.ServeHTTP(w, acceptAll(r))
+		f.next.ServeHTTP(w, r)
 	}
 }
 
@@ -120,32 +122,58 @@ func (f *front) storeManifest(r *http.Request, p *push) (*answer, error) {
 			return nil, err
 		}
 	}
-	answer := newAnswer()
-	f.next.ServeHTTP(answer, p.request(ctx, r))
-	if answer.status != http.StatusCreated {
-		return answer, f.dropEntry(ctx, p)
-	}
-	if err := f.store.point(ctx, p); err != nil {
+	if complete, err := f.store.putImage(ctx, p, r.Header.Get("Content-Type")); err != nil {
 		return nil, err
+	} else if !complete {
+		passed := newAnswer()
+		f.next.ServeHTTP(passed, p.request(ctx, r))
+		if passed.status != http.StatusCreated {
+			return passed, f.dropEntry(ctx, p)
+		}
 	}
-	answer.header.Set("Docker-Content-Digest", p.digest.String())
-	answer.header.Set("Location", path.Join("/v2", p.repo, "manifests", p.digest.String()))
-	if subject != nil {
-		answer.header.Set("OCI-Subject", subject.Digest.String())
+	return p.created(), f.store.point(ctx, p)
+}
+
+// putImage stores the manifest of an image of which the repository holds every part. It
+// gives false for one of another kind, or in which there is anything to object to: the
+// next handler judges those.
+func (s *store) putImage(ctx context.Context, p *push, contentType string) (bool, error) {
+	if !p.manifest.plain(contentType) {
+		return false, nil
+	}
+	for _, part := range p.manifest.needs() {
+		if held, err := s.holds(ctx, p.repo, part); err != nil || !held {
+			return false, err
+		}
+	}
+	if err := s.putBlob(ctx, p.content); err != nil {
+		return false, err
+	}
+	link := path.Join(revisionDir(p.repo, p.canonical()), "link")
+	return true, s.driver.PutContent(ctx, link, []byte(p.canonical()))
+}
+
+// created gives the answer to a push that was stored.
+func (p *push) created() *answer {
+	a := newAnswer()
+	a.header.Set("Docker-Distribution-Api-Version", "registry/2.0")
+	a.header.Set("Docker-Content-Digest", p.digest.String())
+	a.header.Set("Location", path.Join("/v2", p.repo, "manifests", p.digest.String()))
+	if subject := p.manifest.Subject; subject != nil {
+		a.header.Set("OCI-Subject", subject.Digest.String())
 	}
 	for _, tag := range p.tags {
-		answer.header.Add("OCI-Tag", tag)
+		a.header.Add("OCI-Tag", tag)
 	}
-	return answer, nil
+	a.WriteHeader(http.StatusCreated)
+	return a
 }
 
 // request gives the push as the next handler takes it: with a media type, and by its
-// canonical digest when that is not the one its author uses.
+// canonical digest, for the tags are ours to write.
 func (p *push) request(ctx context.Context, r *http.Request) *http.Request {
 	r = r.Clone(ctx)
-	if p.digest != p.canonical() {
-		r.URL.Path = path.Join("/v2", p.repo, "manifests", p.canonical().String())
-	}
+	r.URL.Path = path.Join("/v2", p.repo, "manifests", p.canonical().String())
 	r.URL.RawPath, r.URL.RawQuery = "", ""
 	if r.Header.Get("Content-Type") == "" {
 		r.Header.Set("Content-Type", p.manifest.kind())
@@ -154,21 +182,17 @@ func (p *push) request(ctx context.Context, r *http.Request) *http.Request {
 	return r
 }
 
-// point writes the links the next handler did not. A manifest with another digest than
+// point writes the links that name a stored manifest. A manifest with another digest than
 // the canonical one gets a link from that to the canonical one, as the distribution
 // project does it for blobs; its tags then name it as its author does.
 func (s *store) point(ctx context.Context, p *push) error {
-	tags := p.tags
-	switch {
-	case p.digest != p.canonical():
+	if p.digest != p.canonical() {
 		file := path.Join(revisionDir(p.repo, p.digest), "link")
 		if err := s.driver.PutContent(ctx, file, []byte(p.canonical())); err != nil {
 			return err
 		}
-	case len(tags) > 0 && tags[0] == p.ref:
-		tags = tags[1:] // the next handler has done it
 	}
-	for _, tag := range tags {
+	for _, tag := range p.tags {
 		entry := path.Join(tagsDir(p.repo), tag, "index", p.digest.Algorithm().String(), p.digest.Encoded(), "link")
 		for _, file := range []string{entry, tagLink(p.repo, tag)} {
 			if err := s.driver.PutContent(ctx, file, []byte(p.digest)); err != nil {

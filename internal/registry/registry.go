@@ -85,7 +85,7 @@ func Open(ctx context.Context, o Options) (*Registry, error) {
 	r := &Registry{app: app, log: log, readOnly: o.ReadOnly, cancel: cancel}
 	r.store = &store{driver: driver, locks: newLocks(o.lockRoot(root), o.ReadOnly), readOnly: o.ReadOnly}
 	if config.Storage.Type() == filesystemDriver {
-		r.store.root = root
+		r.store.root, r.store.driver = root, folder{driver, root}
 	}
 	r.handler = recoverPanics(log, &front{next: app, store: r.store, readOnly: o.ReadOnly, log: log})
 	return r, nil

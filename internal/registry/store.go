@@ -176,3 +176,28 @@ func (s *store) remove(ctx context.Context, p string) error {
 func (s *store) layer(ctx context.Context, repo string, d digest.Digest) (digest.Digest, bool, error) {
 	return s.link(ctx, layerLink(repo, d))
 }
+
+// holds says whether the repository has a blob: that it is linked, and its content there.
+func (s *store) holds(ctx context.Context, repo string, d digest.Digest) (bool, error) {
+	canonical := d
+	var ok bool
+	var err error
+	if d.Algorithm() == digest.Canonical {
+		// Such a link says nothing but its own name, so it need not be read.
+		ok, err = s.exists(ctx, layerLink(repo, d))
+	} else {
+		canonical, ok, err = s.layer(ctx, repo, d)
+	}
+	if err != nil || !ok {
+		return false, err
+	}
+	return s.exists(ctx, path.Join(blobDir(canonical), "data"))
+}
+
+func (s *store) exists(ctx context.Context, file string) (bool, error) {
+	_, err := s.driver.Stat(ctx, file)
+	if isMissing(err) {
+		return false, nil
+	}
+	return err == nil, err
+}

@@ -52,8 +52,11 @@ func newer(goLine *modfile.Go, toolchain *modfile.Toolchain) string {
 // it, unless the module wants a newer one.
 func Choose(own, wanted, asked string) (string, error) {
 	if asked == "" {
-		if version.Compare(own, wanted) >= 0 {
+		switch {
+		case version.Compare(own, wanted) >= 0:
 			return own, nil
+		case wanted == version.Lang(wanted):
+			return wanted + ".0", nil // "go 1.26" names a language; this is its first release
 		}
 		return wanted, nil
 	}

@@ -44,6 +44,7 @@ func TestChoose(t *testing.T) {
 		{"the language of the own one", "go1.24", "", own, ""},
 		{"a newer patch", "go1.24.5", "", "go1.24.5", ""},
 		{"a newer release", "go1.26rc1", "", "go1.26rc1", ""},
+		{"a newer language", "go1.26", "", "go1.26.0", ""},
 		{"the user asks for a newer one", "go1.22", "1.26.1", "go1.26.1", ""},
 		{"the user asks for an older one", "go1.22", "1.22.7", "go1.22.7", ""},
 		{"the user asks for too old a one", "go1.23.0", "1.22.7", "", "the module wants go1.23.0"},

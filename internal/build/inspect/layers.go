@@ -82,53 +82,14 @@ func (s *subject) baseLayers(r *Image) int {
 
 // ofApplication gives what the exporter noted of its layers, by diffID.
 func (s *subject) ofApplication() map[string]Layer {
-	known, metadata := map[string]Layer{}, s.exported
-	if metadata == nil {
+	known := map[string]Layer{}
+	if s.exported == nil {
 		return known
 	}
-	known[metadata.Launcher.SHA] = Layer{Part: PartLauncher, Name: "launcher"}
-	known[metadata.Config.SHA] = Layer{Part: PartLauncher, Name: "launcher's configuration"}
-	known[metadata.ProcessTypes.SHA] = Layer{Part: PartLauncher, Name: "process types"}
-	if metadata.SBOM != nil {
-		known[metadata.SBOM.SHA] = Layer{Part: PartSBOM, Name: "bills of materials"}
+	for diffID, layer := range s.exported.Layers() {
+		known[diffID] = Layer{Part: layer.Part, Name: layer.Name, Buildpack: layer.Buildpack}
 	}
-	slices := applicationLayers(metadata.App)
-	for i, sha := range slices {
-		name := "application"
-		if i < len(slices)-1 { // the last one holds what no slice named
-			name = fmt.Sprintf("application, slice %d", i+1)
-		}
-		known[sha] = Layer{Part: PartApplication, Name: name}
-	}
-	for _, b := range metadata.Buildpacks {
-		for _, name := range sortedKeys(b.Layers) {
-			if sha := b.Layers[name].SHA; sha != "" {
-				known[sha] = Layer{Part: PartBuildpack, Name: name, Buildpack: cnb.FullName(b.ID, b.Version)}
-			}
-		}
-	}
-	delete(known, "")
 	return known
-}
-
-// applicationLayers reads the diffIDs of a list of layers, or of one alone.
-func applicationLayers(app any) []string {
-	var shas []string
-	add := func(v any) {
-		if one, ok := v.(map[string]any); ok {
-			if sha, ok := one["sha"].(string); ok {
-				shas = append(shas, sha)
-			}
-		}
-	}
-	if list, ok := app.([]any); ok {
-		for _, one := range list {
-			add(one)
-		}
-		return shas
-	}
-	add(app)
-	return shas
 }
 
 // ofBuilder gives the layers of a builder's buildpacks, by diffID.

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"time"
 	"unicode"
+
+	"plimsoll.dev/plimsoll/internal/build/cnb"
 )
 
 // Report is what an image is and holds. Its JSON is an interface: fields are added, never
@@ -182,15 +184,15 @@ type Fact struct {
 }
 
 // Part says to what a layer belongs.
-type Part string
+type Part = cnb.Part
 
-// The parts.
+// The parts, beside those that app images have above their base.
 const (
 	PartBase        Part = "base"
-	PartBuildpack   Part = "buildpack"   // what a buildpack brought
-	PartApplication Part = "application" // the source's own files
-	PartLauncher    Part = "launcher"    // what starts the processes
-	PartSBOM        Part = "sbom"        // the buildpacks' bills of materials
+	PartBuildpack        = cnb.PartBuildpack
+	PartApplication      = cnb.PartApplication
+	PartLauncher         = cnb.PartLauncher
+	PartSBOM             = cnb.PartSBOM
 	PartOther       Part = "other"
 )
 

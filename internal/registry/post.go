@@ -1,0 +1,107 @@
+package registry
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"net/url"
+	"path"
+	"slices"
+
+	"github.com/opencontainers/go-digest"
+)
+
+// smallBlob is how large a blob may be, in bytes, to be taken in memory: configurations,
+// signatures and bills of materials are.
+const smallBlob = 256 << 10
+
+// post takes a blob in a single POST (OCI distribution-spec 1.1, "Single POST").
+func (f *front) post(w http.ResponseWriter, r *http.Request, to route, d digest.Digest) {
+	begins := r.ContentLength == 0 && d.Validate() == nil && d != d.Algorithm().FromBytes(nil)
+	switch {
+	case begins: // the content is to follow in requests of its own
+		f.next.ServeHTTP(w, r)
+	case d.Validate() != nil:
+		badRequest("DIGEST_INVALID", "the digest is not valid").write(w)
+	case r.ContentLength < 0 || r.ContentLength > smallBlob:
+		f.postLarge(w, r, to, d)
+	default:
+		f.postSmall(w, r, to, d)
+	}
+}
+
+// postSmall stores the blob without an upload that could be resumed, which would take
+// longer than all else.
+func (f *front) postSmall(w http.ResponseWriter, r *http.Request, to route, d digest.Digest) {
+	content := make([]byte, r.ContentLength)
+	if _, err := io.ReadFull(r.Body, content); err != nil {
+		badRequest("BLOB_UPLOAD_INVALID", "the blob was cut short").write(w)
+		return
+	}
+	if d.Algorithm().FromBytes(content) != d {
+		badRequest("DIGEST_INVALID", "the blob has another digest").write(w)
+		return
+	}
+	// Once begun, a push is finished even when its client has gone.
+	ctx, canonical := context.WithoutCancel(r.Context()), digest.FromBytes(content)
+	err := f.store.lease(ctx, path.Join(blobDir(canonical), "data"))
+	if err == nil {
+		err = f.store.putBlob(ctx, content)
+	}
+	if err == nil {
+		err = f.store.linkBlob(ctx, to.repo, d, canonical)
+	}
+	if err != nil {
+		broken(w, f.log, err)
+		return
+	}
+	blobCreated(w, to.repo, d)
+}
+
+// putBlob stores content that is not there yet.
+func (s *store) putBlob(ctx context.Context, content []byte) error {
+	file := path.Join(blobDir(digest.FromBytes(content)), "data")
+	if there, err := s.exists(ctx, file); err != nil || there {
+		return err
+	}
+	return s.driver.PutContent(ctx, file, content)
+}
+
+// linkBlob makes the repository hold a blob, by the digest its author uses and by the
+// canonical one.
+func (s *store) linkBlob(ctx context.Context, repo string, d, canonical digest.Digest) error {
+	for _, name := range slices.Compact([]digest.Digest{canonical, d}) {
+		if err := s.driver.PutContent(ctx, layerLink(repo, name), []byte(canonical)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func blobCreated(w http.ResponseWriter, repo string, d digest.Digest) {
+	h := w.Header()
+	h.Set("Docker-Distribution-Api-Version", "registry/2.0")
+	h.Set("Location", path.Join("/v2", repo, "blobs", d.String()))
+	h.Set("Docker-Content-Digest", d.String())
+	h.Set("Content-Length", "0")
+	w.WriteHeader(http.StatusCreated)
+}
+
+// postLarge takes the blob as the two requests the next handler knows.
+func (f *front) postLarge(w http.ResponseWriter, r *http.Request, to route, d digest.Digest) {
+	begin, begun := r.Clone(r.Context()), newAnswer()
+	begin.URL.RawQuery, begin.Body, begin.ContentLength = "", http.NoBody, 0
+	begin.Header.Del("Content-Length")
+	f.next.ServeHTTP(begun, begin)
+	location, err := url.Parse(begun.header.Get("Location"))
+	if begun.status != http.StatusAccepted || err != nil {
+		begun.copyTo(w)
+		return
+	}
+	put := r.Clone(r.Context())
+	query := location.Query()
+	query.Set("digest", d.String())
+	put.Method, put.URL, put.Form = http.MethodPut, location, nil
+	put.URL.RawQuery = query.Encode()
+	f.next.ServeHTTP(w, put)
+}
