@@ -274,11 +274,3 @@ func (c *collection) sweepBatch(ctx context.Context, batch []*garbage) error {
 	}
 	return nil
 }
-
-func (s *store) hasData(ctx context.Context, d digest.Digest) (bool, error) {
-	_, err := s.driver.Stat(ctx, path.Join(blobDir(d), "data"))
-	if isMissing(err) {
-		return false, nil
-	}
-	return err == nil, err
-}

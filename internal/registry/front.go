@@ -153,7 +153,7 @@ func (f *front) mount(w http.ResponseWriter, r *http.Request, repo, from string,
 	if err != nil || !ok {
 		return false, err
 	}
-	if there, err := f.store.exists(r.Context(), path.Join(blobDir(canonical), "data")); err != nil || !there {
+	if there, err := f.store.hasData(r.Context(), canonical); err != nil || !there {
 		return false, err
 	}
 	if err := f.store.linkBlob(r.Context(), repo, d, canonical); err != nil {

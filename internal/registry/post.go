@@ -44,27 +44,32 @@ func (f *front) postSmall(w http.ResponseWriter, r *http.Request, to route, d di
 	}
 	// Once begun, a push is finished even when its client has gone.
 	ctx, canonical := context.WithoutCancel(r.Context()), digest.FromBytes(content)
-	err := f.store.lease(ctx, path.Join(blobDir(canonical), "data"))
-	if err == nil {
-		err = f.store.putBlob(ctx, content)
-	}
-	if err == nil {
-		err = f.store.linkBlob(ctx, to.repo, d, canonical)
-	}
-	if err != nil {
+	if err := f.store.keepBlob(ctx, to.repo, d, canonical, content); err != nil {
 		broken(w, f.log, err)
 		return
 	}
 	blobCreated(w, to.repo, d)
 }
 
-// putBlob stores content that is not there yet.
-func (s *store) putBlob(ctx context.Context, content []byte) error {
-	file := path.Join(blobDir(digest.FromBytes(content)), "data")
-	if there, err := s.exists(ctx, file); err != nil || there {
+func (s *store) keepBlob(ctx context.Context, repo string, d, canonical digest.Digest, content []byte) error {
+	if d != canonical { // else it was leased by the name it was asked for
+		if err := s.lease(ctx, path.Join(blobDir(canonical), "data")); err != nil {
+			return err
+		}
+	}
+	if err := s.putBlob(ctx, canonical, content); err != nil {
 		return err
 	}
-	return s.driver.PutContent(ctx, file, content)
+	return s.linkBlob(ctx, repo, d, canonical)
+}
+
+// putBlob stores content under its canonical digest. What is there already must have been
+// leased.
+func (s *store) putBlob(ctx context.Context, d digest.Digest, content []byte) error {
+	if there, err := s.hasData(ctx, d); err != nil || there {
+		return err
+	}
+	return s.driver.PutContent(ctx, path.Join(blobDir(d), "data"), content)
 }
 
 // linkBlob makes the repository hold a blob, by the digest its author uses and by the

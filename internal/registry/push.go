@@ -146,7 +146,7 @@ func (s *store) putImage(ctx context.Context, p *push, contentType string) (bool
 			return false, err
 		}
 	}
-	if err := s.putBlob(ctx, p.content); err != nil {
+	if err := s.putBlob(ctx, p.canonical(), p.content); err != nil {
 		return false, err
 	}
 	link := path.Join(revisionDir(p.repo, p.canonical()), "link")

@@ -191,6 +191,10 @@ func (s *store) holds(ctx context.Context, repo string, d digest.Digest) (bool, 
 	if err != nil || !ok {
 		return false, err
 	}
+	return s.hasData(ctx, canonical)
+}
+
+func (s *store) hasData(ctx context.Context, canonical digest.Digest) (bool, error) {
 	return s.exists(ctx, path.Join(blobDir(canonical), "data"))
 }
 
