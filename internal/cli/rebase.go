@@ -69,7 +69,7 @@ func runRebase(ctx context.Context, env *Env, o rebaseOptions, args []string) er
 			return err
 		}
 	}
-	t := tally{env: env, start: time.Now(), count: map[rebase.Status]int{}, single: len(args) == 1 && args[0] != "-"}
+	t := tally{env: env, start: time.Now(), count: map[rebase.Status]int{}, told: map[string]bool{}, single: len(args) == 1 && args[0] != "-"}
 	if err := rebase.Fleet(ctx, env.Registries, refs, o.FleetOptions, t.add); err != nil {
 		return err
 	}
@@ -135,6 +135,7 @@ type tally struct {
 	count  map[rebase.Status]int
 	pushed int64
 	failed []rebase.Result
+	told   map[string]bool // moves from one base to another whose packages were shown
 }
 
 func (t *tally) add(r rebase.Result) {
@@ -182,8 +183,27 @@ func (t *tally) print(r rebase.Result) {
 		}
 		if r.Status == rebase.StatusStale {
 			printChange(out, c)
+		} else if move := c.From + " " + c.To; !t.told[move] {
+			t.told[move] = true
+			fmt.Fprintf(out, "    %s\n", moved(c))
 		}
 	}
+}
+
+// moved says in a line what a base brings that is newer than the one before.
+func moved(c rebase.Change) string {
+	const shown = 3
+	if !c.Known {
+		return fmt.Sprintf("%s: %d layers new, %s", c.RunImage, c.New, size(c.Bytes))
+	}
+	var names []string
+	for _, p := range c.Packages[:min(shown, len(c.Packages))] {
+		names = append(names, fmt.Sprintf("%s %s -> %s", p.Name, orDash(p.From), orDash(p.To)))
+	}
+	if more := len(c.Packages) - shown; more > 0 {
+		names = append(names, fmt.Sprintf("%d more", more))
+	}
+	return fmt.Sprintf("%s: %s in %d new layers: %s", c.RunImage, size(c.Bytes), c.New, strings.Join(names, ", "))
 }
 
 func printChange(out io.Writer, c rebase.Change) {

@@ -11,7 +11,7 @@ import (
 
 var (
 	code    = regexp.MustCompile("(?s)```.*?```|`[^`\n]+`")
-	place   = regexp.MustCompile(`\b(?:api|cmd|conformance|docs|examples|internal|scripts)/[\w./-]*\w`)
+	place   = regexp.MustCompile(`\b(?:api|artifact|cmd|conformance|docs|examples|internal|interop|lifecycle|scripts)/[\w./-]*\w`)
 	link    = regexp.MustCompile(`\]\(([^)#:]+)(?:#[^)]*)?\)`)
 	command = regexp.MustCompile(`\bplimsoll ([a-z]+)(?: ([a-z]+))?`)
 )
