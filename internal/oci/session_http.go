@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -31,8 +32,8 @@ func (s *Session) clients(ctx context.Context, ref Reference) (reads, writes *cl
 	if shared.login == nil {
 		return shared, shared, nil
 	}
-	return &client{login: shared.login, scope: ref.Context().Scope(transport.PullScope)},
-		&client{login: shared.login, scope: ref.Context().Scope(transport.PushScope)}, nil
+	return &client{login: shared.login, inTwo: shared.inTwo, scope: ref.Context().Scope(transport.PullScope)},
+		&client{login: shared.login, inTwo: shared.inTwo, scope: ref.Context().Scope(transport.PushScope)}, nil
 }
 
 // host gives the client of the reference's registry, or the way to make one for each of
@@ -68,7 +69,7 @@ func (s *Session) connect(ctx context.Context, ref Reference) (*client, error) {
 		if err != nil {
 			return nil, err
 		}
-		return &client{http: &http.Client{Transport: fresh{local}, CheckRedirect: outward}}, nil
+		return &client{http: &http.Client{Transport: fresh{local}, CheckRedirect: outward}, inTwo: &atomic.Bool{}}, nil
 	}
 	keys := s.registries.Keys
 	if keys == nil {
@@ -92,16 +93,17 @@ func (s *Session) connect(ctx context.Context, ref Reference) (*client, error) {
 		return &http.Client{Transport: t, CheckRedirect: outward}, nil
 	}
 	if strings.EqualFold(challenge.Scheme, "bearer") {
-		return &client{login: login}, nil
+		return &client{login: login, inTwo: &atomic.Bool{}}, nil
 	}
 	c, err := login(ctx, "")
-	return &client{http: c}, err
+	return &client{http: c, inTwo: &atomic.Bool{}}, err
 }
 
 // client is an http.Client that logs in when it is first used.
 type client struct {
 	login func(ctx context.Context, scope string) (*http.Client, error) // nil: http is there already
 	scope string
+	inTwo *atomic.Bool // of the whole registry: it takes no blob in one request
 
 	mu   sync.Mutex
 	http *http.Client
@@ -262,32 +264,77 @@ func (r *repository) mount(ctx context.Context, digest v1.Hash, from string) boo
 	if err != nil || a.status == http.StatusCreated {
 		return err == nil
 	}
-	if location, err := a.location(""); err == nil { // an upload was begun instead
-		_, _ = r.once(ctx, http.MethodDelete, location, request{})
-	}
+	r.abandon(ctx, a) // an upload was begun instead
 	return false
 }
 
-// upload sends a blob, in one piece.
+// abandon ends an upload that the answer began.
+func (r *repository) abandon(ctx context.Context, a answer) {
+	if location, err := a.location(""); err == nil {
+		_, _ = r.once(ctx, http.MethodDelete, location, request{}) // else the registry does in its time
+	}
+}
+
+// smallBlob is how large a blob may be, in bytes, to be sent in one request: so much is
+// sent in vain to a registry that does not take it so.
+const smallBlob = 256 << 10
+
+// upload sends a blob: in one request where it is small and the registry takes it so. A
+// registry to which it came only in two is not tried with one again.
 func (r *repository) upload(ctx context.Context, blob v1.Descriptor, open func() (io.ReadCloser, error)) error {
+	tried := false
 	return retry(ctx, func() error {
-		begun, err := r.once(ctx, http.MethodPost, r.url("blobs/uploads/"), request{})
-		if err != nil {
-			return err
+		if !tried && blob.Size <= smallBlob && !r.writes.inTwo.Load() {
+			tried = true
+			if done, err := r.post(ctx, blob, open); done || err != nil {
+				return err
+			}
 		}
-		location, err := begun.location(blob.Digest.String())
-		if err != nil {
-			return err
+		err := r.put(ctx, blob, open)
+		if err == nil && tried {
+			r.writes.inTwo.Store(true)
 		}
-		out, err := http.NewRequestWithContext(ctx, http.MethodPut, location, http.NoBody)
-		if err != nil {
-			return err
-		}
-		out.GetBody, out.ContentLength = open, blob.Size // opened by fresh
-		out.Header.Set("Content-Type", "application/octet-stream")
-		_, err = r.send(out, 0)
 		return err
 	})
+}
+
+// post sends a blob with the request that otherwise only begins an upload (OCI
+// distribution-spec 1.1, "Single POST"). It gives false where the registry says that it
+// does not take it so.
+func (r *repository) post(ctx context.Context, blob v1.Descriptor, open func() (io.ReadCloser, error)) (bool, error) {
+	a, err := r.sendBlob(ctx, http.MethodPost, r.url("blobs/uploads/?digest="+url.QueryEscape(blob.Digest.String())), blob, open)
+	if _, refused := errors.AsType[*transport.Error](err); refused && !passing(err) {
+		return false, nil
+	}
+	if err != nil || a.status == http.StatusCreated {
+		return err == nil, err
+	}
+	r.abandon(ctx, a) // the content was not looked at
+	return false, nil
+}
+
+// put asks where to send a blob, and sends it there.
+func (r *repository) put(ctx context.Context, blob v1.Descriptor, open func() (io.ReadCloser, error)) error {
+	begun, err := r.once(ctx, http.MethodPost, r.url("blobs/uploads/"), request{})
+	if err != nil {
+		return err
+	}
+	location, err := begun.location(blob.Digest.String())
+	if err != nil {
+		return err
+	}
+	_, err = r.sendBlob(ctx, http.MethodPut, location, blob, open)
+	return err
+}
+
+func (r *repository) sendBlob(ctx context.Context, method, address string, blob v1.Descriptor, open func() (io.ReadCloser, error)) (answer, error) {
+	out, err := http.NewRequestWithContext(ctx, method, address, http.NoBody)
+	if err != nil {
+		return answer{}, err
+	}
+	out.GetBody, out.ContentLength = open, blob.Size // opened by fresh
+	out.Header.Set("Content-Type", "application/octet-stream")
+	return r.send(out, 0)
 }
 
 // location gives where an upload goes on, for the blob of that digest if it is the end.

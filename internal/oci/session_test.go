@@ -174,6 +174,64 @@ func TestMountRefused(t *testing.T) {
 	}
 }
 
+// TestWholeUploads sends small blobs in one request where the registry takes them so, and
+// asks in vain only once where it does not.
+func TestWholeUploads(t *testing.T) {
+	const uploads = "/v2/team/app/blobs/uploads/"
+	for _, c := range []struct {
+		name   string
+		answer func(w http.ResponseWriter, next func()) // to a blob in a POST
+		want   []string
+	}{
+		{"taken", func(_ http.ResponseWriter, next func()) { next() }, []string{"POST whole", "POST whole"}},
+		{"begun", func(w http.ResponseWriter, _ func()) {
+			w.Header().Set("Location", uploads+"1")
+			w.WriteHeader(http.StatusAccepted)
+		}, []string{"POST whole", "DELETE", "POST", "PUT", "POST", "PUT"}},
+		{"refused", func(w http.ResponseWriter, _ func()) {
+			w.WriteHeader(http.StatusMethodNotAllowed)
+		}, []string{"POST whole", "POST", "PUT", "POST", "PUT"}},
+		{"cut off", func(w http.ResponseWriter, _ func()) {
+			if c, _, err := w.(http.Hijacker).Hijack(); err == nil {
+				c.Close() // as one that falls over what it did not expect
+			}
+		}, []string{"POST whole", "POST", "PUT", "POST", "PUT"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel() // a failure that may pass is waited for
+			var asked []string
+			s, host := harbour(t, func(next http.Handler) http.Handler {
+				return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+					if !strings.HasPrefix(r.URL.Path, uploads) {
+						next.ServeHTTP(w, r)
+						return
+					}
+					if r.Method == http.MethodPost && r.URL.Query().Has("digest") {
+						asked = append(asked, "POST whole")
+						c.answer(w, func() { next.ServeHTTP(w, r) })
+						return
+					}
+					asked = append(asked, r.Method)
+					next.ServeHTTP(w, r)
+				})
+			})
+			ref := parsed(t, host+"/team/app:1")
+			store(t, s, ref, []byte("layer"))
+			if diff := cmp.Diff(c.want, asked); diff != "" {
+				t.Errorf("-want +got\n%s", diff)
+			}
+			large := make([]byte, smallBlob+1)
+			asked = nil
+			if _, err := s.PutBlob(t.Context(), ref, large); err != nil {
+				t.Error(err)
+			}
+			if diff := cmp.Diff([]string{"POST", "PUT"}, asked); diff != "" {
+				t.Errorf("large: -want +got\n%s", diff)
+			}
+		})
+	}
+}
+
 // TestPassingFailures asks again after an answer of overload, with the whole body.
 func TestPassingFailures(t *testing.T) {
 	failed := map[string]bool{}

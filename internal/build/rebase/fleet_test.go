@@ -88,8 +88,7 @@ func TestTraffic(t *testing.T) {
 		"GET manifests":  4 + 1, // those of the apps and of the base
 		"GET blobs":      4 + 1, // their configurations
 		"POST mount":     2,     // the changed layer, once for each repository
-		"POST uploads":   4,
-		"PUT uploads":    4,
+		"POST uploads":   4,     // the new configurations, each at once
 		"HEAD manifests": 4,
 		"PUT manifests":  4,
 	}
