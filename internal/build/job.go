@@ -3,6 +3,7 @@ package build
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/BurntSushi/toml"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"golang.org/x/sys/unix"
 
 	"plimsoll.dev/plimsoll/artifact"
 	"plimsoll.dev/plimsoll/internal/build/builder"
@@ -78,7 +80,7 @@ func (j *job) build(ctx context.Context) (*Built, error) {
 
 // prepare makes the folders of the phases and reads what they start from.
 func (j *job) prepare(ctx context.Context) error {
-	for _, dir := range []string{"layers", "state", "layout", "tmp"} {
+	for _, dir := range []string{"layers", "state", "found", "layout", "tmp"} {
 		if err := os.MkdirAll(j.work.path(dir), 0o755); err != nil {
 			return fault.New(fault.Failed, "make work folder", j.work.dir, err)
 		}
@@ -199,20 +201,21 @@ func (j *job) detect(ctx context.Context) error {
 	}
 	args := []string{
 		"-app", appPath, "-layers", layersPath, "-platform", platformPath, "-order", j.order.path,
-		"-analyzed", statePath + "/analyzed.toml", "-group", statePath + "/group.toml", "-plan", statePath + "/plan.toml",
+		"-analyzed", statePath + "/analyzed.toml", "-group", groupPath, "-plan", planPath,
 		"-log-level", "debug", // its output says what each buildpack wanted
 	}
 	err = j.do(ctx, phase{
 		name: "detect", program: "detector", args: args, out: j.quiet(), env: foreign.env,
 		mounts: append(foreign.mounts,
-			j.mount(executor.ReadOnly, "workspace", appPath), j.mount(executor.ReadWrite, "layers", layersPath),
-			j.mount(executor.ReadWrite, "state", statePath)),
+			j.mount(executor.ReadOnly, "workspace", appPath), j.mount(executor.ReadOnly, "state", statePath),
+			j.mount(executor.ReadWrite, "found", foundPath)),
 	})
 	if err != nil {
 		return err
 	}
-	if j.group, err = readGroup(j.work.path("state")); err != nil {
-		return err
+	if j.group, err = readGroup(j.work.path("found")); err != nil {
+		return fault.New(fault.Failed, "read what detect found", j.subject(), err).
+			WithHint("a buildpack wrote to it: see which with --verbose")
 	}
 	var names []string
 	for _, entry := range j.group {
@@ -222,18 +225,22 @@ func (j *job) detect(ctx context.Context) error {
 	return nil
 }
 
-// readGroup reads group.toml. Foreign code ran beside it: links are not followed out.
+// readGroup reads group.toml. Foreign code could write there: links are not followed out,
+// and nothing waits on a pipe.
 func readGroup(dir string) ([]cnb.GroupEntry, error) {
 	root, err := os.OpenRoot(dir)
 	if err != nil {
 		return nil, err
 	}
 	defer root.Close()
-	f, err := root.Open("group.toml")
+	f, err := root.OpenFile("group.toml", os.O_RDONLY|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
+	if st, err := f.Stat(); err != nil || !st.Mode().IsRegular() {
+		return nil, errors.Join(err, errors.New("group.toml is no file"))
+	}
 	var group cnb.Group
 	if _, err := toml.NewDecoder(io.LimitReader(f, 1<<20)).Decode(&group); err != nil {
 		return nil, fmt.Errorf("group.toml: %w", err)
@@ -259,7 +266,7 @@ func (j *job) choose(ctx context.Context) error {
 
 func (j *job) restore(ctx context.Context) error {
 	args := []string{
-		"-layers", layersPath, "-group", statePath + "/group.toml", "-analyzed", statePath + "/analyzed.toml",
+		"-layers", layersPath, "-group", groupPath, "-analyzed", statePath + "/analyzed.toml",
 		"-cache-dir", cachePath, "-layout", "-layout-dir", layoutPath,
 	}
 	if !before(j.platformAPI, "0.14") {
@@ -269,7 +276,7 @@ func (j *job) restore(ctx context.Context) error {
 		name: "restore", program: "restorer", args: append(args, j.owner()...), out: j.quiet(),
 		mounts: []executor.Mount{
 			j.mount(executor.ReadWrite, "layers", layersPath), j.mount(executor.ReadWrite, "state", statePath),
-			j.mount(executor.ReadOnly, "layout", layoutPath), j.cacheMount(),
+			j.mount(executor.ReadOnly, "found", foundPath), j.mount(executor.ReadOnly, "layout", layoutPath), j.cacheMount(),
 		},
 	})
 }
@@ -282,7 +289,7 @@ func (j *job) compile(ctx context.Context) error {
 	}
 	args := []string{
 		"-app", appPath, "-layers", layersPath, "-platform", platformPath,
-		"-analyzed", statePath + "/analyzed.toml", "-group", statePath + "/group.toml", "-plan", statePath + "/plan.toml",
+		"-analyzed", statePath + "/analyzed.toml", "-group", groupPath, "-plan", planPath,
 	}
 	if !j.platform.Verbose {
 		args = append(args, "-log-level", "warn")
@@ -291,7 +298,7 @@ func (j *job) compile(ctx context.Context) error {
 		name: "build", program: "builder", args: args, out: j.platform.log(), env: foreign.env, network: !j.settings.Offline,
 		mounts: append(foreign.mounts,
 			j.mount(executor.ReadWrite, "workspace", appPath), j.mount(executor.ReadWrite, "layers", layersPath),
-			j.mount(executor.ReadOnly, "state", statePath)),
+			j.mount(executor.ReadOnly, "state", statePath), j.mount(executor.ReadOnly, "found", foundPath)),
 	})
 }
 
@@ -302,14 +309,14 @@ func (j *job) export(ctx context.Context) error {
 	}
 	args := []string{
 		"-layout", "-layout-dir", layoutPath, "-app", appPath, "-layers", layersPath, "-cache-dir", cachePath,
-		"-group", statePath + "/group.toml", "-analyzed", statePath + "/analyzed.toml", "-run", statePath + "/run.toml",
+		"-group", groupPath, "-analyzed", statePath + "/analyzed.toml", "-run", statePath + "/run.toml",
 		"-project-metadata", statePath + "/project-metadata.toml", "-report", statePath + "/report.toml",
 		"-parallel", // the image and the cache at the same time
 	}
 	mounts := []executor.Mount{
 		j.mount(executor.ReadOnly, "workspace", appPath), j.mount(executor.ReadWrite, "layers", layersPath),
-		j.mount(executor.ReadWrite, "state", statePath), j.mount(executor.ReadWrite, "layout", layoutPath),
-		j.cacheMount(), j.mount(executor.ReadWrite, "tmp", "/tmp"),
+		j.mount(executor.ReadWrite, "state", statePath), j.mount(executor.ReadOnly, "found", foundPath),
+		j.mount(executor.ReadWrite, "layout", layoutPath), j.cacheMount(), j.mount(executor.ReadWrite, "tmp", "/tmp"),
 	}
 	if launcher != "" {
 		args = append(args, "-launcher", launcherPath)

@@ -48,8 +48,11 @@ const (
 	appPath      = cnb.AppDir
 	platformPath = cnb.PlatformDir
 	homePath     = "/home/cnb"
-	ourPath      = "/plimsoll" // what follows is in it
-	statePath    = ourPath + "/state"
+	ourPath      = "/plimsoll"        // what follows is in it
+	statePath    = ourPath + "/state" // never written to by foreign code
+	foundPath    = ourPath + "/found" // what detect found
+	groupPath    = foundPath + "/group.toml"
+	planPath     = foundPath + "/plan.toml"
 	layoutPath   = ourPath + "/layout"
 	cachePath    = ourPath + "/cache"
 	launcherPath = ourPath + "/launcher"
