@@ -99,27 +99,27 @@ const manifestTypes = string(types.OCIManifestSchema1 + ", " + types.OCIImageInd
 
 // parseManifest reads a manifest. Its own mediaType counts before the header's.
 func parseManifest(contentType string, raw []byte) (Manifest, error) {
-	var kind struct {
-		MediaType types.MediaType `json:"mediaType"`
-	}
-	if err := json.Unmarshal(raw, &kind); err != nil {
+	image := &v1.Manifest{} // an index has the same head
+	if err := json.Unmarshal(raw, image); err != nil {
 		return Manifest{}, bad("the manifest is not valid: %v", err)
 	}
-	if kind.MediaType == "" {
-		kind.MediaType = types.MediaType(contentType)
+	kind := image.MediaType
+	if kind == "" {
+		kind = types.MediaType(contentType)
 	}
 	digest, size, err := v1.SHA256(bytes.NewReader(raw))
 	if err != nil {
 		return Manifest{}, err
 	}
-	m := Manifest{Descriptor: v1.Descriptor{MediaType: kind.MediaType, Digest: digest, Size: size}, Raw: raw}
+	m := Manifest{Descriptor: v1.Descriptor{MediaType: kind, Digest: digest, Size: size}, Raw: raw}
 	switch {
-	case kind.MediaType.IsImage():
-		m.Image, err = v1.ParseManifest(bytes.NewReader(raw))
-	case kind.MediaType.IsIndex():
-		m.Index, err = v1.ParseIndexManifest(bytes.NewReader(raw))
+	case kind.IsImage():
+		m.Image = image
+	case kind.IsIndex():
+		m.Index = &v1.IndexManifest{}
+		err = json.Unmarshal(raw, m.Index)
 	default:
-		return m, bad("it is neither an image nor an index, but %q", kind.MediaType)
+		return m, bad("it is neither an image nor an index, but %q", kind)
 	}
 	return m, err
 }

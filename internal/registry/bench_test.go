@@ -31,10 +31,15 @@ type side struct {
 
 // sides gives ours, behind all that Serve adds, and the distribution project's handlers
 // alone. Both keep to the filesystem, without a cache, and log nowhere.
-func sides(b *testing.B) (ours, plain *side) {
+func sides(b *testing.B) (ours, theirs *side) {
 	ours = &side{url: "http://" + serve(b, open(b, registry.Options{}), registry.ServeOptions{})}
+	return ours, &side{url: distribution(b, b.TempDir())}
+}
+
+// distribution serves the distribution project's handlers alone over the folder.
+func distribution(t testing.TB, root string) (url string) {
 	config := &configuration.Configuration{Storage: configuration.Storage{
-		"filesystem":  configuration.Parameters{"rootdirectory": b.TempDir()},
+		"filesystem":  configuration.Parameters{"rootdirectory": root},
 		"delete":      configuration.Parameters{"enabled": true},
 		"redirect":    configuration.Parameters{"disable": true},
 		"maintenance": configuration.Parameters{"uploadpurging": map[any]any{"enabled": false}},
@@ -42,13 +47,15 @@ func sides(b *testing.B) (ours, plain *side) {
 	config.HTTP.RelativeURLs = true
 	config.Catalog.MaxEntries = 1000
 	config.Validation.Enabled = true
+	config.Validation.Manifests.URLs.Allow = []string{"^https?://"}
+	config.Validation.Manifests.Indexes.Platforms = "all"
 	app := handlers.NewApp(context.Background(), config)
 	server := httptest.NewServer(app)
-	b.Cleanup(func() {
+	t.Cleanup(func() {
 		server.Close()
 		app.Shutdown()
 	})
-	return ours, &side{url: server.URL}
+	return server.URL
 }
 
 const benchLayer = 1 << 20

@@ -84,4 +84,4 @@ func syncDir(dir string) error {
 	return errors.Join(f.Sync(), f.Close())
 }
 
-func (f folder) local(file string) string { return filepath.Join(f.root, filepath.FromSlash(file)) }
+func (f folder) local(file string) string { return f.root + filepath.FromSlash(file) }

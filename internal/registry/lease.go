@@ -81,7 +81,7 @@ func (s *store) leaseParts(ctx context.Context, p *push) error {
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(8)
-	for _, need := range append(p.manifest.needs(), p.canonical()) {
+	for _, need := range append(p.manifest.needs(), p.canonical) {
 		g.Go(func() error {
 			d, ok, err := s.canonical(ctx, p.repo, need)
 			if err != nil || !ok {

@@ -42,29 +42,35 @@ func (f *front) postSmall(w http.ResponseWriter, r *http.Request, to route, d di
 		badRequest("DIGEST_INVALID", "the blob has another digest").write(w)
 		return
 	}
-	// Once begun, a push is finished even when its client has gone.
-	ctx, canonical := context.WithoutCancel(r.Context()), digest.FromBytes(content)
-	if err := f.store.keepBlob(ctx, to.repo, d, canonical, content); err != nil {
+	if err := f.store.keepBlob(r.Context(), to.repo, d, content); err != nil {
 		broken(w, f.log, err)
 		return
 	}
 	blobCreated(w, to.repo, d)
 }
 
-func (s *store) keepBlob(ctx context.Context, repo string, d, canonical digest.Digest, content []byte) error {
+// keepBlob stores a blob and links it to the repository, by the digest its author uses.
+func (s *store) keepBlob(ctx context.Context, repo string, d digest.Digest, content []byte) error {
+	canonical := digest.FromBytes(content)
 	if d != canonical { // else it was leased by the name it was asked for
 		if err := s.lease(ctx, path.Join(blobDir(canonical), "data")); err != nil {
 			return err
 		}
 	}
+	// A sweep may be about to remove what another write to the same place left.
+	release, err := s.locks.shared(ctx)
+	if err != nil {
+		return err
+	}
+	defer release()
+	ctx = context.WithoutCancel(ctx) // once begun, a push is finished even when its client has gone
 	if err := s.putBlob(ctx, canonical, content); err != nil {
 		return err
 	}
 	return s.linkBlob(ctx, repo, d, canonical)
 }
 
-// putBlob stores content under its canonical digest. What is there already must have been
-// leased.
+// putBlob stores content by its canonical digest, unless it is there.
 func (s *store) putBlob(ctx context.Context, d digest.Digest, content []byte) error {
 	if there, err := s.hasData(ctx, d); err != nil || there {
 		return err

@@ -45,13 +45,12 @@ func (f *front) manifests(w http.ResponseWriter, r *http.Request, to route) {
 // push is one manifest on its way in.
 type push struct {
 	route
-	content  []byte
-	manifest *manifest
-	digest   digest.Digest // as its author names it; often canonical
-	tags     []string      // to point at it
+	content   []byte
+	manifest  *manifest
+	canonical digest.Digest
+	digest    digest.Digest // as its author names it; often canonical
+	tags      []string      // to point at it
 }
-
-func (p *push) canonical() digest.Digest { return digest.FromBytes(p.content) }
 
 var tagName = regexp.MustCompile(`^[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}$`)
 
@@ -68,7 +67,7 @@ func readPush(w http.ResponseWriter, r *http.Request, to route) (*push, *refusal
 	if err != nil {
 		return nil, &refusal{http.StatusBadRequest, "MANIFEST_INVALID", err.Error()}
 	}
-	p := &push{route: to, content: content, manifest: m, tags: r.URL.Query()["tag"]}
+	p := &push{route: to, content: content, manifest: m, canonical: digest.FromBytes(content), tags: r.URL.Query()["tag"]}
 	if strings.Contains(to.ref, ":") {
 		p.digest = digest.Digest(to.ref)
 	} else {
@@ -146,11 +145,11 @@ func (s *store) putImage(ctx context.Context, p *push, contentType string) (bool
 			return false, err
 		}
 	}
-	if err := s.putBlob(ctx, p.canonical(), p.content); err != nil {
+	if err := s.putBlob(ctx, p.canonical, p.content); err != nil {
 		return false, err
 	}
-	link := path.Join(revisionDir(p.repo, p.canonical()), "link")
-	return true, s.driver.PutContent(ctx, link, []byte(p.canonical()))
+	link := path.Join(revisionDir(p.repo, p.canonical), "link")
+	return true, s.driver.PutContent(ctx, link, []byte(p.canonical))
 }
 
 // created gives the answer to a push that was stored.
@@ -173,7 +172,7 @@ func (p *push) created() *answer {
 // canonical digest, for the tags are ours to write.
 func (p *push) request(ctx context.Context, r *http.Request) *http.Request {
 	r = r.Clone(ctx)
-	r.URL.Path = path.Join("/v2", p.repo, "manifests", p.canonical().String())
+	r.URL.Path = path.Join("/v2", p.repo, "manifests", p.canonical.String())
 	r.URL.RawPath, r.URL.RawQuery = "", ""
 	if r.Header.Get("Content-Type") == "" {
 		r.Header.Set("Content-Type", p.manifest.kind())
@@ -186,9 +185,9 @@ func (p *push) request(ctx context.Context, r *http.Request) *http.Request {
 // the canonical one gets a link from that to the canonical one, as the distribution
 // project does it for blobs; its tags then name it as its author does.
 func (s *store) point(ctx context.Context, p *push) error {
-	if p.digest != p.canonical() {
+	if p.digest != p.canonical {
 		file := path.Join(revisionDir(p.repo, p.digest), "link")
-		if err := s.driver.PutContent(ctx, file, []byte(p.canonical())); err != nil {
+		if err := s.driver.PutContent(ctx, file, []byte(p.canonical)); err != nil {
 			return err
 		}
 	}

@@ -34,6 +34,8 @@ func TestRefusals(t *testing.T) {
 		{"subject without digest", "PUT /v2/a/manifests/v1", []byte(`{"schemaVersion":2,"subject":{}}`), 400, "MANIFEST_INVALID"},
 		{"other digest", "PUT /v2/a/manifests/" + zero, []byte(`{"schemaVersion":2}`), 400, "DIGEST_INVALID"},
 		{"layer missing", "PUT /v2/a/manifests/v1", []byte(`{"schemaVersion":2,"mediaType":"` + ociManifest + `","config":{"mediaType":"a/b","digest":"` + zero + `","size":1},"layers":[]}`), 400, "MANIFEST_BLOB_UNKNOWN"},
+		{"blob with another digest", "POST /v2/a/blobs/uploads/?digest=" + zero, []byte("x"), 400, "DIGEST_INVALID"},
+		{"blob by no digest", "POST /v2/a/blobs/uploads/?digest=sha256:abc", []byte("x"), 400, "DIGEST_INVALID"},
 		{"bad tag", "PUT /v2/a/manifests/v1?tag=../x", []byte(`{"schemaVersion":2}`), 400, "TAG_INVALID"},
 		{"bad digest", "GET /v2/a/manifests/sha256:abc", nil, 400, "DIGEST_INVALID"},
 		{"bad subject", "GET /v2/a/referrers/latest", nil, 400, "DIGEST_INVALID"},

@@ -3,8 +3,10 @@
 // server with TLS and accounts.
 //
 // The registry itself is the distribution project's, in process. In front of it stand the
-// referrers API of OCI distribution-spec 1.1, manifest checks, and the locks which let
-// several processes push to one store while another collects its garbage.
+// referrers API of OCI distribution-spec 1.1, manifest checks, the locks which let several
+// processes push to one store while another collects its garbage, and short ways for what
+// most requests want: to read a manifest or a blob, to store a small blob or an image of
+// which all is there. They keep the same files and give the same answers.
 package registry
 
 import (
