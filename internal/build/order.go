@@ -1,13 +1,10 @@
 package build
 
 import (
-	"bytes"
 	"fmt"
 	"maps"
 	"slices"
 	"strings"
-
-	"github.com/BurntSushi/toml"
 
 	"plimsoll.dev/plimsoll/internal/build/cnb"
 	"plimsoll.dev/plimsoll/internal/executor"
@@ -20,24 +17,47 @@ type order struct {
 	mounts []executor.Mount
 }
 
-// chooseOrder gives the builder's order, or one of just the buildpacks that were asked for.
+// chooseOrder gives the builder's order, with what project.toml puts before and after each
+// group, or one of just the buildpacks that were asked for. The builder's own file counts
+// when nothing is to change in it.
 func (j *job) chooseOrder() (order, error) {
-	if len(j.settings.Buildpacks) == 0 {
+	pre, err := j.entries(j.settings.pre)
+	if err != nil {
+		return order{}, err
+	}
+	post, err := j.entries(j.settings.post)
+	if err != nil {
+		return order{}, err
+	}
+	chosen, err := j.entries(j.settings.Buildpacks)
+	if err != nil {
+		return order{}, err
+	}
+	var groups cnb.Order
+	switch {
+	case len(chosen) > 0:
+		groups = cnb.Order{{Group: chosen}}
+	case len(pre)+len(post) > 0 || j.builder.Extensions:
+		for _, group := range j.builder.Order {
+			groups = append(groups, cnb.Group{Group: slices.Concat(pre, group.Group, post)})
+		}
+	default:
 		return order{path: cnb.OrderPath}, nil
 	}
-	var group cnb.Group
-	for _, wanted := range j.settings.Buildpacks {
-		entry, err := j.entry(wanted)
+	text := []byte(cnb.OrderTOML(groups))
+	return order{path: orderPath, mounts: []executor.Mount{{Kind: executor.Data, Target: orderPath, Content: text}}}, nil
+}
+
+func (j *job) entries(wanted []string) ([]cnb.GroupEntry, error) {
+	var group []cnb.GroupEntry
+	for _, name := range wanted {
+		entry, err := j.entry(name)
 		if err != nil {
-			return order{}, err
+			return nil, err
 		}
-		group.Group = append(group.Group, entry)
+		group = append(group, entry)
 	}
-	var text bytes.Buffer
-	err := toml.NewEncoder(&text).Encode(struct {
-		Order cnb.Order `toml:"order"`
-	}{cnb.Order{group}})
-	return order{path: orderPath, mounts: []executor.Mount{{Kind: executor.Data, Target: orderPath, Content: text.Bytes()}}}, err
+	return group, nil
 }
 
 // entry finds "id" or "id@version" among the builder's buildpacks.

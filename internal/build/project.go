@@ -8,6 +8,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/BurntSushi/toml"
 
@@ -23,7 +24,7 @@ const (
 )
 
 // project is a project.toml, of which a build takes what concerns it (CNB
-// extensions/project-descriptor.md, schema versions 0.1 and 0.2).
+// extensions/project-descriptor.md, schema versions 0.1 to 0.3).
 type project struct {
 	New struct {
 		Schema string `toml:"schema-version"`
@@ -40,6 +41,8 @@ type descriptor struct {
 	Include []string    `toml:"include"`
 	Exclude []string    `toml:"exclude"`
 	Group   []groupItem `toml:"group"`
+	Pre     addition    `toml:"pre"`
+	Post    addition    `toml:"post"`
 	Build   struct {
 		Env []variable `toml:"env"`
 	} `toml:"build"`
@@ -54,15 +57,31 @@ type descriptor01 struct {
 	Env        []variable  `toml:"env"`
 }
 
+// addition is put before or after every group of the builder's order.
+type addition struct {
+	Group []groupItem `toml:"group"`
+}
+
 type groupItem struct {
-	ID      string `toml:"id"`
-	Version string `toml:"version"`
-	URI     string `toml:"uri"`
+	ID      string         `toml:"id"`
+	Version string         `toml:"version"`
+	URI     string         `toml:"uri"`
+	Script  map[string]any `toml:"script"`
+	ExecEnv execEnv        `toml:"exec-env"`
 }
 
 type variable struct {
-	Name  string `toml:"name"`
-	Value string `toml:"value"`
+	Name    string  `toml:"name"`
+	Value   string  `toml:"value"`
+	ExecEnv execEnv `toml:"exec-env"`
+}
+
+// execEnv lists the execution environments that something is for; none means all (CNB
+// platform.md, "Execution Environments"). Builds here are for production.
+type execEnv []string
+
+func (e execEnv) applies() bool {
+	return len(e) == 0 || slices.Contains(e, "production") || slices.Contains(e, "*")
 }
 
 // readProject reads the source's project.toml; one without is as an empty one.
@@ -105,19 +124,25 @@ func parseProject(text []byte) (*descriptor, error) {
 		return nil, err
 	}
 	d := p.IO.Buildpacks
-	if p.New.Schema == "" { // 0.1 has no [_]
+	switch p.New.Schema {
+	case "", "0.1":
 		d = descriptor{Builder: p.Old.Builder, Include: p.Old.Include, Exclude: p.Old.Exclude, Group: p.Old.Buildpacks}
 		d.Build.Env = p.Old.Env
+	case "0.2", "0.3":
+	default:
+		return nil, fmt.Errorf("schema version %q is not known: 0.1, 0.2 and 0.3 are", p.New.Schema)
 	}
 	if len(d.Include) > 0 && len(d.Exclude) > 0 {
 		return nil, errors.New("it has both include and exclude: only one is allowed")
 	}
-	for _, item := range d.Group {
-		if item.URI != "" {
+	for _, item := range slices.Concat(d.Group, d.Pre.Group, d.Post.Group) {
+		switch {
+		case item.URI != "":
 			return nil, fmt.Errorf("buildpack %q has a uri: only buildpacks of the builder can be named here; add it to the builder", item.URI)
-		}
-		if item.ID == "" {
-			return nil, errors.New("a buildpack of the group has no id")
+		case item.Script != nil:
+			return nil, fmt.Errorf("buildpack %q is a script: only buildpacks of the builder can be named here; add one to the builder", item.ID)
+		case item.ID == "":
+			return nil, errors.New("a buildpack of a group has no id")
 		}
 	}
 	for _, v := range d.Build.Env {
@@ -133,15 +158,16 @@ func parseProject(text []byte) (*descriptor, error) {
 func (d *descriptor) join(r Request) (Request, error) {
 	env := map[string]string{}
 	for _, v := range d.Build.Env {
-		env[v.Name] = v.Value
+		if v.ExecEnv.applies() {
+			env[v.Name] = v.Value
+		}
 	}
 	maps.Copy(env, r.Settings.Environment)
 	r.Settings.Environment = env
 	if len(r.Settings.Buildpacks) == 0 {
-		for _, item := range d.Group {
-			r.Settings.Buildpacks = append(r.Settings.Buildpacks, cnb.FullName(item.ID, item.Version))
-		}
+		r.Settings.Buildpacks = fullNames(d.Group)
 	}
+	r.Settings.pre, r.Settings.post = fullNames(d.Pre.Group), fullNames(d.Post.Group)
 	if len(r.Architectures) == 0 {
 		r.Architectures = []string{machine}
 	}
@@ -150,6 +176,16 @@ func (d *descriptor) join(r Request) (Request, error) {
 		r.Builder, err = oci.Parse(cmp.Or(d.Builder, DefaultBuilder))
 	}
 	return r, err
+}
+
+func fullNames(group []groupItem) []string {
+	var names []string
+	for _, item := range group {
+		if item.ExecEnv.applies() {
+			names = append(names, cnb.FullName(item.ID, item.Version))
+		}
+	}
+	return names
 }
 
 // prune removes from the source what the descriptor keeps out of the build.

@@ -25,9 +25,11 @@ type Settings struct {
 	// mirrors and proxies, so that build steps fetch as their user would.
 	Client map[string]string
 
-	// Buildpacks, "id" or "id@version", or folders that hold one, replace the builder's
-	// order by one group.
+	// Buildpacks of the builder, "id" or "id@version", replace its order by one group.
 	Buildpacks []string
+
+	// Before and after every group of the builder's order; project.toml names them.
+	pre, post []string
 
 	// Bindings are given to detect and build (servicebinding.io, "Workload Projection").
 	Bindings []Binding
