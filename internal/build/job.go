@@ -311,7 +311,6 @@ func (j *job) export(ctx context.Context) error {
 		"-layout", "-layout-dir", layoutPath, "-app", appPath, "-layers", layersPath, "-cache-dir", cachePath,
 		"-group", groupPath, "-analyzed", statePath + "/analyzed.toml", "-run", statePath + "/run.toml",
 		"-project-metadata", statePath + "/project-metadata.toml", "-report", statePath + "/report.toml",
-		"-parallel", // the image and the cache at the same time
 	}
 	mounts := []executor.Mount{
 		j.mount(executor.ReadOnly, "workspace", appPath), j.mount(executor.ReadWrite, "layers", layersPath),
