@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+	"unicode/utf8"
 
 	"plimsoll.dev/plimsoll/internal/fault"
 )
@@ -71,7 +72,7 @@ func wants(output string) []string {
 	seen := map[string]bool{}
 	id := ""
 	for line := range strings.Lines(output) {
-		line = strings.TrimSpace(prefix.ReplaceAllString(strings.TrimRight(line, "\n"), ""))
+		line = plain(prefix.ReplaceAllString(line, ""))
 		if m := outputOf.FindStringSubmatch(line); m != nil {
 			id = m[1]
 			continue
@@ -105,7 +106,7 @@ func shortID(id string) string { return id[strings.LastIndex(id, "/")+1:] }
 func buildpackSaid(output string) string {
 	said := ""
 	for line := range strings.Lines(output) {
-		line = strings.TrimSpace(line)
+		line = plain(line)
 		if line != "" && !strings.HasPrefix(line, "ERROR: failed to build") && !strings.HasPrefix(line, "Timer: ") {
 			said = line
 		}
@@ -116,11 +117,27 @@ func buildpackSaid(output string) string {
 	return said
 }
 
+// maxSaid bounds what an error tells of a line that foreign code printed, in runes.
+const maxSaid = 400
+
+var escapes = regexp.MustCompile(`\x1b\[[0-9:;<=>?]*[ -/]*[@-~]`) // ECMA-48, "Control sequences"
+
+// plain gives what a terminal shows of a line in the end, without colours, and not too
+// much of it.
+func plain(line string) string {
+	line = strings.TrimSpace(escapes.ReplaceAllString(line, ""))
+	line = line[strings.LastIndexByte(line, '\r')+1:]
+	if utf8.RuneCountInString(line) <= maxSaid {
+		return line
+	}
+	return string([]rune(line)[:maxSaid]) + "…"
+}
+
 // lastError gives the lifecycle's own last error.
 func lastError(output string) string {
 	last := ""
 	for line := range strings.Lines(output) {
-		if _, text, ok := strings.Cut(strings.TrimSpace(line), "ERROR: "); ok {
+		if _, text, ok := strings.Cut(plain(line), "ERROR: "); ok {
 			last = text
 		}
 	}

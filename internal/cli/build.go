@@ -197,7 +197,7 @@ func (env *Env) note(n build.Note) {
 	if env.format != "" {
 		return
 	}
-	fmt.Fprintf(env.Err, "%-9s %6.1f s  %s\n", n.Phase, n.Duration.Seconds(), n.Text)
+	fmt.Fprintf(env.Err, "%-9s %6.1f s  %s\n", n.Phase, n.Duration.Seconds(), visible(n.Text))
 }
 
 // builtImage is what `build` gives a script.
@@ -225,11 +225,11 @@ func printBuilt(env *Env, ref oci.Reference, result *build.Result, took time.Dur
 		for _, image := range result.Images {
 			fmt.Fprintf(w, "\nARCH\tLAYER\tSIZE\t\tDIGEST\n")
 			for _, l := range image.Layers {
-				fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%.19s\n", image.Architecture, appLayerName(l), size(l.Size), reused(l.Reused), l.Digest)
+				fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%.19s\n", image.Architecture, visible(appLayerName(l)), size(l.Size), reused(l.Reused), l.Digest)
 			}
-			fmt.Fprintf(w, "%s\ton %s\t\t\t%.19s\n", image.Architecture, beforeAt(image.RunImage), image.Digest)
+			fmt.Fprintf(w, "%s\ton %s\t\t\t%.19s\n", image.Architecture, visible(beforeAt(image.RunImage)), image.Digest)
 		}
-		fmt.Fprintf(w, "\nbuilt by %s in %.1f s\n", strings.Join(result.Images[0].Buildpacks, ", "), took.Seconds())
+		fmt.Fprintf(w, "\nbuilt by %s in %.1f s\n", visible(strings.Join(result.Images[0].Buildpacks, ", ")), took.Seconds())
 	})
 }
 

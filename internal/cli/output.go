@@ -96,9 +96,9 @@ func printError(env *Env, err error) {
 		_ = encode(env.Err, env.format, f)
 		return
 	}
-	fmt.Fprintf(env.Err, "plimsoll: %s\n", f.Error)
+	fmt.Fprintf(env.Err, "plimsoll: %s\n", visible(f.Error)) // it may tell what foreign code said
 	if f.Hint != "" {
-		fmt.Fprintf(env.Err, "hint: %s\n", f.Hint)
+		fmt.Fprintf(env.Err, "hint: %s\n", visible(f.Hint))
 	}
 }
 
