@@ -92,17 +92,15 @@ func runBaseBuild(ctx context.Context, env *Env, o baseBuildOptions) error {
 			return err
 		}
 	}
-	if err := push(ctx, env.Registries, ref, result); err != nil {
+	made := pushable{result.Index, result.Images[0].Image}
+	if err := made.push(ctx, env.Registries, ref); err != nil {
 		return err
 	}
-	return printBase(env, ref, result)
-}
-
-func push(ctx context.Context, registries *oci.Registries, ref oci.Reference, result *base.Result) error {
-	if result.Index != nil {
-		return registries.PutIndex(ctx, ref, result.Index)
+	digest, err := made.digest()
+	if err != nil {
+		return err
 	}
-	return registries.PutImage(ctx, ref, result.Images[0].Image)
+	return printBase(env, builtBase{Ref: ref.String(), Digest: digest, Images: result.Images})
 }
 
 // builtBase is what `base build` gives a script.
@@ -112,15 +110,7 @@ type builtBase struct {
 	Images []base.Built `json:"images"`
 }
 
-func printBase(env *Env, ref oci.Reference, result *base.Result) error {
-	out := builtBase{Ref: ref.String(), Digest: result.Images[0].Digest, Images: result.Images}
-	if result.Index != nil {
-		digest, err := result.Index.Digest()
-		if err != nil {
-			return err
-		}
-		out.Digest = digest.String()
-	}
+func printBase(env *Env, out builtBase) error {
 	return env.print(out, func(w io.Writer) {
 		printWarnings(env.Err, out.Images)
 		fmt.Fprintf(w, "%s@%s\n", out.Ref, out.Digest)

@@ -94,8 +94,9 @@ func runBuild(ctx context.Context, env *Env, o buildOptions, location string) er
 	}
 	defer result.Close()
 	pushing := time.Now()
+	made := pushable{result.Index, result.Images[0].Image}
 	if !result.Unchanged {
-		if err := pushBuilt(ctx, env.Registries, request.Tag, result); err != nil {
+		if err := made.push(ctx, env.Registries, request.Tag); err != nil {
 			return err
 		}
 	}
@@ -103,7 +104,11 @@ func runBuild(ctx context.Context, env *Env, o buildOptions, location string) er
 	for i := range result.Images {
 		result.Images[i].Phases = append(result.Images[i].Phases, push)
 	}
-	return printBuilt(env, request.Tag, result, time.Since(started))
+	digest, err := made.digest()
+	if err != nil {
+		return err
+	}
+	return printBuilt(env, builtImage{Ref: request.Tag.String(), Digest: digest, Result: result}, time.Since(started))
 }
 
 // request reads the flags.
@@ -185,13 +190,6 @@ func architecturesOf(platforms []string) ([]string, error) {
 	return out, nil
 }
 
-func pushBuilt(ctx context.Context, registries *oci.Registries, ref oci.Reference, result *build.Result) error {
-	if result.Index != nil {
-		return registries.PutIndex(ctx, ref, result.Index)
-	}
-	return registries.PutImage(ctx, ref, result.Images[0].Image)
-}
-
 // note shows that a phase has ended.
 func (env *Env) note(n build.Note) {
 	if env.format != "" {
@@ -207,29 +205,21 @@ type builtImage struct {
 	*build.Result
 }
 
-func printBuilt(env *Env, ref oci.Reference, result *build.Result, took time.Duration) error {
-	out := builtImage{Ref: ref.String(), Digest: result.Images[0].Digest, Result: result}
-	if result.Index != nil {
-		digest, err := result.Index.Digest()
-		if err != nil {
-			return err
-		}
-		out.Digest = digest.String()
-	}
+func printBuilt(env *Env, out builtImage, took time.Duration) error {
 	return env.print(out, func(w io.Writer) {
 		fmt.Fprintf(w, "%s@%s\n", out.Ref, out.Digest)
-		if result.Unchanged {
+		if out.Unchanged {
 			fmt.Fprintf(w, "unchanged: built from this source, builder and base before (%.1f s)\n", took.Seconds())
 			return
 		}
-		for _, image := range result.Images {
+		for _, image := range out.Images {
 			fmt.Fprintf(w, "\nARCH\tLAYER\tSIZE\t\tDIGEST\n")
 			for _, l := range image.Layers {
 				fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%.19s\n", image.Architecture, visible(appLayerName(l)), size(l.Size), reused(l.Reused), l.Digest)
 			}
 			fmt.Fprintf(w, "%s\ton %s\t\t\t%.19s\n", image.Architecture, visible(beforeAt(image.RunImage)), image.Digest)
 		}
-		fmt.Fprintf(w, "\nbuilt by %s in %.1f s\n", visible(strings.Join(result.Images[0].Buildpacks, ", ")), took.Seconds())
+		fmt.Fprintf(w, "\nbuilt by %s in %.1f s\n", visible(strings.Join(out.Images[0].Buildpacks, ", ")), took.Seconds())
 	})
 }
 

@@ -8,23 +8,18 @@ import (
 
 	"plimsoll.dev/plimsoll/internal/build"
 	"plimsoll.dev/plimsoll/internal/fault"
-	"plimsoll.dev/plimsoll/internal/oci"
 )
 
 // TestBuildIsSafeToShow: names that foreign code chose do nothing to a terminal.
 func TestBuildIsSafeToShow(t *testing.T) {
 	const evil = "x\x1b]0;owned\x07\x9b31m\u202e"
-	ref, err := oci.Parse("app:1")
-	if err != nil {
-		t.Fatal(err)
-	}
 	var out, errs bytes.Buffer
 	env := &Env{Out: &out, Err: &errs}
 	env.note(build.Note{Phase: "detect", Text: evil})
 	printError(env, fault.Newf(fault.Failed, "build", "app:1", evil).WithHint(evil))
-	err = printBuilt(env, ref, &build.Result{Images: []build.Built{{
+	err := printBuilt(env, builtImage{Ref: "app:1", Result: &build.Result{Images: []build.Built{{
 		Architecture: "amd64", RunImage: evil, Buildpacks: []string{evil}, Layers: []build.Layer{{Name: evil, Buildpack: evil}},
-	}}}, 0)
+	}}}}, 0)
 	if err != nil {
 		t.Fatal(err)
 	}

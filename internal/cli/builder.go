@@ -56,15 +56,15 @@ func runBuilderBuild(ctx context.Context, env *Env, o builderBuildOptions) error
 	if err != nil {
 		return err
 	}
-	if result.Index != nil {
-		err = env.Registries.PutIndex(ctx, ref, result.Index)
-	} else {
-		err = env.Registries.PutImage(ctx, ref, result.Images[0].Image)
+	made := pushable{result.Index, result.Images[0].Image}
+	if err := made.push(ctx, env.Registries, ref); err != nil {
+		return err
 	}
+	digest, err := made.digest()
 	if err != nil {
 		return err
 	}
-	return printBuilder(env, ref, result)
+	return printBuilder(env, builtBuilder{Ref: ref.String(), Digest: digest, Images: result.Images})
 }
 
 // builtBuilder is what `builder build` gives a script.
@@ -74,15 +74,7 @@ type builtBuilder struct {
 	Images []builder.Built `json:"images"`
 }
 
-func printBuilder(env *Env, ref oci.Reference, result *builder.Result) error {
-	out := builtBuilder{Ref: ref.String(), Digest: result.Images[0].Digest, Images: result.Images}
-	if result.Index != nil {
-		digest, err := result.Index.Digest()
-		if err != nil {
-			return err
-		}
-		out.Digest = digest.String()
-	}
+func printBuilder(env *Env, out builtBuilder) error {
 	return env.print(out, func(w io.Writer) {
 		fmt.Fprintf(w, "%s@%s\n", out.Ref, out.Digest)
 		for _, image := range out.Images {
