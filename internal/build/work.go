@@ -1,11 +1,12 @@
 package build
 
 import (
+	"crypto/rand"
 	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
-	"time"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -24,13 +25,38 @@ func newWork(dir string) (*work, error) {
 		return nil, fault.New(fault.Failed, "make work folder", dir, err)
 	}
 	sweepWork(dir)
-	path, err := os.MkdirTemp(dir, "build-")
-	if err != nil {
-		return nil, fault.New(fault.Failed, "make work folder", dir, err)
+	for {
+		path := filepath.Join(dir, "build-"+rand.Text())
+		w, err := lockWork(path)
+		if err == nil {
+			err = os.Mkdir(path, 0o700)
+		}
+		if errors.Is(err, unix.EWOULDBLOCK) {
+			continue // a sweep was quicker, and took it for a dead build's
+		}
+		if err != nil {
+			if w != nil {
+				w.close()
+			}
+			return nil, fault.New(fault.Failed, "make work folder", path, err)
+		}
+		return w, nil
 	}
-	lock, err := flock(path+".lock", unix.LOCK_EX)
+}
+
+// lockWork takes the lock of a folder, which need not exist. Its error is EWOULDBLOCK when
+// another has it.
+func lockWork(path string) (*work, error) {
+	lock, err := flock(path+".lock", unix.LOCK_EX|unix.LOCK_NB)
 	if err != nil {
-		return nil, fault.New(fault.Failed, "make work folder", path, errors.Join(err, os.RemoveAll(path)))
+		return nil, err
+	}
+	var st unix.Stat_t
+	if err = unix.Fstat(int(lock.Fd()), &st); err == nil && st.Nlink == 0 {
+		err = unix.EWOULDBLOCK // another had it, and has removed it
+	}
+	if err != nil {
+		return nil, errors.Join(err, lock.Close())
 	}
 	return &work{dir: path, lock: lock}, nil
 }
@@ -45,23 +71,13 @@ func (w *work) close() {
 	_ = w.lock.Close()
 }
 
-// sweepWork removes the folders whose builds are dead. One without a lock may be in the
-// making: it is left alone for an hour.
+// sweepWork removes the folders whose builds are dead, and their locks.
 func sweepWork(dir string) {
-	folders, _ := filepath.Glob(filepath.Join(dir, "build-*"))
-	for _, folder := range folders {
-		st, err := os.Lstat(folder)
-		if err != nil || !st.IsDir() {
-			continue
+	all, _ := filepath.Glob(filepath.Join(dir, "build-*"))
+	for _, path := range all {
+		if dead, err := lockWork(strings.TrimSuffix(path, ".lock")); err == nil {
+			dead.close()
 		}
-		if _, err := os.Stat(folder + ".lock"); err != nil && time.Since(st.ModTime()) < time.Hour {
-			continue
-		}
-		lock, err := flock(folder+".lock", unix.LOCK_EX|unix.LOCK_NB)
-		if err != nil {
-			continue
-		}
-		(&work{dir: folder, lock: lock}).close()
 	}
 }
 
@@ -111,7 +127,8 @@ func (w *work) enter(architecture, tree string, last bool) (*work, error) {
 	return inner, copyTree(inner.path("workspace"), tree)
 }
 
-// copyTree copies a source tree, whose files all have one time.
+// copyTree copies a source tree, whose files all have one time, and modes that do not
+// depend on the umask.
 func copyTree(to, from string) error {
 	if err := os.CopyFS(to, os.DirFS(from)); err != nil {
 		return err
@@ -119,6 +136,15 @@ func copyTree(to, from string) error {
 	return filepath.WalkDir(to, func(path string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return err
+		}
+		if d.Type() != fs.ModeSymlink {
+			original, err := os.Lstat(from + strings.TrimPrefix(path, to))
+			if err != nil {
+				return err
+			}
+			if err := os.Chmod(path, original.Mode().Perm()); err != nil {
+				return err
+			}
 		}
 		stamp := unix.NsecToTimeval(lifecycleEpoch.UnixNano())
 		return unix.Lutimes(path, []unix.Timeval{stamp, stamp})
