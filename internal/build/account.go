@@ -31,6 +31,9 @@ const (
 // account takes what the exporter made and gives the image: the run image's own layers as
 // they are, the application's upon them, and what is known of how it came about.
 func (j *job) account() (*Built, error) {
+	if err := sound(j.work.path("layout")); err != nil {
+		return nil, err
+	}
 	out, err := readExported(inLayout(j.work.path("layout"), layoutApp), j.run.config)
 	if err != nil {
 		return nil, err
@@ -106,6 +109,9 @@ func (j *job) describe(image v1.Image, config *v1.ConfigFile) (*Built, error) {
 
 // label sets what the exporter could not know: it saw folders, not registries.
 func (j *job) label(config *v1.ConfigFile) error {
+	if config.Config.Labels[cnb.LifecycleMetadataLabel] == "" {
+		return fmt.Errorf("the exported image has no label %s", cnb.LifecycleMetadataLabel)
+	}
 	var metadata cnb.LifecycleMetadata
 	if err := cnb.DecodeLabel(config, cnb.LifecycleMetadataLabel, &metadata); err != nil {
 		return fmt.Errorf("label %s: %w", cnb.LifecycleMetadataLabel, err)

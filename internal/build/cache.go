@@ -46,7 +46,7 @@ func (p *Platform) openCache(ctx context.Context, j *job) (*cache, error) {
 		return c, nil
 	}
 	if err := c.copy(); err != nil {
-		return nil, fault.New(fault.Failed, "open build cache", c.kept, err)
+		return nil, fault.New(fault.Failed, "open build cache", c.kept, err).WithHint("begin with an empty one: --clear-cache")
 	}
 	return c, nil
 }
@@ -165,6 +165,3 @@ func (c *cache) lock(how int) (unlock func(), err error) {
 	}
 	return func() { _ = f.Close() }, nil
 }
-
-// close is for builds that failed: their cache goes with their work folder.
-func (c *cache) close() {}

@@ -2,10 +2,11 @@ package build
 
 import (
 	"errors"
-	"fmt"
 	"regexp"
 	"strings"
 	"unicode/utf8"
+
+	"golang.org/x/sys/unix"
 
 	"plimsoll.dev/plimsoll/internal/fault"
 )
@@ -17,15 +18,27 @@ const (
 	exitBuildpackFailed = 51 // a buildpack ended its build with an error
 )
 
+// explain makes any error one for users, with a hint where the disk is full.
+func (p *Platform) explain(subject string, err error) error {
+	known, ok := err.(*fault.Error)
+	if !ok {
+		known = fault.New(fault.Failed, "build", subject, err)
+	}
+	if fault.HintOf(err) == "" && (errors.Is(err, unix.ENOSPC) || noSpace.MatchString(err.Error())) {
+		return known.WithHint(p.makeRoom())
+	}
+	return known
+}
+
+func (p *Platform) makeRoom() string {
+	return "make room where " + p.Home + " is, or set PLIMSOLL_HOME to another disk"
+}
+
 // explain turns a phase that failed into one line and a hint.
 func (j *job) explain(err error) error {
 	var failed *phaseError
 	if !errors.As(err, &failed) {
-		var known *fault.Error
-		if errors.As(err, &known) {
-			return err
-		}
-		return fault.New(fault.Failed, "build", j.subject(), err)
+		return err
 	}
 	switch failed.result.ExitCode {
 	case exitNoneDetected:
@@ -39,7 +52,7 @@ func (j *job) explain(err error) error {
 	}
 	if noSpace.MatchString(failed.output) {
 		return fault.Newf(fault.Failed, failed.phase, j.subject(), "no space left on device").
-			WithHint("make room where " + j.platform.Home + " is, or set PLIMSOLL_HOME to another disk")
+			WithHint(j.platform.makeRoom())
 	}
 	why := failed.Error()
 	if said := lastError(failed.output); said != "" {
@@ -56,7 +69,7 @@ func (j *job) subject() string {
 	return j.request.Tag.String()
 }
 
-var noSpace = regexp.MustCompile(`(?i)no space left on device`)
+var noSpace = regexp.MustCompile(`(?i)no space left on device|disk quota exceeded`)
 
 // outputOf is the heading that the detector writes above what a buildpack said, and those
 // that it writes after it.
@@ -150,7 +163,7 @@ var offline = regexp.MustCompile(`(?i)(no such host|network is unreachable|tempo
 func (j *job) buildHint(output string) string {
 	switch {
 	case noSpace.MatchString(output):
-		return fmt.Sprintf("make room where %s is, or set PLIMSOLL_HOME to another disk", j.platform.Home)
+		return j.platform.makeRoom()
 	case offline.MatchString(output) && j.settings.Offline:
 		return "the build has no network (--network none): vendor the dependencies, or allow it"
 	case offline.MatchString(output):

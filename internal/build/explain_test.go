@@ -1,11 +1,16 @@
 package build
 
 import (
+	"errors"
+	"os"
 	"strings"
 	"testing"
 	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
+
+	"plimsoll.dev/plimsoll/internal/fault"
 )
 
 func TestSaid(t *testing.T) {
@@ -44,4 +49,29 @@ func FuzzSaid(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestExplain: every error of a build is one for users, and a full disk has its hint.
+func TestExplain(t *testing.T) {
+	p := &Platform{Home: "/disk"}
+	full := &os.PathError{Op: "write", Path: "x", Err: unix.ENOSPC}
+	for _, tt := range []struct {
+		name string
+		err  error
+		kind fault.Kind
+		hint string
+	}{
+		{"plain", errors.New("x"), fault.Failed, ""},
+		{"full disk", full, fault.Failed, p.makeRoom()},
+		{"full disk below", fault.New(fault.Unavailable, "keep", "y", full), fault.Unavailable, p.makeRoom()},
+		{"full disk of a registry", fault.Newf(fault.Failed, "push", "y", "500: No space left on device"), fault.Failed, p.makeRoom()},
+		{"hint of its own", fault.New(fault.Failed, "keep", "y", full).WithHint("own"), fault.Failed, "own"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			got := p.explain("app:1", tt.err)
+			if _, ok := got.(*fault.Error); !ok || fault.KindOf(got) != tt.kind || fault.HintOf(got) != tt.hint {
+				t.Errorf("%v is of kind %v, hint %q", got, fault.KindOf(got), fault.HintOf(got))
+			}
+		})
+	}
 }

@@ -3,6 +3,7 @@ package build
 import (
 	"encoding/json"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -115,8 +116,34 @@ type exported struct {
 	layers []v1.Layer // those on top of the run image, bottom first; nil where the exporter wrote none
 }
 
+// sound says what is in the layout folder beside folders and files. The lifecycle of the
+// builder wrote there, and a builder may be anybody's.
+func sound(dir string) error {
+	return filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err == nil && !d.IsDir() && !d.Type().IsRegular() {
+			err = fmt.Errorf("the exporter left %q, which is no file", d.Name())
+		}
+		return err
+	})
+}
+
+// maxDocument bounds an index, a manifest and a configuration, in bytes.
+const maxDocument = 16 << 20
+
+// bounded says that a document in the layout is too large to be read.
+func bounded(path string) error {
+	st, err := os.Stat(path)
+	if err == nil && st.Size() > maxDocument {
+		err = fmt.Errorf("the exporter left a document of %d bytes", st.Size())
+	}
+	return err
+}
+
 // readExported reads the image that was exported upon run.
 func readExported(dir string, run *v1.ConfigFile) (*exported, error) {
+	if err := bounded(filepath.Join(dir, "index.json")); err != nil {
+		return nil, err
+	}
 	index, err := layout.ImageIndexFromPath(dir)
 	if err != nil {
 		return nil, err
@@ -128,8 +155,19 @@ func readExported(dir string, run *v1.ConfigFile) (*exported, error) {
 	if len(manifests.Manifests) != 1 {
 		return nil, fmt.Errorf("want one image in the layout, got %d", len(manifests.Manifests))
 	}
+	sums := filepath.Join(dir, "blobs", "sha256")
+	if err := bounded(filepath.Join(sums, manifests.Manifests[0].Digest.Hex)); err != nil {
+		return nil, err
+	}
 	image, err := index.Image(manifests.Manifests[0].Digest)
 	if err != nil {
+		return nil, err
+	}
+	manifest, err := image.Manifest()
+	if err != nil {
+		return nil, err
+	}
+	if err := bounded(filepath.Join(sums, manifest.Config.Digest.Hex)); err != nil {
 		return nil, err
 	}
 	config, err := image.ConfigFile()
@@ -140,17 +178,13 @@ func readExported(dir string, run *v1.ConfigFile) (*exported, error) {
 	if len(config.RootFS.DiffIDs) < len(base) || !slices.Equal(config.RootFS.DiffIDs[:len(base)], base) {
 		return nil, fmt.Errorf("the exported image does not stand on the run image")
 	}
-	manifest, err := image.Manifest()
-	if err != nil {
-		return nil, err
-	}
 	if len(manifest.Layers) != len(config.RootFS.DiffIDs) {
 		return nil, fmt.Errorf("the exported image has %d layers and %d diffIDs", len(manifest.Layers), len(config.RootFS.DiffIDs))
 	}
 	out := &exported{config: config}
 	for _, descriptor := range manifest.Layers[len(base):] {
 		var layer v1.Layer
-		if _, err := os.Stat(filepath.Join(dir, "blobs", "sha256", descriptor.Digest.Hex)); err == nil {
+		if _, err := os.Stat(filepath.Join(sums, descriptor.Digest.Hex)); err == nil {
 			if layer, err = image.LayerByDigest(descriptor.Digest); err != nil {
 				return nil, err
 			}

@@ -120,6 +120,7 @@ func (p *Platform) Build(ctx context.Context, request Request) (result *Result, 
 	defer func() {
 		if err != nil {
 			work.close()
+			err = p.explain(request.Tag.String(), err)
 		}
 	}()
 	started := time.Now()
@@ -159,7 +160,8 @@ func (p *Platform) Build(ctx context.Context, request Request) (result *Result, 
 		}
 		result.Images = append(result.Images, *built)
 	}
-	return result, result.join()
+	result.join()
+	return result, nil
 }
 
 // Close removes what the result's images are read from.
@@ -167,7 +169,7 @@ func (r *Result) Close() { r.work.close() }
 
 // join makes the index of several images (OCI image-spec, image-index.md), and looks
 // whether there is anything new in them.
-func (r *Result) join() error {
+func (r *Result) join() {
 	r.Unchanged = true
 	index := mutate.IndexMediaType(empty.Index, types.OCIImageIndex)
 	for _, built := range r.Images {
@@ -180,7 +182,6 @@ func (r *Result) join() error {
 	if len(r.Images) > 1 {
 		r.Index = index
 	}
-	return nil
 }
 
 // readBuilder reads the builder that runs on this machine.
