@@ -116,6 +116,19 @@ func TestCacheImage(t *testing.T) {
 	}
 }
 
+// TestCacheImageIsNothingElse: no image is taken for a cache, or replaced by one.
+func TestCacheImageIsNothingElse(t *testing.T) {
+	b := newBed(t)
+	for _, name := range []string{"app:1", "run:1"} {
+		request := b.request("app:1", counted)
+		request.Cache.Image = b.ref(name)
+		_, err := b.platform.Build(t.Context(), request)
+		if fault.KindOf(err) != fault.Usage || fault.HintOf(err) == "" {
+			t.Errorf("%s: %v, hint %q", name, err, fault.HintOf(err))
+		}
+	}
+}
+
 // TestParallelBuilds: builds of one image at a time share a cache and never see each
 // other's.
 func TestParallelBuilds(t *testing.T) {

@@ -30,6 +30,10 @@ func (p *Platform) openCacheImage(ctx context.Context, j *job, c *cache) error {
 	if err != nil {
 		return err
 	}
+	if ref.Name() == j.request.Tag.Name() {
+		return fault.Newf(fault.Usage, "open build cache", ref.String(), "the image itself will be there").
+			WithHint("name another repository or tag with --cache-image")
+	}
 	var old v1.Image
 	if !j.request.Cache.Clear {
 		old, err = p.Registries.Image(ctx, ref, j.architecture)
@@ -40,7 +44,12 @@ func (p *Platform) openCacheImage(ctx context.Context, j *job, c *cache) error {
 	committed := filepath.Join(c.dir, "committed")
 	kept := map[string]v1.Layer{}
 	if old != nil {
-		if kept, err = unpackCache(committed, old); err != nil {
+		kept, err = unpackCache(committed, old)
+		if errors.Is(err, errNoCache) {
+			return fault.New(fault.Usage, "read build cache", ref.String(), err).
+				WithHint("name another image with --cache-image, or put a new cache in its place with --clear-cache")
+		}
+		if err != nil {
 			return fault.New(fault.Failed, "read build cache", ref.String(), err)
 		}
 	}
@@ -62,12 +71,18 @@ func cacheRef(ref oci.Reference, architecture string, several bool) (oci.Referen
 	return oci.Parse(ref.String() + "-" + architecture)
 }
 
+var errNoCache = errors.New("it is no cache: it lacks the label " + cacheLabel)
+
 // unpackCache writes the image's layers as the lifecycle wants them, and gives them by
 // diffID.
 func unpackCache(dir string, image v1.Image) (map[string]v1.Layer, error) {
 	config, err := image.ConfigFile()
 	if err != nil {
 		return nil, err
+	}
+	label := config.Config.Labels[cacheLabel]
+	if label == "" {
+		return nil, errNoCache
 	}
 	layers, err := image.Layers()
 	if err != nil {
@@ -84,7 +99,7 @@ func unpackCache(dir string, image v1.Image) (map[string]v1.Layer, error) {
 		}
 		kept[diffID.String()] = layer
 	}
-	return kept, os.WriteFile(filepath.Join(dir, cacheLabel), []byte(config.Config.Labels[cacheLabel]), 0o644)
+	return kept, os.WriteFile(filepath.Join(dir, cacheLabel), []byte(label), 0o644)
 }
 
 func unpackLayer(path string, layer v1.Layer) error {

@@ -6,7 +6,9 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"unicode"
 )
 
 // clientVariables are settings of a machine's own package clients that builds take over,
@@ -39,7 +41,7 @@ func ClientSettings(getenv func(string) string) map[string]string {
 		goEnv = filepath.Join(configHome(getenv, home), "go", "env")
 	}
 	for name, value := range settingsFile(goEnv) {
-		if strings.HasPrefix(name, "GO") && isClientVariable(name) {
+		if strings.HasPrefix(name, "GO") && slices.Contains(clientVariables, name) {
 			put(name, value)
 		}
 	}
@@ -68,15 +70,6 @@ func configHome(getenv func(string) string, home string) string {
 	return filepath.Join(home, ".config")
 }
 
-func isClientVariable(name string) bool {
-	for _, known := range clientVariables {
-		if name == known {
-			return true
-		}
-	}
-	return false
-}
-
 // settingsFile reads the "name = value" lines of a client's file; one that cannot be read
 // has none.
 func settingsFile(path string) map[string]string {
@@ -96,9 +89,16 @@ func settingsFile(path string) map[string]string {
 }
 
 // hasPassword tells a list of addresses of which one holds a user's name or password.
+// Where it cannot be read as an address, as without a scheme, any @ will do.
 func hasPassword(value string) bool {
-	for _, part := range strings.FieldsFunc(value, func(r rune) bool { return r == ',' || r == '|' || r == ' ' }) {
-		if address, err := url.Parse(part); err == nil && address.User != nil {
+	for _, part := range strings.FieldsFunc(value, func(r rune) bool { return r == ',' || r == '|' || unicode.IsSpace(r) }) {
+		address, err := url.Parse(part)
+		switch {
+		case err == nil && address.Host != "":
+			if address.User != nil {
+				return true
+			}
+		case strings.Contains(part, "@"):
 			return true
 		}
 	}

@@ -3,6 +3,7 @@ package build
 import (
 	"archive/tar"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path"
@@ -47,11 +48,14 @@ func extractFrom(layer v1.Layer, name, to string) (bool, error) {
 		if h.Typeflag != tar.TypeReg || path.Clean("/"+h.Name) != "/"+name {
 			continue
 		}
+		if h.Size > maxExtracted {
+			return false, fmt.Errorf("%s has %d bytes", h.Name, h.Size)
+		}
 		f, err := os.OpenFile(to, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o644)
 		if err != nil {
 			return false, err
 		}
-		_, err = io.Copy(f, io.LimitReader(entries, maxExtracted))
+		_, err = io.Copy(f, entries)
 		return true, errors.Join(err, f.Close())
 	}
 }

@@ -75,7 +75,8 @@ func runRun(ctx context.Context, env *Env, o runOptions, name string, arguments 
 		return err
 	}
 	if !result.OK() {
-		return fault.Newf(fault.Failed, "run image", ref.String(), fmt.Sprintf("it ended with status %d", result.ExitCode))
+		return fault.Newf(fault.Failed, "run image", ref.String(), fmt.Sprintf("it ended with status %d", result.ExitCode)).
+			WithHint("what it printed is above; other arguments and variables: -- ARGUMENT..., --env")
 	}
 	return nil
 }
