@@ -76,6 +76,9 @@ func (c *cache) copy() error {
 
 // keep puts the build's cache where the next build finds it.
 func (c *cache) keep() error {
+	if err := sound(c.dir); err != nil {
+		return fault.New(fault.Failed, "keep build cache", c.dir, err)
+	}
 	if c.publish != nil {
 		return c.publish()
 	}

@@ -131,7 +131,7 @@ func (j *job) take(ctx context.Context, choice cnb.RunImage) error {
 	if err := toml.NewEncoder(&text).Encode(images); err != nil {
 		return err
 	}
-	return os.WriteFile(j.work.path("state", "run.toml"), text.Bytes(), 0o644)
+	return j.writeState("run.toml", text.Bytes())
 }
 
 // writeProject tells the exporter where the source is from (CNB platform.md,
@@ -156,7 +156,17 @@ func (j *job) writeProject() error {
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(j.work.path("state", "project-metadata.toml"), text.Bytes(), 0o644)
+	return j.writeState("project-metadata.toml", text.Bytes())
+}
+
+// writeState writes a file for the lifecycle. The lifecycle of a builder that may be
+// anybody's could have put a link there, which would be followed.
+func (j *job) writeState(name string, text []byte) error {
+	path := j.work.path("state", name)
+	if err := os.RemoveAll(path); err != nil {
+		return err
+	}
+	return os.WriteFile(path, text, 0o644)
 }
 
 // runEntry is an image in run.toml (CNB platform.md, "run.toml").

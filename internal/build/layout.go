@@ -116,12 +116,12 @@ type exported struct {
 	layers []v1.Layer // those on top of the run image, bottom first; nil where the exporter wrote none
 }
 
-// sound says what is in the layout folder beside folders and files. The lifecycle of the
-// builder wrote there, and a builder may be anybody's.
+// sound says what is in a folder beside folders and files. The lifecycle of the builder
+// wrote there, and a builder may be anybody's.
 func sound(dir string) error {
 	return filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
 		if err == nil && !d.IsDir() && !d.Type().IsRegular() {
-			err = fmt.Errorf("the exporter left %q, which is no file", d.Name())
+			err = fmt.Errorf("the lifecycle left %q, which is no file", d.Name())
 		}
 		return err
 	})

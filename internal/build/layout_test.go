@@ -9,6 +9,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/empty"
 	"github.com/google/go-containerregistry/pkg/v1/random"
 	"golang.org/x/sys/unix"
+
+	"plimsoll.dev/plimsoll/internal/fault"
 )
 
 // TestHostileLayout: a lifecycle that is not what it should be makes no one wait, read what
@@ -56,5 +58,34 @@ func TestHostileLayout(t *testing.T) {
 				t.Error("it is taken for an image")
 			}
 		})
+	}
+}
+
+// TestHostileState: links that a lifecycle left are neither written through nor published.
+func TestHostileState(t *testing.T) {
+	victim := filepath.Join(t.TempDir(), "victim")
+	if err := os.WriteFile(victim, []byte("precious"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	j := &job{work: &work{dir: t.TempDir()}}
+	for _, dir := range []string{"state", "cache/committed"} {
+		if err := os.MkdirAll(j.work.path(dir), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, path := range []string{j.work.path("state", "run.toml"), j.work.path("cache", "committed", cacheLabel)} {
+		if err := os.Symlink(victim, path); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := j.writeState("run.toml", []byte("x")); err != nil {
+		t.Fatal(err)
+	}
+	if text, err := os.ReadFile(victim); err != nil || string(text) != "precious" {
+		t.Errorf("it holds %q now: %v", text, err)
+	}
+	c := &cache{dir: j.work.path("cache"), publish: func() error { t.Error("it is published"); return nil }}
+	if err := c.keep(); fault.KindOf(err) != fault.Failed || err == nil {
+		t.Errorf("the cache is kept: %v", err)
 	}
 }
