@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"plimsoll.dev/plimsoll/artifact"
 	"plimsoll.dev/plimsoll/internal/build"
 	"plimsoll.dev/plimsoll/internal/fault"
 )
@@ -306,40 +307,62 @@ func TestFailures(t *testing.T) {
 	}
 }
 
-// TestInterrupt ends a build in its middle.
+// TestInterrupt ends a build while it fetches, between phases, and in the middle of one.
 func TestInterrupt(t *testing.T) {
 	b := newBed(t)
-	ctx, stop := context.WithCancel(t.Context())
-	defer stop()
-	started := make(chan struct{})
-	b.platform.Progress = func(n build.Note) {
-		if n.Phase == "restore" {
-			close(started)
-		}
+	for _, at := range []string{"fetch", "analyze", "detect", "restore"} {
+		t.Run("after "+at, func(t *testing.T) {
+			ctx, stop := context.WithCancel(t.Context())
+			defer stop()
+			b.platform.Progress = func(n build.Note) {
+				if n.Phase == at {
+					stop()
+				}
+			}
+			request := b.request("app:1", webApp("ahoy"))
+			if fetch := request.Fetch; at == "fetch" {
+				request.Fetch = func(ctx context.Context, dir string) (artifact.Source, error) {
+					stop()
+					return fetch(ctx, dir)
+				}
+			}
+			_, err := b.platform.Build(ctx, request)
+			b.interrupted(err)
+		})
 	}
-	ended := make(chan error, 1)
-	go func() {
-		_, err := b.platform.Build(ctx, b.request("app:1", map[string]string{"build.sh": "sleep 60"}))
-		ended <- err
-	}()
-	select {
-	case <-started:
-	case err := <-ended:
-		t.Fatal(err)
-	}
-	stop()
-	select {
-	case err := <-ended:
-		if !errors.Is(err, context.Canceled) {
-			t.Errorf("want it canceled, got %v", err)
+	t.Run("in build", func(t *testing.T) {
+		ctx, stop := context.WithCancel(t.Context())
+		defer stop()
+		b.platform.Progress, b.platform.Log = nil, writer(stop)
+		ended := make(chan error, 1)
+		go func() {
+			_, err := b.platform.Build(ctx, b.request("app:1", map[string]string{"build.sh": "echo begun; sleep 60"}))
+			ended <- err
+		}()
+		select {
+		case err := <-ended:
+			b.interrupted(err)
+		case <-time.After(20 * time.Second):
+			t.Fatal("it goes on")
 		}
-	case <-time.After(20 * time.Second):
-		t.Fatal("it goes on")
+	})
+}
+
+// interrupted fails unless the build was canceled and left nothing.
+func (b *bed) interrupted(err error) {
+	b.t.Helper()
+	if !errors.Is(err, context.Canceled) || fault.KindOf(err) != fault.Canceled {
+		b.t.Errorf("want it canceled, got %v", err)
 	}
 	if left := b.left(); len(left) > 0 {
-		t.Errorf("left behind: %v", left)
+		b.t.Errorf("left behind: %v", left)
 	}
 }
+
+// writer calls itself when it is written to.
+type writer func()
+
+func (w writer) Write(p []byte) (int, error) { w(); return len(p), nil }
 
 // TestDeadBuildsAreSwept: the folder of a build that was killed goes with the next one.
 func TestDeadBuildsAreSwept(t *testing.T) {
