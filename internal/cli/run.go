@@ -71,6 +71,15 @@ func runRun(ctx context.Context, env *Env, o runOptions, name string, arguments 
 		return err
 	}
 	result, err := steps.Run(ctx, step, env.Out, env.Err)
+	return ended(ref, result, err)
+}
+
+// ended says what a program's end means to whoever ran it. To interrupt a server is the
+// only way to end one, and no failure.
+func ended(ref oci.Reference, result executor.Result, err error) error {
+	if fault.KindOf(err) == fault.Canceled {
+		return nil
+	}
 	if err != nil {
 		return err
 	}
