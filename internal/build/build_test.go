@@ -130,6 +130,25 @@ func TestCacheImageIsNothingElse(t *testing.T) {
 	}
 }
 
+// TestCacheImageIsBounded: a small image that unpacks to a large cache fills no disk.
+func TestCacheImageIsBounded(t *testing.T) {
+	b := newBed(t)
+	request := b.request("app:1", map[string]string{"build.sh": `set -e
+mkdir -p $1/big
+head -c 2000000 /dev/zero > $1/big/big
+printf '[types]\ncache = true\n' > $1/big.toml
+`})
+	request.Force, request.Cache.Image = true, b.ref("cache:1")
+	b.build(request).Close()
+	b.platform.CacheBytes = 1 << 20
+	if _, err := b.platform.Build(t.Context(), request); err == nil || !strings.Contains(err.Error(), "larger") || fault.HintOf(err) == "" {
+		t.Errorf("it says %v, hint %q", err, fault.HintOf(err))
+	}
+	if left := b.left(); len(left) > 0 {
+		t.Errorf("left behind: %v", left)
+	}
+}
+
 // TestParallelBuilds: builds of one image at a time share a cache and never see each
 // other's.
 func TestParallelBuilds(t *testing.T) {

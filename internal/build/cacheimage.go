@@ -44,13 +44,13 @@ func (p *Platform) openCacheImage(ctx context.Context, j *job, c *cache) error {
 	committed := filepath.Join(c.dir, "committed")
 	kept := map[string]v1.Layer{}
 	if old != nil {
-		kept, err = unpackCache(committed, old)
+		kept, err = unpackCache(committed, old, c.bound)
 		if errors.Is(err, errNoCache) {
 			return fault.New(fault.Usage, "read build cache", ref.String(), err).
 				WithHint("name another image with --cache-image, or put a new cache in its place with --clear-cache")
 		}
 		if err != nil {
-			return fault.New(fault.Failed, "read build cache", ref.String(), err)
+			return fault.New(fault.Failed, "read build cache", ref.String(), err).WithHint("put a new one in its place: --clear-cache")
 		}
 	}
 	c.publish = func() error {
@@ -73,9 +73,9 @@ func cacheRef(ref oci.Reference, architecture string, several bool) (oci.Referen
 
 var errNoCache = errors.New("it is no cache: it lacks the label " + cacheLabel)
 
-// unpackCache writes the image's layers as the lifecycle wants them, and gives them by
-// diffID.
-func unpackCache(dir string, image v1.Image) (map[string]v1.Layer, error) {
+// unpackCache writes the image's layers as the lifecycle wants them, at most so many bytes
+// in all, and gives them by diffID.
+func unpackCache(dir string, image v1.Image, most int64) (map[string]v1.Layer, error) {
 	config, err := image.ConfigFile()
 	if err != nil {
 		return nil, err
@@ -94,26 +94,31 @@ func unpackCache(dir string, image v1.Image) (map[string]v1.Layer, error) {
 		if err != nil {
 			return nil, err
 		}
-		if err := unpackLayer(filepath.Join(dir, diffID.String()+".tar"), layer); err != nil {
+		n, err := unpackLayer(filepath.Join(dir, diffID.String()+".tar"), layer, most)
+		if err != nil {
 			return nil, err
 		}
+		most -= n
 		kept[diffID.String()] = layer
 	}
 	return kept, os.WriteFile(filepath.Join(dir, cacheLabel), []byte(label), 0o644)
 }
 
-func unpackLayer(path string, layer v1.Layer) error {
+func unpackLayer(path string, layer v1.Layer, most int64) (int64, error) {
 	r, err := layer.Uncompressed()
 	if err != nil {
-		return err
+		return 0, err
 	}
 	defer r.Close()
 	f, err := os.Create(path)
 	if err != nil {
-		return err
+		return 0, err
 	}
-	_, err = io.Copy(f, r)
-	return errors.Join(err, f.Close())
+	n, err := io.Copy(f, io.LimitReader(r, most+1))
+	if n > most {
+		err = errors.New("it is larger than caches may be")
+	}
+	return n, errors.Join(err, f.Close())
 }
 
 // packCache makes an image of the lifecycle's folder. Layers that were in the last one
