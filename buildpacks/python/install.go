@@ -221,7 +221,12 @@ func credentials(home string, bindings libcnb.Bindings) ([]string, error) {
 			}
 			env = append(env, "PIP_CONFIG_FILE="+path)
 		case "netrc":
-			netrc = append(netrc, binding.Secret[".netrc"])
+			// libcnb leaves out keys that begin with a dot.
+			text, err := os.ReadFile(filepath.Join(binding.Path, ".netrc"))
+			if err != nil {
+				return nil, fmt.Errorf("binding %s of type netrc: %w", binding.Name, err)
+			}
+			netrc = append(netrc, string(text))
 		}
 	}
 	if netrc == nil {
