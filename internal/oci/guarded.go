@@ -1,6 +1,7 @@
 package oci
 
 import (
+	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -16,33 +17,67 @@ type guarded struct {
 	next http.RoundTripper
 
 	mu     sync.Mutex
-	broken map[string]error // the TLS error of a host
+	asking map[string]chan struct{} // closed when a host's first request by https has ended
+	broken map[string]error         // the TLS error of a host
 }
 
 func (g *guarded) RoundTrip(request *http.Request) (*http.Response, error) {
 	host := request.URL.Host
 	if request.URL.Scheme == "https" {
+		ended := g.begin(host)
 		response, err := g.next.RoundTrip(request)
-		if isTLS(err) {
-			g.mu.Lock()
-			defer g.mu.Unlock()
-			if g.broken == nil {
-				g.broken = map[string]error{}
-			}
-			g.broken[host] = err
-		}
+		ended(err)
 		return response, err
 	}
-	g.mu.Lock()
-	broken := g.broken[host]
-	g.mu.Unlock()
-	if broken != nil {
-		return nil, broken
+	if err := g.wait(request.Context(), host); err != nil {
+		return nil, err
 	}
 	if !isLoopback(request.URL.Hostname()) {
 		return nil, fmt.Errorf("%s does not speak https, and plain http is for this machine only", host)
 	}
 	return g.next.RoundTrip(request)
+}
+
+// begin notes a request by https, and its end.
+func (g *guarded) begin(host string) (ended func(error)) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	var first chan struct{}
+	if g.asking == nil {
+		g.asking, g.broken = map[string]chan struct{}{}, map[string]error{}
+	}
+	if g.asking[host] == nil {
+		first = make(chan struct{})
+		g.asking[host] = first
+	}
+	return func(err error) {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		if isTLS(err) {
+			g.broken[host] = err
+		}
+		if first != nil {
+			close(first)
+		}
+	}
+}
+
+// wait gives what became of https, if it was tried: the library asks by both ways at once
+// when an answer takes long.
+func (g *guarded) wait(ctx context.Context, host string) error {
+	g.mu.Lock()
+	asking := g.asking[host]
+	g.mu.Unlock()
+	if asking != nil {
+		select {
+		case <-asking:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.broken[host]
 }
 
 // isTLS tells a peer that speaks TLS, but not to our liking.
