@@ -33,7 +33,7 @@ type File struct {
 	Owned  bool   // that layer is of packages, not the spec's own
 }
 
-// maxText bounds the bytes kept of one file.
+// maxText bounds the bytes kept of one file that is not part of the inventory.
 const maxText = 1 << 20
 
 // Tree is the union of an image's layers, by path relative to the root.
@@ -152,7 +152,7 @@ func (tree Tree) take(in Tree, h *tar.Header, r io.Reader, layer string, owned b
 	case tar.TypeReg:
 		weak, strong, text := md5.New(), sha256.New(), &strings.Builder{}
 		sinks := []io.Writer{weak, strong}
-		if h.Size <= maxText {
+		if h.Size <= maxText || strings.HasPrefix(at, "var/lib/dpkg/") {
 			sinks = append(sinks, text)
 		}
 		if _, err := io.Copy(io.MultiWriter(sinks...), r); err != nil {
