@@ -71,12 +71,17 @@ func (l *locks) exclusive(ctx context.Context) (func(), error) {
 	return func() { release(); gate(); l.mu.Unlock() }, nil
 }
 
+// collectPatience is how long a collection waits for its turn. One that has just ended may
+// seem to go on for a moment: a process begun meanwhile holds all that is open here until
+// it becomes another program.
+const collectPatience = 2 * time.Second
+
 // collecting claims the store for one collection, or gives an Unavailable fault.
 func (l *locks) collecting(ctx context.Context) (func(), error) {
 	if l.dir == "" {
 		return func() {}, nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, 50*time.Millisecond)
+	ctx, cancel := context.WithTimeout(ctx, collectPatience)
 	defer cancel()
 	release, err := l.flock(ctx, collectLock, unix.LOCK_EX)
 	if errors.Is(err, context.DeadlineExceeded) {
