@@ -14,6 +14,7 @@ import (
 	"plimsoll.dev/plimsoll/buildpacks/go/gocache"
 	"plimsoll.dev/plimsoll/buildpacks/go/target"
 	"plimsoll.dev/plimsoll/buildpacks/go/toolchain"
+	"plimsoll.dev/plimsoll/buildpacks/internal/binding"
 	"plimsoll.dev/plimsoll/buildpacks/internal/layer"
 	"plimsoll.dev/plimsoll/buildpacks/internal/sbom"
 	"plimsoll.dev/plimsoll/buildpacks/internal/tool"
@@ -55,7 +56,7 @@ func (b *build) run(scratch string, bindings libcnb.Bindings) error {
 	if b.settings, err = readSettings(); err != nil {
 		return err
 	}
-	if err := credentials(scratch, bindings); err != nil {
+	if err := binding.Netrc(bindings, scratch); err != nil {
 		return err
 	}
 	if _, err := os.Stat(filepath.Join(b.dir, "vendor", "modules.txt")); err == nil {
@@ -80,21 +81,6 @@ func (b *build) run(scratch string, bindings libcnb.Bindings) error {
 		return err
 	}
 	return b.keep()
-}
-
-// credentials puts the netrc files of bindings of the type netrc where git and the go
-// command look for them.
-func credentials(home string, bindings libcnb.Bindings) error {
-	var netrc []string
-	for _, binding := range bindings {
-		if strings.EqualFold(binding.Type, "netrc") {
-			netrc = append(netrc, binding.Secret[".netrc"])
-		}
-	}
-	if netrc == nil {
-		return nil
-	}
-	return os.WriteFile(filepath.Join(home, ".netrc"), []byte(strings.Join(netrc, "\n")+"\n"), 0o600)
 }
 
 // chooseToolchain sets the go command. A toolchain that had to be fetched is kept in a

@@ -73,17 +73,8 @@ func (b *build) run(scratch string, bindings libcnb.Bindings) error {
 
 // tools sets what npm is run with.
 func (b *build) tools(scratch string, bindings libcnb.Bindings) (err error) {
-	b.env = []string{
-		"HOME=" + scratch, "npm_config_cache=" + filepath.Join(scratch, "cache"),
-		"npm_config_audit=false", "npm_config_fund=false", "npm_config_progress=false", "npm_config_update_notifier=false",
-	}
-	if _, err := os.Stat("/usr/include/node/node.h"); err == nil { // node-gyp downloads them otherwise
-		b.env = append(b.env, "npm_config_nodedir=/usr")
-	}
-	for _, binding := range bindings {
-		if path, ok := binding.SecretFilePath(".npmrc"); ok && strings.EqualFold(binding.Type, "npmrc") {
-			b.env = append(b.env, "npm_config_userconfig="+path)
-		}
+	if b.env, err = npmEnvironment(b.dir, scratch, bindings); err != nil {
+		return err
 	}
 	if b.node, err = b.release("node"); err != nil {
 		return err

@@ -270,8 +270,3 @@ func describe(p manifest.Installed) sbom.Package {
 	}
 	return out
 }
-
-// callNPM runs npm in the application's folder.
-func (b *build) callNPM(args ...string) error {
-	return tool.Command{Path: "npm", Args: args, Dir: b.dir, Env: b.env}.Run()
-}

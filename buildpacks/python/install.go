@@ -14,6 +14,7 @@ import (
 
 	"github.com/buildpacks/libcnb"
 
+	"plimsoll.dev/plimsoll/buildpacks/internal/binding"
 	"plimsoll.dev/plimsoll/buildpacks/internal/layer"
 	"plimsoll.dev/plimsoll/buildpacks/internal/sbom"
 	"plimsoll.dev/plimsoll/buildpacks/internal/tool"
@@ -208,31 +209,12 @@ func (b *build) source(home string, want wishes) (string, error) {
 // credentials gives pip's environment for the bindings of type pip, whose pip.conf it
 // reads, and netrc.
 func credentials(home string, bindings libcnb.Bindings) ([]string, error) {
-	var env, netrc []string
-	for _, binding := range bindings {
-		switch strings.ToLower(binding.Type) {
-		case "pip":
-			path, ok := binding.SecretFilePath("pip.conf")
-			if !ok {
-				return nil, fmt.Errorf("binding %s of type pip has no pip.conf", binding.Name)
-			}
-			if env != nil {
-				return nil, fmt.Errorf("binding %s: there is another one of type pip", binding.Name)
-			}
-			env = append(env, "PIP_CONFIG_FILE="+path)
-		case "netrc":
-			// libcnb leaves out keys that begin with a dot.
-			text, err := os.ReadFile(filepath.Join(binding.Path, ".netrc"))
-			if err != nil {
-				return nil, fmt.Errorf("binding %s of type netrc: %w", binding.Name, err)
-			}
-			netrc = append(netrc, string(text))
-		}
+	var env []string
+	conf, err := binding.File(bindings, "pip", "pip.conf")
+	if conf != "" {
+		env = append(env, "PIP_CONFIG_FILE="+conf)
 	}
-	if netrc == nil {
-		return env, nil
-	}
-	return env, os.WriteFile(filepath.Join(home, ".netrc"), []byte(strings.Join(netrc, "\n")+"\n"), 0o600)
+	return env, cmp.Or(err, binding.Netrc(bindings, home))
 }
 
 // explain gives the line that follows what pip has printed.
