@@ -15,7 +15,9 @@ import (
 
 	"plimsoll.dev/plimsoll/artifact"
 	"plimsoll.dev/plimsoll/internal/build"
+	"plimsoll.dev/plimsoll/internal/executor"
 	"plimsoll.dev/plimsoll/internal/fault"
+	"plimsoll.dev/plimsoll/internal/oci"
 )
 
 // webApp leaves a layer with the word and a process that prints it.
@@ -299,6 +301,12 @@ func TestFailures(t *testing.T) {
 		{"build fails", map[string]string{"build.sh": "echo main.c:1: boom >&2; exit 1"}, nil, fault.Failed, []string{"main.c:1: boom"}},
 		{"build fails silently", map[string]string{"build.sh": "exit 1"}, nil, fault.Failed, []string{"without a word"}},
 		{"malformed metadata", map[string]string{"build.sh": "echo '[types' > $1/x.toml; mkdir $1/x"}, nil, fault.Failed, nil},
+		{"another language", map[string]string{"Cargo.toml": ""}, nil, fault.Usage, []string{"no buildpack fits"}},
+		{"a builder of the source's own", map[string]string{"project.toml": "[_]\nschema-version = \"0.2\"\n[io.buildpacks]\nbuilder = \"registry.invalid/evil:1\"\n"},
+			func(r *build.Request) { r.Builder = oci.Reference{} }, fault.Denied, []string{"the source names it"}},
+		{"too much time", map[string]string{"build.sh": "sleep 60"}, func(r *build.Request) { r.Settings.Limits.Wall = 300 * time.Millisecond }, fault.Failed, []string{"--timeout"}},
+		{"too much memory", map[string]string{"build.sh": "head -c 200000000 /dev/zero > /plimsoll/x; sleep 60"},
+			func(r *build.Request) { r.Settings.Limits = executor.Limits{Memory: 32 << 20, Wall: 20 * time.Second} }, fault.Failed, nil},
 		{"base not approved", webApp("x"), func(r *build.Request) { r.RunImage = "build:1" }, fault.Denied, []string{"not an approved base"}},
 		{"no such process", webApp("x"), func(r *build.Request) { r.Settings.Process = "none" }, fault.Failed, []string{"none"}},
 	} {

@@ -40,7 +40,7 @@ func (p *Platform) openCache(ctx context.Context, j *job) (*cache, error) {
 	if j.request.Cache.Image.Reference != nil {
 		return c, p.openCacheImage(ctx, j, c)
 	}
-	name := sha256.Sum256([]byte(j.request.Tag.Context().Name() + "\n" + j.architecture + "\n" + j.owner()[1] + ":" + j.owner()[3]))
+	name := sha256.Sum256([]byte(j.request.Tag.Context().Name() + "\n" + j.request.Builder.Context().Name() + "\n" + j.architecture + "\n" + j.owner()[1] + ":" + j.owner()[3]))
 	c.kept = filepath.Join(c.dirs, hex.EncodeToString(name[:16]))
 	if j.request.Cache.Clear {
 		return c, nil

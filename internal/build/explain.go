@@ -2,6 +2,7 @@ package build
 
 import (
 	"errors"
+	"os"
 	"regexp"
 	"strings"
 	"unicode/utf8"
@@ -43,7 +44,7 @@ func (j *job) explain(err error) error {
 	switch failed.result.ExitCode {
 	case exitNoneDetected:
 		return fault.Newf(fault.Usage, "detect", j.subject(), "no buildpack fits: "+strings.Join(wants(failed.output), "; ")).
-			WithHint("add what one of them wants, or choose with --buildpack; --verbose shows all they said")
+			WithHint(j.strange() + "add what one of them wants, or choose with --buildpack; --verbose shows all they said")
 	case exitDetectErrors:
 		return fault.Newf(fault.Failed, "detect", j.subject(), "a buildpack failed: "+strings.Join(wants(failed.output), "; ")).
 			WithHint("--verbose shows all they said")
@@ -59,6 +60,24 @@ func (j *job) explain(err error) error {
 		why += ": " + said
 	}
 	return fault.Newf(fault.Failed, failed.phase, j.subject(), why).WithHint("run it again with --verbose to see what the lifecycle did")
+}
+
+// strangers are files of sources that need other buildpacks than ours, or another tool.
+var strangers = []struct{ file, hint string }{
+	{"Cargo.toml", "Cargo.toml is of Rust: --builder takes any builder of Cloud Native Buildpacks that has it; else "},
+	{"Gemfile", "Gemfile is of Ruby: --builder takes any builder of Cloud Native Buildpacks that has it; else "},
+	{"composer.json", "composer.json is of PHP: --builder takes any builder of Cloud Native Buildpacks that has it; else "},
+	{"Dockerfile", "a Dockerfile is not built here, the source beside it is: "},
+}
+
+// strange says what the source is, if it is something that nobody here builds.
+func (j *job) strange() string {
+	for _, s := range strangers {
+		if _, err := os.Lstat(j.work.path("workspace", s.file)); err == nil {
+			return s.hint
+		}
+	}
+	return ""
 }
 
 // subject names what is built.

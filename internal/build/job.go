@@ -32,7 +32,8 @@ type job struct {
 	source        artifact.Source
 	builder       *builder.Builder
 	architecture  string
-	work          *work // of this architecture
+	work          *work               // of this architecture
+	builders      map[string]v1.Image // the builder's images by architecture
 	builderDigest string
 	platformAPI   string
 	rootfs        []executor.Layer
@@ -215,7 +216,7 @@ func (j *job) detect(ctx context.Context) error {
 		"-log-level", "debug", // its output says what each buildpack wanted
 	}
 	err = j.do(ctx, phase{
-		name: "detect", program: "detector", args: args, out: j.quiet(), env: foreign.env,
+		name: "detect", program: "detector", args: args, out: j.quiet(), env: foreign.env, limits: j.settings.Limits,
 		mounts: append(foreign.mounts,
 			j.mount(executor.ReadOnly, "workspace", appPath), j.mount(executor.ReadOnly, "state", statePath),
 			j.mount(executor.ReadWrite, "found", foundPath)),
@@ -305,7 +306,7 @@ func (j *job) compile(ctx context.Context) error {
 		args = append(args, "-log-level", "warn")
 	}
 	return j.tell(ctx, phase{
-		name: "build", program: "builder", args: args, out: j.platform.log(), env: foreign.env, network: !j.settings.Offline,
+		name: "build", program: "builder", args: args, out: j.platform.log(), env: foreign.env, network: !j.settings.Offline, limits: j.settings.Limits,
 		mounts: append(foreign.mounts,
 			j.mount(executor.ReadWrite, "workspace", appPath), j.mount(executor.ReadWrite, "layers", layersPath),
 			j.mount(executor.ReadOnly, "state", statePath), j.mount(executor.ReadOnly, "found", foundPath)),
@@ -313,7 +314,7 @@ func (j *job) compile(ctx context.Context) error {
 }
 
 func (j *job) export(ctx context.Context) error {
-	launcher, err := j.launcher(ctx)
+	launcher, err := j.launcher()
 	if err != nil {
 		return err
 	}
@@ -373,13 +374,13 @@ func before(a, b string) bool {
 
 // launcher gives a file with the launcher for the job's architecture, or "" when the one
 // in the builder's own root filesystem is right.
-func (j *job) launcher(ctx context.Context) (string, error) {
+func (j *job) launcher() (string, error) {
 	if j.architecture == machine {
 		return "", nil
 	}
-	image, err := j.platform.Registries.Image(ctx, j.request.Builder, j.architecture)
-	if err != nil {
-		return "", fault.New(fault.Usage, "find launcher for "+j.architecture, j.request.Builder.String(), err).
+	image, ok := j.builders[j.architecture]
+	if !ok {
+		return "", fault.Newf(fault.Usage, "find launcher", j.request.Builder.String(), "it has no image for "+j.architecture).
 			WithHint("build the builder for " + j.architecture + " too: architectures in its spec")
 	}
 	path := j.work.path("launcher")

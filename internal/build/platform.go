@@ -140,7 +140,7 @@ func (p *Platform) Build(ctx context.Context, request Request) (result *Result, 
 	if request, err = project.join(request); err != nil {
 		return nil, err
 	}
-	b, digest, err := p.readBuilder(ctx, request.Builder)
+	b, builders, digest, err := p.readBuilder(ctx, request.Builder)
 	if err != nil {
 		return nil, err
 	}
@@ -148,7 +148,7 @@ func (p *Platform) Build(ctx context.Context, request Request) (result *Result, 
 	for i, architecture := range request.Architectures {
 		j := &job{
 			platform: p, request: request, settings: request.Settings, source: source,
-			builder: b, builderDigest: digest,
+			builder: b, builders: builders, builderDigest: digest,
 			architecture: architecture, phases: []Phase{fetched},
 		}
 		if j.work, err = work.enter(architecture, tree, i == len(request.Architectures)-1); err != nil {
@@ -184,25 +184,29 @@ func (r *Result) join() {
 	}
 }
 
-// readBuilder reads the builder that runs on this machine.
-func (p *Platform) readBuilder(ctx context.Context, ref oci.Reference) (*builder.Builder, string, error) {
-	image, err := p.Registries.Image(ctx, ref, "")
+// readBuilder reads the builder that runs on this machine, and its images by architecture.
+func (p *Platform) readBuilder(ctx context.Context, ref oci.Reference) (*builder.Builder, map[string]v1.Image, string, error) {
+	images, err := p.Registries.Images(ctx, ref)
 	if err != nil {
 		if fault.KindOf(err) == fault.NotFound && ref.IsLocal() {
 			err = fault.Newf(fault.NotFound, "read builder", ref.String(), "there is no such image").
 				WithHint("make one: plimsoll builder build -f examples/builders/builder.yaml -t " + ref.String())
 		}
-		return nil, "", err
+		return nil, nil, "", err
+	}
+	image, ok := images[machine]
+	if !ok {
+		return nil, nil, "", fault.Newf(fault.NotFound, "read builder", ref.String(), "it has no image for "+machine)
 	}
 	b, err := builder.Read(ref.String(), image)
 	if err != nil {
-		return nil, "", err
+		return nil, nil, "", err
 	}
 	digest, err := image.Digest()
 	if err != nil {
-		return nil, "", fault.New(fault.Failed, "read builder", ref.String(), err)
+		return nil, nil, "", fault.New(fault.Failed, "read builder", ref.String(), err)
 	}
-	return b, digest.String(), nil
+	return b, images, digest.String(), nil
 }
 
 func (p *Platform) workDir() string  { return filepath.Join(p.Home, "cache", "work") }

@@ -171,11 +171,19 @@ func (d *descriptor) join(r Request) (Request, error) {
 	if len(r.Architectures) == 0 {
 		r.Architectures = []string{machine}
 	}
-	var err error
-	if r.Builder.Reference == nil {
-		r.Builder, err = oci.Parse(cmp.Or(d.Builder, DefaultBuilder))
+	if r.Builder.Reference != nil {
+		return r, nil
 	}
-	return r, err
+	var err error
+	if r.Builder, err = oci.Parse(cmp.Or(d.Builder, DefaultBuilder)); err != nil {
+		return r, err
+	}
+	// A builder approves bases: the source may choose among yours, and bring none.
+	if !r.Builder.IsLocal() {
+		return r, fault.Newf(fault.Denied, "choose builder", r.Builder.String(), "the source names it in project.toml, and it is not of the local store").
+			WithHint("approve it: --builder " + r.Builder.String())
+	}
+	return r, nil
 }
 
 func fullNames(group []groupItem) []string {

@@ -41,6 +41,8 @@ type Settings struct {
 	// Authorities are certificates, as PEM, that build steps trust, too.
 	Authorities []byte
 
+	Limits executor.Limits // of each of the phases that run foreign code
+
 	Offline bool   // the build phase has no network
 	Process string // the type of the default process
 }

@@ -71,6 +71,7 @@ type phase struct {
 	mounts  []executor.Mount
 	env     []string
 	network bool
+	limits  executor.Limits
 	out     io.Writer // of both streams
 }
 
@@ -90,7 +91,7 @@ func (j *job) do(ctx context.Context, p phase) error {
 		Env:     env,
 		Mounts:  withFolders(p.mounts),
 		UID:     uint32(j.builder.UID), GID: uint32(j.builder.GID),
-		Network: p.network,
+		Network: p.network, Limits: p.limits,
 	}, out, out)
 	j.phases = append(j.phases, Phase{Name: p.name, Duration: time.Since(started)})
 	if err != nil {
@@ -166,9 +167,9 @@ type phaseError struct {
 func (e *phaseError) Error() string {
 	switch e.result.Reason {
 	case executor.OutOfMemory:
-		return "it ran out of memory"
+		return "it ran out of memory (--memory)"
 	case executor.TimedOut:
-		return "it took too long"
+		return "it took too long (--timeout)"
 	case executor.Signaled:
 		return "it was ended by signal " + e.result.Signal.String()
 	}

@@ -9,9 +9,11 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"k8s.io/apimachinery/pkg/api/resource"
 
 	"plimsoll.dev/plimsoll/artifact"
 	"plimsoll.dev/plimsoll/internal/build"
+	"plimsoll.dev/plimsoll/internal/executor"
 	"plimsoll.dev/plimsoll/internal/fault"
 	"plimsoll.dev/plimsoll/internal/oci"
 	"plimsoll.dev/plimsoll/internal/source"
@@ -21,6 +23,8 @@ type buildOptions struct {
 	tag, builder, runImage, cacheImage, network, process string
 	env, envFiles, buildpacks, bindings, authorities     []string
 	platforms                                            []string
+	memory, cpus                                         string
+	timeout                                              time.Duration
 	source                                               source.Options
 	clearCache, fresh, force, verbose                    bool
 }
@@ -60,6 +64,9 @@ docs/build.md tells all; docs/sources.md describes sources, docs/builders.md bui
 	flags.StringArrayVar(&o.authorities, "ca-cert", nil, "file of PEM certificates that the build trusts, too")
 	flags.StringVar(&o.network, "network", "host", "network of the build step: host or none")
 	flags.StringSliceVar(&o.platforms, "platform", nil, "platforms to build for, such as linux/amd64,linux/arm64 (default: this machine's)")
+	flags.StringVar(&o.memory, "memory", "", "most memory of each step that runs foreign code, such as 4Gi")
+	flags.StringVar(&o.cpus, "cpus", "", "most processors of such a step, such as 2 or 500m")
+	flags.DurationVar(&o.timeout, "timeout", 0, "longest time of such a step, such as 30m")
 	flags.StringVar(&o.process, "process", "", "type of the process that starts by default")
 	flags.StringVar(&o.cacheImage, "cache-image", "", "keep the build's cache in this image instead of on this machine")
 	flags.BoolVar(&o.clearCache, "clear-cache", false, "begin with an empty cache")
@@ -155,6 +162,9 @@ func (o buildOptions) settings(env *Env) (build.Settings, error) {
 		return s, fault.Newf(fault.Usage, "read flags", "--network "+o.network, "want host or none")
 	}
 	var err error
+	if s.Limits, err = o.limits(); err != nil {
+		return s, err
+	}
 	if s.Environment, err = readVariables(env.Getenv, o.envFiles, o.env); err != nil {
 		return s, err
 	}
@@ -173,6 +183,31 @@ func (o buildOptions) settings(env *Env) (build.Settings, error) {
 		s.Authorities = append(s.Authorities, pem...)
 	}
 	return s, nil
+}
+
+// limits reads quantities as Kubernetes has them.
+func (o buildOptions) limits() (executor.Limits, error) {
+	l := executor.Limits{Wall: o.timeout}
+	if o.timeout < 0 {
+		return l, fault.Newf(fault.Usage, "read flags", "--timeout "+o.timeout.String(), "it is negative")
+	}
+	for _, q := range []struct {
+		flag, text string
+		set        func(resource.Quantity)
+	}{
+		{"--memory", o.memory, func(q resource.Quantity) { l.Memory = q.Value() }},
+		{"--cpus", o.cpus, func(q resource.Quantity) { l.MilliCPU = q.MilliValue() }},
+	} {
+		if q.text == "" {
+			continue
+		}
+		quantity, err := resource.ParseQuantity(q.text)
+		if err != nil || quantity.Sign() <= 0 {
+			return l, fault.Newf(fault.Usage, "read flags", q.flag+" "+q.text, "want a quantity above zero, such as 500m, 2 or 4Gi")
+		}
+		q.set(quantity)
+	}
+	return l, nil
 }
 
 // architecturesOf reads "linux/amd64".

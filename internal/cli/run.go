@@ -119,7 +119,7 @@ func stepOf(image v1.Image, variables map[string]string, process string, argumen
 }
 
 func environment(image []string, variables map[string]string) []string {
-	all := map[string]string{}
+	all := map[string]string{"HOME": "/tmp"} // where the image's user can write
 	for _, entry := range image {
 		name, value, _ := strings.Cut(entry, "=")
 		all[name] = value
