@@ -134,13 +134,16 @@ func (b *build) process() error {
 	if b.pkg.Scripts["prestart"] != "" && b.pkg.Scripts["start"] != "" {
 		fmt.Printf("nodejs: note: the script \"prestart\" is not run when the image starts\n")
 	}
-	fmt.Printf("nodejs: starts by %s: %s\n", process.From, strings.Join(process.Args, " "))
-	for _, v := range process.Env {
-		env.LaunchEnvironment.ProcessOverride("web", v.Name, v.Value)
+	web, err := process.Process("web", env)
+	if err != nil {
+		if b.hasProcfile() {
+			return nil
+		}
+		return fmt.Errorf("%s: %w", process.From, err)
 	}
-	b.result.Processes = append(b.result.Processes, libcnb.Process{
-		Type: "web", Command: process.Args[0], Arguments: process.Args[1:], Direct: true, Default: true,
-	})
+	fmt.Printf("nodejs: starts by %s: %s\n", process.From, process)
+	web.Default = true
+	b.result.Processes = append(b.result.Processes, web)
 	return nil
 }
 

@@ -8,9 +8,14 @@ import (
 	"path/filepath"
 
 	"github.com/buildpacks/libcnb"
+
+	"plimsoll.dev/plimsoll/buildpacks/internal/command"
 )
 
-func main() { libcnb.Main(detector{}, builder{}) }
+func main() {
+	command.Launch()
+	libcnb.Main(detector{}, builder{})
+}
 
 type detector struct{}
 

@@ -7,13 +7,18 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/buildpacks/libcnb"
 
+	"plimsoll.dev/plimsoll/buildpacks/internal/command"
 	"plimsoll.dev/plimsoll/buildpacks/internal/layer"
 )
 
-func main() { libcnb.Main(detector{}, builder{}) }
+func main() {
+	command.Launch()
+	libcnb.Main(detector{}, builder{})
+}
 
 // planned is what the build plan carries the Procfile's text under: a buildpack before this
 // one may remove the file.
@@ -50,21 +55,21 @@ func (builder) Build(ctx libcnb.BuildContext) (libcnb.BuildResult, error) {
 	if err != nil {
 		return result, err
 	}
+	if err := layer.Empty(env); err != nil {
+		return result, err
+	}
 	for _, p := range processes {
-		args := p.command.Args
-		result.Processes = append(result.Processes, libcnb.Process{
-			Type: p.name, Command: args[0], Arguments: args[1:], Direct: true,
-			Default: p.name == "web" || len(processes) == 1,
-		})
-		for _, v := range p.command.Env {
-			env.LaunchEnvironment.ProcessOverride(p.name, v.Name, v.Value)
+		process, err := p.command.Process(p.name, env)
+		if err != nil {
+			return result, fmt.Errorf("procfile: %s: %w", p.name, err)
 		}
+		process.Default = p.name == "web" || len(processes) == 1
+		result.Processes = append(result.Processes, process)
 	}
-	if len(env.LaunchEnvironment) == 0 {
-		return result, nil
+	if slices.ContainsFunc(processes, func(p process) bool { return p.command.Env != nil || p.command.Expands() }) {
+		result.Layers = append(result.Layers, layer.Filled(env))
 	}
-	result.Layers = append(result.Layers, layer.Filled(env))
-	return result, layer.Empty(env)
+	return result, nil
 }
 
 func text(plan libcnb.BuildpackPlan) string {

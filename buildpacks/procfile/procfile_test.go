@@ -25,12 +25,12 @@ func TestParse(t *testing.T) {
 
 func TestParseRefuses(t *testing.T) {
 	for text, why := range map[string]string{
-		"web harbour":           `line 1: "web harbour" is not NAME: COMMAND`,
-		"\nweb:":                "line 2",
-		"web: a\nweb: b":        "line 2: process web is there twice",
-		"web: cd x && node y":   "line 1: web: \"cd x && node y\" needs a shell for `&&`",
-		"a: b\nweb: run $PORT":  "line 2: web",
-		"not a name: something": "line 1",
+		"web harbour":            `line 1: "web harbour" is not NAME: COMMAND`,
+		"\nweb:":                 "line 2",
+		"web: a\nweb: b":         "line 2: process web is there twice",
+		"web: cd x && node y":    "line 1: web: \"cd x && node y\" needs a shell for `&&`",
+		"a: b\nweb: run $(date)": "line 2: web",
+		"not a name: something":  "line 1",
 	} {
 		if _, err := parse(text); err == nil || !strings.Contains(err.Error(), why) {
 			t.Errorf("%q: got %v, want %q in it", text, err, why)

@@ -3,17 +3,15 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
-	"runtime"
 
 	"github.com/buildpacks/libcnb"
 
-	"plimsoll.dev/plimsoll/buildpacks/go/binary"
 	"plimsoll.dev/plimsoll/buildpacks/internal/layer"
 	"plimsoll.dev/plimsoll/buildpacks/internal/sbom"
+	"plimsoll.dev/plimsoll/buildpacks/internal/self"
 	"plimsoll.dev/plimsoll/buildpacks/internal/tree"
 	"plimsoll.dev/plimsoll/buildpacks/static-web/launch"
 	"plimsoll.dev/plimsoll/buildpacks/static-web/site"
@@ -95,32 +93,11 @@ func build(ctx libcnb.BuildContext, result *libcnb.BuildResult) error {
 // environment makes the web server's environment at launch, and gives the packages of what
 // makes it: this program, or plain values when the image is for another kind of machine.
 func environment(server libcnb.Layer) ([]sbom.Package, error) {
-	if arch := os.Getenv("CNB_TARGET_ARCH"); arch != "" && arch != runtime.GOARCH {
+	if self.Foreign() != "" {
 		for name, value := range launch.Defaults() {
 			server.LaunchEnvironment.Default(name, value)
 		}
 		return nil, nil
 	}
-	own, err := copySelf(server.Exec.FilePath(atLaunch))
-	if err != nil {
-		return nil, err
-	}
-	packages, err := binary.Packages(own)
-	for i := range packages {
-		packages[i].Main = false // the application is the site
-	}
-	return packages, err
-}
-
-// copySelf puts this program into the image and gives its path.
-func copySelf(path string) (string, error) {
-	self, err := os.Executable()
-	if err != nil {
-		return "", err
-	}
-	program, err := os.ReadFile(self)
-	if err != nil {
-		return "", err
-	}
-	return path, errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, program, 0o755))
+	return self.Copy(server.Exec.FilePath(atLaunch))
 }

@@ -20,6 +20,11 @@ func TestParse(t *testing.T) {
 		}},
 		{`EMPTY= run '$HOME' '*' '~'`, Command{Env: []Variable{{"EMPTY", ""}}, Args: []string{"run", "$HOME", "*", "~"}}},
 		{`run --glob=\* # a comment`, Command{Args: []string{"run", "--glob=*"}}},
+		{`serve -l $PORT '$HOME'`, Command{Args: []string{"serve", "-l", shellWord + "$PORT", "$HOME"}}},
+		{`A="$B c" run --at=0.0.0.0:${PORT:-80}`, Command{
+			Env:  []Variable{{"A", shellWord + `"$B c"`}},
+			Args: []string{"run", shellWord + "--at=0.0.0.0:${PORT:-80}"},
+		}},
 		{`./a~b mail@host:8080/x`, Command{Args: []string{"./a~b", "mail@host:8080/x"}}},
 	} {
 		got, err := Parse(test.line)
@@ -42,8 +47,17 @@ func TestParseRefuses(t *testing.T) {
 		`a &`:              "`&`",
 		`! a`:              "`!`",
 		`a > log`:          "`>`",
-		`serve -l $PORT`:   "the value of PORT",
-		`a "${B:-1}"`:      "the value of B",
+		`a ${B#x}`:         "what it makes of B",
+		`a ${B:?no}`:       "what it makes of B",
+		`a ${B:=1}`:        "what it makes of B",
+		`a ${#B}`:          "what it makes of B",
+		`a ${!B}`:          "what it makes of B",
+		`a ${B[0]}`:        "what it makes of B",
+		`a $1`:             "what it makes of 1",
+		`a "$@"`:           "what it makes of @",
+		`a ${B:-$(date)}`:  "the output of a command",
+		`$A b`:             "names its program by a variable",
+		`exec $A`:          "names its program by a variable",
 		"a `date`":         "the output of a command",
 		`a $(date)`:        "the output of a command",
 		`a $((1+1))`:       "arithmetic",
@@ -66,13 +80,20 @@ func TestParseRefuses(t *testing.T) {
 }
 
 func FuzzParse(f *testing.F) {
-	for _, seed := range []string{`node server.js`, `A='b c' "d"\ e`, `a && $(b)`, `a {b,c} [d] ~`, `<<E`, "\\"} {
+	for _, seed := range []string{`node server.js`, `A='b c' "d"\ e`, `A=$B c "${D:-e f}"$G '$H'`, `a $"b" $'c'`, `a && $(b)`, `a {b,c} [d] ~`, `<<E`, "\\"} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, line string) {
 		c, err := Parse(line)
 		if err == nil && (len(c.Args) == 0 || c.Args[0] == "") {
 			t.Errorf("%q names no program, but is no error", line)
+		}
+		if err != nil {
+			return
+		}
+		again, err := Parse(c.String())
+		if diff := cmp.Diff(c, again); err != nil || diff != "" {
+			t.Errorf("%q becomes %q: %v %s", line, c, err, diff)
 		}
 	})
 }

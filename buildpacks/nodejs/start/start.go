@@ -5,6 +5,7 @@ package start
 import (
 	"fmt"
 	"path"
+	"regexp"
 	"strings"
 
 	"plimsoll.dev/plimsoll/buildpacks/internal/command"
@@ -60,9 +61,14 @@ func (app App) script(name string, more []string, depth int) (command.Command, e
 	if err != nil {
 		return c, fmt.Errorf(`script %q: %w: let it be one program (the rest may go into the script "build"), or add a Procfile`, name, err)
 	}
+	if own := npmOwn.FindStringSubmatch(line); own != nil && c.Expands() {
+		return c, fmt.Errorf(`script %q: %q: only npm sets %s, and the run image has none: write the value`, name, line, own[1])
+	}
 	c.Args = append(c.Args, more...)
 	return app.direct(c, depth)
 }
+
+var npmOwn = regexp.MustCompile(`\$\{?(npm_\w+)`)
 
 // direct gives the program that runs in the end.
 func (app App) direct(c command.Command, depth int) (command.Command, error) {
@@ -73,12 +79,15 @@ func (app App) direct(c command.Command, depth int) (command.Command, error) {
 		return c, nil
 	case "cross-env":
 		args = args[1:]
-		for len(args) > 0 && strings.Contains(args[0], "=") {
-			name, value, _ := strings.Cut(args[0], "=")
-			c.Env, args = append(c.Env, command.Variable{Name: name, Value: value}), args[1:]
+		for len(args) > 0 {
+			variable, ok := command.Assignment(args[0])
+			if !ok {
+				break
+			}
+			c.Env, args = append(c.Env, variable), args[1:]
 		}
 		if len(args) == 0 {
-			return c, fmt.Errorf("%q names no program", strings.Join(c.Args, " "))
+			return c, fmt.Errorf("%q names no program", c)
 		}
 		c.Args = args
 		return app.direct(c, depth)
@@ -92,7 +101,7 @@ func (app App) direct(c command.Command, depth int) (command.Command, error) {
 		return inner, err
 	case "npx":
 		if len(args) < 2 || strings.HasPrefix(args[1], "-") {
-			return c, fmt.Errorf("%q: only `npx PROGRAM` can be started", strings.Join(args, " "))
+			return c, fmt.Errorf("%q: only `npx PROGRAM` can be started", c)
 		}
 		args = args[1:]
 	}
