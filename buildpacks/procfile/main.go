@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/buildpacks/libcnb"
 
@@ -58,7 +59,11 @@ func (builder) Build(ctx libcnb.BuildContext) (libcnb.BuildResult, error) {
 	if err := layer.Empty(env); err != nil {
 		return result, err
 	}
+	alone := alone(ctx.Layers.Path)
 	for _, p := range processes {
+		if why := doubt(p.command.Args[0], ctx.Application.Path, alone); why != "" {
+			fmt.Printf("procfile: note: %s: %s\n", p.name, why)
+		}
 		process, err := p.command.Process(p.name, env)
 		if err != nil {
 			return result, fmt.Errorf("procfile: %s: %w", p.name, err)
@@ -70,6 +75,30 @@ func (builder) Build(ctx libcnb.BuildContext) (libcnb.BuildResult, error) {
 		result.Layers = append(result.Layers, layer.Filled(env))
 	}
 	return result, nil
+}
+
+// alone tells whether no buildpack before this one has made anything: each has a folder
+// beside this one's layers.
+func alone(layers string) bool {
+	made, err := filepath.Glob(filepath.Join(filepath.Dir(layers), "*", "*.toml"))
+	return err == nil && !slices.ContainsFunc(made, func(path string) bool { return filepath.Dir(path) != layers })
+}
+
+// doubt gives the reason why a program may not start, or "". It is no error: a link in the
+// source may lead to a layer that is not at hand, and only the run image knows its programs.
+func doubt(program, app string, alone bool) string {
+	switch {
+	case filepath.IsAbs(program):
+		return ""
+	case strings.Contains(program, "/"):
+		if _, err := os.Stat(filepath.Join(app, program)); err == nil {
+			return ""
+		}
+		return fmt.Sprintf("%s is not in the application's folder, so the process will not start, unless it is there at run time", program)
+	case alone:
+		return fmt.Sprintf("no other buildpack takes part, so nothing is built: %s must be a program of the run image (one of the source is ./%[1]s)", program)
+	}
+	return ""
 }
 
 func text(plan libcnb.BuildpackPlan) string {

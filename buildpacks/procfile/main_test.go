@@ -4,6 +4,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/buildpacks/libcnb"
@@ -62,6 +63,48 @@ func TestBuild(t *testing.T) {
 		}
 		if len(result.Layers) != test.layers {
 			t.Errorf("%s: %d layers", test.name, len(result.Layers))
+		}
+	}
+}
+
+func TestDoubt(t *testing.T) {
+	app := t.TempDir()
+	if err := os.WriteFile(filepath.Join(app, "run"), nil, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		name, program string
+		alone         bool
+		want          string // part of the reason; "" means none
+	}{
+		{"in the source", "./run", true, ""},
+		{"not in the source", "bin/run", false, "bin/run is not in the application's folder"},
+		{"of another buildpack, or of the image", "harbour", false, ""},
+		{"of the image", "harbour", true, "harbour must be a program of the run image"},
+		{"of the image, by its path", "/usr/bin/harbour", true, ""},
+	} {
+		if got := doubt(test.program, app, test.alone); (got == "") != (test.want == "") || !strings.Contains(got, test.want) {
+			t.Errorf("%s: got %q, want %q", test.name, got, test.want)
+		}
+	}
+}
+
+func TestAlone(t *testing.T) {
+	root := t.TempDir()
+	own := filepath.Join(root, "plimsoll_procfile")
+	for _, step := range []struct {
+		file string
+		want bool
+	}{{"plimsoll_procfile/environment.toml", true}, {"config/metadata", true}, {"plimsoll_go/launch.toml", false}} {
+		path := filepath.Join(root, step.file)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, nil, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if got := alone(own); got != step.want {
+			t.Errorf("with %s: %t", step.file, got)
 		}
 	}
 }
