@@ -59,8 +59,9 @@ func (b *build) run(scratch string, bindings libcnb.Bindings) error {
 	if err := binding.Netrc(bindings, scratch); err != nil {
 		return err
 	}
-	if _, err := os.Stat(filepath.Join(b.dir, "vendor", "modules.txt")); err == nil {
-		b.vendored = true
+	var note string
+	if b.vendored, note = vendored(b.dir); note != "" {
+		fmt.Printf("go: note: %s\n", note)
 	}
 	b.env = []string{"HOME=" + scratch, "GOTMPDIR=" + scratch, "GOENV=off", "GOTELEMETRY=off"}
 	if err := b.chooseToolchain(); err != nil {
@@ -193,7 +194,7 @@ func (b *build) mains() ([]target.Main, error) {
 	args := append([]string{"list", "-find", "-tags=" + b.settings.tags, "-f", target.Format}, patterns...)
 	out, err := tool.Command{Path: b.gocmd, Args: args, Dir: b.dir, Env: b.env}.Output()
 	if err != nil {
-		return nil, b.explain("list packages", err)
+		return nil, b.explain("list packages", err, "")
 	}
 	mains := target.List(b.dir, out)
 	if len(b.settings.targets) == 0 {
@@ -232,8 +233,13 @@ func (b *build) compile(mains []target.Main) error {
 	for _, m := range mains {
 		args = append(args, m.ImportPath)
 	}
-	if err := (tool.Command{Path: b.gocmd, Args: args, Dir: b.dir, Env: b.env}).Run(); err != nil {
-		return b.explain("build "+strings.Join(binaries, ", "), err)
+	err = tool.Command{Path: b.gocmd, Args: args, Dir: b.dir, Env: b.env}.Run()
+	note := withoutC(b.inC(mains))
+	if err != nil {
+		return b.explain("build "+strings.Join(binaries, ", "), err, note)
+	}
+	if note != "" {
+		fmt.Printf("go: note: %s\n", note)
 	}
 
 	var packages []sbom.Package
@@ -256,8 +262,8 @@ func (b *build) compile(mains []target.Main) error {
 	return sbom.Write(app.SBOMPath(libcnb.CycloneDXJSON), packages)
 }
 
-// explain gives the line that follows what the go command has printed.
-func (b *build) explain(doing string, err error) error {
+// explain gives the line that follows what the go command has printed. The hint may be "".
+func (b *build) explain(doing string, err error, hint string) error {
 	var failed *tool.Error
 	switch {
 	case !errors.As(err, &failed) || b.vendored:
@@ -265,6 +271,9 @@ func (b *build) explain(doing string, err error) error {
 		return fmt.Errorf("%s: the server of the modules has a certificate that is not trusted: give its authority in a service binding of the type ca-certificates", doing)
 	case failed.NoNetwork():
 		return fmt.Errorf("%s: the modules could not be fetched: allow the build the network, set GOPROXY, or vendor them (go mod vendor)", doing)
+	}
+	if hint != "" {
+		return fmt.Errorf("%s: %w; %s", doing, err, hint)
 	}
 	return fmt.Errorf("%s: %w", doing, err)
 }

@@ -174,7 +174,7 @@ func (b *build) runBuild() (untouched bool, err error) {
 		return false, err
 	}
 	if err := b.callNPM("run", "build"); err != nil {
-		return false, fmt.Errorf("build: %w", err)
+		return false, fmt.Errorf(`the script "build": %w`, err)
 	}
 	after, err := modules.Shape(b.dir, places)
 	return before == after, err

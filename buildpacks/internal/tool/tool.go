@@ -24,7 +24,7 @@ type Command struct {
 
 // Error says that a program failed.
 type Error struct {
-	Program string // its name and first argument, such as "npm ci"
+	Program string // its name and what it was to do, such as "npm ci", "npm run build"
 	Err     error  // how it ended
 	Tail    string // the last of what it printed
 }
@@ -94,10 +94,11 @@ func (c Command) Output() (string, error) {
 }
 
 func (c Command) failed(err error, tail string) error {
-	program := filepath.Base(c.Path)
-	if len(c.Args) > 0 {
-		program += " " + c.Args[0]
+	words := c.Args[:min(1, len(c.Args))]
+	if len(c.Args) > 1 && c.Args[0] == "run" { // which of the scripts it was
+		words = c.Args[:2]
 	}
+	program := strings.Join(append([]string{filepath.Base(c.Path)}, words...), " ")
 	return &Error{Program: program, Err: err, Tail: tail}
 }
 

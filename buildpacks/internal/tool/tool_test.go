@@ -51,3 +51,16 @@ func TestOutput(t *testing.T) {
 		t.Errorf("got %v, want that it is not found", err)
 	}
 }
+
+func TestErrorNames(t *testing.T) {
+	for want, args := range map[string][]string{
+		"`false` failed":           nil,
+		"`false ci` failed":        {"ci", "--omit=dev"},
+		"`false run` failed":       {"run"},
+		"`false run build` failed": {"run", "build", "--quiet"},
+	} {
+		if err := (Command{Path: "false", Args: args}).Run(); err == nil || !strings.HasPrefix(err.Error(), want) {
+			t.Errorf("got %v, want %s", err, want)
+		}
+	}
+}

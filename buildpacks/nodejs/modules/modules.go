@@ -123,10 +123,18 @@ func Clean(app string, places []string) error {
 			}
 		}
 		err := filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
-			if err != nil || entry.Name() != "binding.gyp" {
+			switch {
+			case err != nil:
 				return err
+			case entry.IsDir() && strings.HasPrefix(entry.Name(), "build-tmp-napi-v"): // node-pre-gyp's, which copies the addon elsewhere
+				if err := os.RemoveAll(path); err != nil {
+					return err
+				}
+				return fs.SkipDir
+			case entry.Name() == "binding.gyp":
+				return cleanAddon(filepath.Join(filepath.Dir(path), "build"))
 			}
-			return cleanAddon(filepath.Join(filepath.Dir(path), "build"))
+			return nil
 		})
 		if err != nil {
 			return err

@@ -72,7 +72,8 @@ func TestClean(t *testing.T) {
 		"node_modules/addon/binding.gyp": "", "node_modules/addon/build/Makefile": "", "node_modules/addon/build/config.gypi": "",
 		"node_modules/addon/build/addon.target.mk": "", "node_modules/addon/build/node_gyp_bins/python3": "-> /usr/bin/python3",
 		"node_modules/addon/build/Release/addon.node": "", "node_modules/addon/build/Release/obj.target/x.o": "", "node_modules/addon/build/Release/.deps/x": "",
-		"node_modules/pure/build/Makefile": "",
+		"node_modules/addon/build-tmp-napi-v6/config.gypi": "", "node_modules/addon/build-tmp-napi-v6/Release/obj/x.o": "",
+		"node_modules/addon/lib/binding/napi-v6/addon.node": "", "node_modules/pure/build/Makefile": "",
 	})
 	if err := Clean(app, []string{"node_modules"}); err != nil {
 		t.Fatal(err)
@@ -87,7 +88,7 @@ func TestClean(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff([]string{".bin/a", "addon/binding.gyp", "addon/build/Release/addon.node", "pure/build/Makefile"}, left); diff != "" {
+	if diff := cmp.Diff([]string{".bin/a", "addon/binding.gyp", "addon/build/Release/addon.node", "addon/lib/binding/napi-v6/addon.node", "pure/build/Makefile"}, left); diff != "" {
 		t.Error(diff)
 	}
 }

@@ -3,6 +3,7 @@
 package start
 
 import (
+	"errors"
 	"fmt"
 	"path"
 	"regexp"
@@ -29,8 +30,22 @@ type App struct {
 }
 
 // Find gives the process: the script named start, else the file in the field main, else
-// server.js or index.js.
+// server.js or index.js. Where there is none but a site was built, the error says how to
+// serve that.
 func Find(app App) (Process, error) {
+	process, err := app.find()
+	if err == nil {
+		return process, nil
+	}
+	for _, folder := range []string{"dist", "build", "out"} {
+		if app.Exists(path.Join(folder, "index.html")) {
+			return process, fmt.Errorf("there is a static site in %s and no server for it: build the site first (npm run build), then the image by `plimsoll build %[1]s --buildpack plimsoll/static-web`", folder)
+		}
+	}
+	return process, err
+}
+
+func (app App) find() (Process, error) {
 	if app.Package.Scripts["start"] != "" {
 		c, err := app.script("start", nil, 0)
 		return Process{c, `the script "start"`}, err
@@ -42,7 +57,7 @@ func Find(app App) (Process, error) {
 			}
 		}
 	}
-	return Process{}, fmt.Errorf(`package.json has no script "start" and no file in "main", and there is no server.js or index.js: nothing says how to start the application`)
+	return Process{}, errors.New(`package.json has no script "start" and no file in "main", and there is no server.js or index.js: nothing says how to start the application`)
 }
 
 // deepest bounds scripts that call each other.

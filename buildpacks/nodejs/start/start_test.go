@@ -79,6 +79,9 @@ func TestFindRefuses(t *testing.T) {
 		why  string
 	}{
 		{"nothing", app(`{}`), "nothing says how to start"},
+		{"a static site", app(`{"scripts": {"build": "vite build"}}`, "dist/index.html"), "`plimsoll build dist --buildpack plimsoll/static-web`"},
+		{"a static site and its development server", app(`{"scripts": {"start": "vite"}}`, "dist/index.html"), "static site in dist"},
+		{"a static site of create-react-app", app(`{}`, "build/index.html"), "static site in build"},
 		{"a shell", app(`{"scripts": {"start": "prisma migrate deploy && node ."}}`), "script \"start\": \"prisma migrate deploy && node .\" needs a shell for `&&`"},
 		{"npm's variables", app(`{"scripts": {"start": "node . $npm_package_config_port"}}`), "only npm sets npm_package_config_port"},
 		{"a development program", app(`{"scripts": {"start": "nodemon x.js"}}`), `"nodemon" is no program of the dependencies`},
