@@ -124,6 +124,10 @@ func (b *build) process() error {
 	b.result.Layers = append(b.result.Layers, layer.Filled(env))
 
 	process, err := start.Find(start.App{Package: b.pkg, Exists: b.exists, Script: b.script})
+	var web libcnb.Process
+	if err == nil {
+		web, err = process.Process("web", env)
+	}
 	if err != nil {
 		if b.hasProcfile() {
 			fmt.Printf("nodejs: the Procfile says how to start\n")
@@ -133,13 +137,6 @@ func (b *build) process() error {
 	}
 	if b.pkg.Scripts["prestart"] != "" && b.pkg.Scripts["start"] != "" {
 		fmt.Printf("nodejs: note: the script \"prestart\" is not run when the image starts\n")
-	}
-	web, err := process.Process("web", env)
-	if err != nil {
-		if b.hasProcfile() {
-			return nil
-		}
-		return fmt.Errorf("%s: %w", process.From, err)
 	}
 	fmt.Printf("nodejs: starts by %s: %s\n", process.From, process)
 	web.Default = true
