@@ -8,7 +8,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"plimsoll.dev/plimsoll/buildpacks/go/target"
-	"plimsoll.dev/plimsoll/internal/testbed"
 )
 
 func grow(t *testing.T, files map[string]string) string {
@@ -53,7 +52,7 @@ func TestInC(t *testing.T) {
 		"db/go.go": "//go:build !cgo\n\npackage db\n\nfunc Open() int { return 0 }\n",
 		"other.go": "//go:build windows\n\npackage main\n",
 	})
-	b := build{dir: dir, gocmd: testbed.Tool(t, "go"), env: []string{
+	b := build{dir: dir, gocmd: "go", env: []string{
 		"GOFLAGS=-mod=readonly", "GOWORK=off", "GOPROXY=off", "GOTOOLCHAIN=local", "CGO_ENABLED=0", "GOCACHE=" + t.TempDir(),
 	}}
 	mains := []target.Main{{ImportPath: "example.com/shop", Dir: "."}}

@@ -59,9 +59,8 @@ func (builder) Build(ctx libcnb.BuildContext) (libcnb.BuildResult, error) {
 	if err := layer.Empty(env); err != nil {
 		return result, err
 	}
-	alone := alone(ctx.Layers.Path)
 	for _, p := range processes {
-		if why := doubt(p.command.Args[0], ctx.Application.Path, alone); why != "" {
+		if why := doubt(p.command.Args[0], ctx.Application.Path, alone(ctx.Layers.Path)); why != "" {
 			fmt.Printf("procfile: note: %s: %s\n", p.name, why)
 		}
 		process, err := p.command.Process(p.name, env)

@@ -13,8 +13,8 @@ import (
 
 // Process gives the process of that type that runs the command. What it needs goes into the
 // launch layer, whose folder is there: its environment, or, where the command has variables,
-// a program that replaces them and then becomes the command's own. The process goes
-// without the port it asks for, PORT, as other processes do: it is 8080 then.
+// a program that replaces them and then becomes the command's own. Where a command names
+// PORT and the container says none, it is 8080, as for the processes of other buildpacks.
 func (c Command) Process(kind string, launch libcnb.Layer) (libcnb.Process, error) {
 	process := libcnb.Process{Type: kind, Direct: true}
 	if !c.Expands() {
