@@ -1,13 +1,16 @@
 package main
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
 	"plimsoll.dev/plimsoll/buildpacks/go/target"
+	"plimsoll.dev/plimsoll/buildpacks/internal/tool"
 )
 
 func grow(t *testing.T, files map[string]string) string {
@@ -73,6 +76,23 @@ func TestWithoutC(t *testing.T) {
 	} {
 		if got := withoutC(packages); got != want {
 			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+}
+
+// TestExplainHints proves that parts in C are a reason only where no other is known.
+func TestExplainHints(t *testing.T) {
+	const hint = "parts in C are left out of a"
+	for name, test := range map[string]struct {
+		tail string
+		want bool
+	}{
+		"a file does not compile": {"imports a: build constraints exclude all Go files", true},
+		"nothing answered":        {"dial tcp: lookup proxy.test: no such host", false},
+	} {
+		err := (&build{}).explain("build shop", &tool.Error{Program: "go build", Err: errors.New("exit status 1"), Tail: test.tail}, hint)
+		if got := strings.HasSuffix(err.Error(), hint); got != test.want {
+			t.Errorf("%s: %v", name, err)
 		}
 	}
 }
