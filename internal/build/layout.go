@@ -182,14 +182,25 @@ func readExported(dir string, run *v1.ConfigFile) (*exported, error) {
 		return nil, fmt.Errorf("the exported image has %d layers and %d diffIDs", len(manifest.Layers), len(config.RootFS.DiffIDs))
 	}
 	out := &exported{config: config}
-	for _, descriptor := range manifest.Layers[len(base):] {
+	for i, descriptor := range manifest.Layers[len(base):] {
 		var layer v1.Layer
 		if _, err := os.Stat(filepath.Join(sums, descriptor.Digest.Hex)); err == nil {
-			if layer, err = image.LayerByDigest(descriptor.Digest); err != nil {
+			blob, err := image.LayerByDigest(descriptor.Digest)
+			if err != nil {
 				return nil, err
 			}
+			layer = named{blob, config.RootFS.DiffIDs[len(base)+i]}
 		}
 		out.layers = append(out.layers, layer)
 	}
 	return out, nil
 }
+
+// named is a layer whose diffID is known, so that it need not be unpacked to find it.
+type named struct {
+	v1.Layer
+
+	diffID v1.Hash
+}
+
+func (n named) DiffID() (v1.Hash, error) { return n.diffID, nil }

@@ -159,6 +159,7 @@ func (p *Platform) Build(ctx context.Context, request Request) (result *Result, 
 			return nil, err
 		}
 		result.Images = append(result.Images, *built)
+		work.discard(j.work.path("layers"), j.work.path("workspace"), j.work.path("tmp")) // only the layout is read from now on
 	}
 	result.join()
 	return result, nil

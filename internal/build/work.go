@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 
 	"golang.org/x/sys/unix"
 
@@ -15,8 +16,9 @@ import (
 
 // work is the folder of one build. Its lock tells others that the build is alive.
 type work struct {
-	dir  string
-	lock *os.File
+	dir      string
+	lock     *os.File
+	removals sync.WaitGroup // of what is needed no more
 }
 
 // newWork makes a folder in dir, after removing those of builds that were killed.
@@ -66,6 +68,7 @@ func (w *work) path(elements ...string) string {
 }
 
 func (w *work) close() {
+	w.removals.Wait()
 	_ = removeAll(w.dir) // what cannot be removed now is swept by the next build
 	_ = os.Remove(w.dir + ".lock")
 	_ = w.lock.Close()
@@ -112,6 +115,15 @@ func removeAll(dir string) error {
 		return err
 	})
 	return os.RemoveAll(dir)
+}
+
+// discard removes folders that are needed no more, while the build goes on.
+func (w *work) discard(folders ...string) {
+	w.removals.Go(func() {
+		for _, folder := range folders {
+			_ = removeAll(folder) // close tries again
+		}
+	})
 }
 
 // enter gives the work folder of one architecture, with a copy of the source tree as its
