@@ -31,14 +31,19 @@ type app struct {
 	base    string // the run image it must get
 	answers string // part of what it says at /
 	fixed   string // a package of its base that the security suite has a fix for
+	args    []string
 }
 
+// with gives the arguments, and those that the application wants.
+func (a app) with(args ...string) []string { return append(args, a.args...) }
+
 var apps = []app{
-	{"go", "run:1", "chi", "openssl"},
-	{"nodejs", "node20:1", "openssl", "nodejs"},
-	{"python", "python3:1", "OpenSSL", "libssl3t64"},
-	{"static", "web:1", "Plimsoll", "zlib1g"},
-	{"java", "java21:1", "Java", "openjdk-21-jre-headless"},
+	{"go", "run:1", "chi", "openssl", nil},
+	{"nodejs", "node20:1", "openssl", "nodejs", nil},
+	{"python", "python3:1", "OpenSSL", "libssl3t64", nil},
+	{"static", "web:1", "Plimsoll", "zlib1g", nil},
+	{"java", "java21:1", "Java", "openjdk-21-jre-headless", nil},
+	{"procfile", "python3:1", "hello.txt", "libssl3t64", []string{"--run-image", "python3:1"}},
 }
 
 // harbour gives a bench with bases of the given suites and the example builder.
@@ -133,21 +138,21 @@ func TestSourceToImage(t *testing.T) {
 		t.Run(a.name, func(t *testing.T) {
 			b := b.in(t)
 			dir := exampleApp(t, a.name)
-			first := b.build(dir, "-t", a.name+":1", "--clear-cache")
+			first := b.build(a.with(dir, "-t", a.name+":1", "--clear-cache")...)
 			if got, _, _ := strings.Cut(first.Images[0].RunImage, "@"); got != a.base {
 				t.Errorf("it stands on %s, want %s", got, a.base)
 			}
 			if before[a.name] = b.ask(a.name+":1", "/"); !strings.Contains(before[a.name], a.answers) {
 				t.Errorf("it answers %q, want %q in it", before[a.name], a.answers)
 			}
-			if same := b.build(dir, "-t", a.name+":1"); !same.Unchanged || same.Digest != first.Digest {
+			if same := b.build(a.with(dir, "-t", a.name+":1")...); !same.Unchanged || same.Digest != first.Digest {
 				t.Errorf("nothing has changed, but it was built again: %s, %s", first.Digest, same.Digest)
 			}
-			again := b.build(dir, "-t", a.name+"-again:1", "--clear-cache")
+			again := b.build(a.with(dir, "-t", a.name+"-again:1", "--clear-cache")...)
 			if again.Unchanged || again.Digest != first.Digest {
 				t.Errorf("built twice without a cache: %s and %s\n%s", first.Digest, again.Digest, differing(first, again))
 			}
-			warm := b.build(dir, "-t", a.name+"-again:1", "--force")
+			warm := b.build(a.with(dir, "-t", a.name+"-again:1", "--force")...)
 			if warm.Unchanged || warm.Digest != first.Digest {
 				t.Errorf("built with a cache: %s, without: %s\n%s", warm.Digest, first.Digest, differing(first, warm))
 			}
