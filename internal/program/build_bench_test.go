@@ -24,9 +24,10 @@ type timed struct {
 	phases map[string]time.Duration
 }
 
-// sum is the time of the lifecycle's own phases.
+// sum is the time of the lifecycle's own phases, and of the push, which the lifecycle does
+// in its export when it is left to itself.
 func (t timed) sum() time.Duration {
-	var sum time.Duration
+	sum := t.phases["push"]
 	for _, name := range lifecyclePhases {
 		sum += t.phases[name]
 	}
@@ -90,7 +91,7 @@ func BenchmarkBuild(b *testing.B) {
 			for _, phase := range append([]string{"fetch"}, append(lifecyclePhases, "push")...) {
 				fmt.Printf("    %-8s %6.2f s  %3.0f %%\n", phase, one.phases[phase].Seconds(), 100*one.phases[phase].Seconds()/one.wall.Seconds())
 			}
-			fmt.Printf("    over the lifecycle's own phases: %.1f %%\n", overhead)
+			fmt.Printf("    over the lifecycle's own phases and the push: %.1f %%\n", overhead)
 			b.ReportMetric(one.wall.Seconds(), name+"-changed-s")
 			b.ReportMetric(none.wall.Seconds(), name+"-same-s")
 			b.ReportMetric(one.phases["export"].Seconds(), name+"-export-s")
