@@ -1,14 +1,21 @@
 package program
 
 import (
+	"os"
 	"sync"
+	"time"
 
+	"plimsoll.dev/plimsoll/internal/aside"
 	"plimsoll.dev/plimsoll/internal/executor"
 	"plimsoll.dev/plimsoll/internal/executor/sandbox"
 )
 
 // rootBytes bounds the unpacked layers that are kept for steps, in bytes.
 const rootBytes = 30 << 30
+
+// pruneEvery is how long what is unpacked goes unbounded: looking at all of it takes longer
+// than many a command.
+const pruneEvery = 10 * time.Minute
 
 // steps is the executor of this machine, opened when a command first needs it.
 type steps struct {
@@ -34,7 +41,14 @@ func (s *steps) open() (executor.Executor, error) {
 func (s *steps) close() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.sandbox != nil {
-		_, _ = s.sandbox.Prune(rootBytes) // a cache: the next command tries again
+	if s.sandbox == nil {
+		return
+	}
+	stamp := s.dir + ".pruned"
+	if last, err := os.Stat(stamp); err == nil && time.Since(last.ModTime()) < pruneEvery {
+		return
+	}
+	if _, err := s.sandbox.Prune(rootBytes); err == nil { // a cache: another command tries again
+		_ = aside.WriteBytes(stamp, nil)
 	}
 }
