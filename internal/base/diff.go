@@ -8,6 +8,7 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
 	"plimsoll.dev/plimsoll/internal/fault"
+	"plimsoll.dev/plimsoll/internal/oci"
 )
 
 // Diff is what changes from one base to another, for one architecture.
@@ -54,7 +55,7 @@ func Compare(architecture string, from, to v1.Image) (Diff, error) {
 		has[l.Digest] = true
 	}
 	for _, l := range layers {
-		d.Layers = append(d.Layers, LayerChange{Name: l.Annotations[LayerAnnotation], Digest: l.Digest.String(), Size: l.Size, New: !has[l.Digest]})
+		d.Layers = append(d.Layers, LayerChange{Name: l.Annotations[oci.LayerAnnotation], Digest: l.Digest.String(), Size: l.Size, New: !has[l.Digest]})
 		if has[l.Digest] {
 			d.SharedLayers++
 			d.BytesShared += l.Size
@@ -81,8 +82,8 @@ func facts(image v1.Image) (map[string]string, []v1.Descriptor, error) {
 	}
 	versions, ours := map[string]string{}, false
 	for _, l := range manifest.Layers {
-		ours = ours || l.Annotations[LayerAnnotation] != ""
-		for _, p := range strings.Fields(l.Annotations[PackagesAnnotation]) {
+		ours = ours || l.Annotations[oci.LayerAnnotation] != ""
+		for _, p := range strings.Fields(l.Annotations[oci.PackagesAnnotation]) {
 			name, version, _ := strings.Cut(p, "=")
 			versions[name] = version
 		}

@@ -19,14 +19,8 @@ import (
 	"plimsoll.dev/plimsoll/api/v1alpha1"
 	"plimsoll.dev/plimsoll/internal/base/content"
 	"plimsoll.dev/plimsoll/internal/fault"
+	"plimsoll.dev/plimsoll/internal/oci"
 	"plimsoll.dev/plimsoll/internal/oci/layer"
-)
-
-// Annotations of layer descriptors in the manifests of bases: with them two bases can be
-// compared without reading a layer.
-const (
-	LayerAnnotation    = "dev.plimsoll.base.layer"    // the layer's name, the same over versions
-	PackagesAnnotation = "dev.plimsoll.base.packages" // "name=version", separated by spaces
 )
 
 // image composes, checks and layers one architecture.
@@ -147,10 +141,10 @@ func addendum(plan layerPlan, b *layer.Blob) mutate.Addendum {
 	a := mutate.Addendum{
 		Layer:       b,
 		History:     v1.History{CreatedBy: made, Created: v1.Time{Time: plan.newest()}},
-		Annotations: map[string]string{LayerAnnotation: plan.name},
+		Annotations: map[string]string{oci.LayerAnnotation: plan.name},
 	}
 	if packages != "" {
-		a.Annotations[PackagesAnnotation] = packages
+		a.Annotations[oci.PackagesAnnotation] = packages
 	}
 	return a
 }

@@ -19,7 +19,8 @@ import (
 	"plimsoll.dev/plimsoll/internal/fault"
 )
 
-// Annotations of layer descriptors in the manifests of bases, and of the images on them.
+// Annotations of layer descriptors in the manifests of bases, and of the images on them:
+// with them two can be compared without reading a layer.
 const (
 	LayerAnnotation    = "dev.plimsoll.base.layer"    // the layer's name, the same over versions
 	PackagesAnnotation = "dev.plimsoll.base.packages" // "name=version", separated by spaces

@@ -19,10 +19,10 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"plimsoll.dev/plimsoll/internal/base"
 	"plimsoll.dev/plimsoll/internal/build"
 	"plimsoll.dev/plimsoll/internal/build/rebase"
 	"plimsoll.dev/plimsoll/internal/fault"
+	"plimsoll.dev/plimsoll/internal/oci"
 )
 
 // app is an example application and what it answers.
@@ -243,7 +243,7 @@ func (b *bench) programs(ref, architecture string) map[string]elf.Machine {
 	}
 	found := map[string]elf.Machine{}
 	for i, layer := range layers {
-		if manifest.Layers[i].Annotations[base.LayerAnnotation] != "" {
+		if manifest.Layers[i].Annotations[oci.LayerAnnotation] != "" {
 			continue
 		}
 		r, err := layer.Uncompressed()

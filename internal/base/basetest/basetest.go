@@ -20,7 +20,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 	"github.com/klauspost/compress/zstd"
 
-	"plimsoll.dev/plimsoll/internal/base"
+	"plimsoll.dev/plimsoll/internal/oci"
 )
 
 // File is one path of an unpacked image.
@@ -60,8 +60,8 @@ func Read(t testing.TB, image v1.Image) Tree {
 	tree := Tree{}
 	for i, layer := range layers {
 		about := manifest.Layers[i].Annotations
-		name := about[base.LayerAnnotation]
-		diffID, err := tree.add(layer, name, about[base.PackagesAnnotation] != "")
+		name := about[oci.LayerAnnotation]
+		diffID, err := tree.add(layer, name, about[oci.PackagesAnnotation] != "")
 		if err != nil {
 			t.Fatalf("layer %s: %v", name, err)
 		}
