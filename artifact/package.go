@@ -1,0 +1,125 @@
+package artifact
+
+import (
+	"strings"
+
+	"github.com/package-url/packageurl-go"
+)
+
+// Package is one piece of software in an image.
+type Package struct {
+	// Type, Namespace, Name and Version are those of its package URL (purl-spec): "deb",
+	// "golang", "npm", "pypi", "maven" and so on; "debian", "@scope", a Maven group or "".
+	Type      string `json:"type"`
+	Namespace string `json:"namespace,omitempty"`
+	Name      string `json:"name"`
+	Version   string `json:"version,omitempty"`
+
+	// Arch is the architecture as the package's own world writes it; "" when it has none.
+	Arch string `json:"arch,omitempty"`
+
+	// Distro is ID and VERSION_ID of os-release joined by "-" ("debian-13"), for packages
+	// of a distribution; else "".
+	Distro string `json:"distro,omitempty"`
+
+	// Source and SourceVersion name the source package that a distribution built it from;
+	// advisories speak of those. "" where there is no such thing.
+	Source        string `json:"source,omitempty"`
+	SourceVersion string `json:"sourceVersion,omitempty"`
+
+	// Licenses are SPDX licence expressions, or what the package itself says where that is
+	// none; sorted.
+	Licenses []string `json:"licenses,omitempty"`
+
+	// Paths are the files that tell of it, without a leading slash; sorted.
+	Paths []string `json:"paths,omitempty"`
+
+	// Layer is the diffID ("sha256:…") of the layer that brought it.
+	Layer string `json:"layer,omitempty"`
+
+	// FoundBy says who knows of it: "image" for what was read from its files, else the id of
+	// the buildpack that declared it; sorted.
+	FoundBy []string `json:"foundBy,omitempty"`
+}
+
+// PURL gives the package URL with the qualifiers arch, distro and upstream (purl-spec,
+// PURL-TYPES, deb) where they are known.
+func (p Package) PURL() string {
+	qualifiers := map[string]string{}
+	if p.Distro != "" {
+		qualifiers["distro"] = p.Distro
+		if p.Arch != "" {
+			qualifiers["arch"] = p.Arch
+		}
+		if upstream := p.upstream(); upstream != "" {
+			qualifiers["upstream"] = upstream
+		}
+	}
+	return packageurl.NewPackageURL(p.Type, p.Namespace, p.Name, p.Version, packageurl.QualifiersFromMap(qualifiers), "").ToString()
+}
+
+// upstream is "source" or "source@version" where they differ from the package's own.
+func (p Package) upstream() string {
+	switch {
+	case p.SourceVersion != "" && p.SourceVersion != p.Version:
+		return p.Source + "@" + p.SourceVersion
+	case p.Source != p.Name:
+		return p.Source
+	}
+	return ""
+}
+
+// Ecosystem gives the name that advisories in OSV format know its world by (OSV schema,
+// "affected[].package field"): "Debian:13", "Go", "npm", "PyPI", "Maven"; "" when they
+// know none.
+func (p Package) Ecosystem() string {
+	switch p.Type {
+	case "golang":
+		return "Go"
+	case "npm":
+		return "npm"
+	case "pypi":
+		return "PyPI"
+	case "maven":
+		return "Maven"
+	case "cargo":
+		return "crates.io"
+	case "gem":
+		return "RubyGems"
+	case "composer":
+		return "Packagist"
+	case "nuget":
+		return "NuGet"
+	}
+	id, version, _ := strings.Cut(p.Distro, "-")
+	switch id {
+	case "debian":
+		major, _, _ := strings.Cut(version, ".")
+		return "Debian:" + major
+	case "ubuntu":
+		return "Ubuntu:" + version
+	case "alpine":
+		parts := strings.SplitN(version, ".", 3)
+		if len(parts) < 2 {
+			return ""
+		}
+		return "Alpine:v" + parts[0] + "." + parts[1]
+	}
+	return ""
+}
+
+// AdvisoryName gives the name and version that advisories of its Ecosystem speak of: the
+// source package's for a distribution, "group:artifact" for Maven, "@scope/name" for npm.
+func (p Package) AdvisoryName() (name, version string) {
+	switch {
+	case p.Source != "" && p.SourceVersion != "":
+		return p.Source, p.SourceVersion
+	case p.Source != "":
+		return p.Source, p.Version
+	case p.Namespace == "" || p.Distro != "":
+		return p.Name, p.Version
+	case p.Type == "maven":
+		return p.Namespace + ":" + p.Name, p.Version
+	}
+	return p.Namespace + "/" + p.Name, p.Version
+}
