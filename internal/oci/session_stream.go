@@ -1,7 +1,6 @@
 package oci
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -24,25 +23,6 @@ func (s *Session) Open(ctx context.Context, ref Reference, blob v1.Descriptor) (
 		return nil, wrap("read layer", ref, err)
 	}
 	return Verified(body, blob), nil
-}
-
-// Blob reads a blob of a few megabytes at most, and checks it against the descriptor.
-func (s *Session) Blob(ctx context.Context, ref Reference, blob v1.Descriptor) ([]byte, error) {
-	const most = 64 << 20
-	if blob.Size < 0 || blob.Size > most {
-		return nil, wrap("read blob", ref, bad("%s has %d bytes: more than the %d that are read", blob.Digest, blob.Size, most))
-	}
-	body, err := s.Open(ctx, ref, blob)
-	if err != nil {
-		return nil, err
-	}
-	defer body.Close()
-	var out bytes.Buffer
-	out.Grow(int(min(blob.Size, 1<<20)))
-	if _, err := out.ReadFrom(body); err != nil {
-		return nil, wrap("read blob", ref, err)
-	}
-	return out.Bytes(), nil
 }
 
 // PutStream writes a blob of any size to the reference's repository, unless it is there.

@@ -37,7 +37,12 @@ func TestStreams(t *testing.T) {
 		}
 	}
 	read := func() error {
-		got, err := session.Blob(t.Context(), ref, blob)
+		in, err := session.Open(t.Context(), ref, blob)
+		if err != nil {
+			return err
+		}
+		defer in.Close()
+		got, err := io.ReadAll(in)
 		if err == nil && !bytes.Equal(got, data) {
 			t.Errorf("read %d bytes that are not what was written", len(got))
 		}
