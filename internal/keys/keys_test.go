@@ -1,0 +1,417 @@
+package keys_test
+
+import (
+	"bytes"
+	"context"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/secure-systems-lab/go-securesystemslib/encrypted"
+	"github.com/sigstore/sigstore/pkg/cryptoutils"
+	"github.com/sigstore/sigstore/pkg/signature"
+
+	"plimsoll.dev/plimsoll/internal/fault"
+	"plimsoll.dev/plimsoll/internal/keys"
+)
+
+// secret is a password that no error may show.
+const secret = "open-sesame-17"
+
+// unset gives an environment without passwords.
+func unset(t *testing.T) {
+	t.Helper()
+	for _, name := range []string{"PLIMSOLL_KEY_PASSWORD", "COSIGN_PASSWORD"} {
+		t.Setenv(name, "") // so that the variable is put back
+		os.Unsetenv(name)
+	}
+}
+
+func write(t *testing.T, text []byte, mode os.FileMode) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "any.key")
+	if err := os.WriteFile(path, text, mode); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func pkcs8(t testing.TB, private any) []byte {
+	t.Helper()
+	der, err := x509.MarshalPKCS8PrivateKey(private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return der
+}
+
+func block(kind string, der []byte) []byte {
+	return pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der})
+}
+
+func must[T any](t testing.TB) func(T, error) T {
+	return func(v T, err error) T {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return v
+	}
+}
+
+// verify checks by sigstore's own code that the signer signs, and that the signature is of
+// the message alone.
+func verify(t *testing.T, s *keys.Signer) {
+	t.Helper()
+	verifier, err := signature.LoadDefaultVerifier(s.PublicKey())
+	if err != nil {
+		t.Fatal(err)
+	}
+	message := []byte("a message")
+	sig, err := s.Sign(t.Context(), message)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := verifier.VerifySignature(bytes.NewReader(sig), bytes.NewReader(message)); err != nil {
+		t.Errorf("the signature does not verify: %v", err)
+	}
+	if verifier.VerifySignature(bytes.NewReader(sig), strings.NewReader("another message")) == nil {
+		t.Error("the signature verifies for another message")
+	}
+}
+
+func TestSignerReadsEveryForm(t *testing.T) {
+	unset(t)
+	p256 := must[*ecdsa.PrivateKey](t)(ecdsa.GenerateKey(elliptic.P256(), rand.Reader))
+	p384 := must[*ecdsa.PrivateKey](t)(ecdsa.GenerateKey(elliptic.P384(), rand.Reader))
+	long := must[*rsa.PrivateKey](t)(rsa.GenerateKey(rand.Reader, 2048))
+	_, edwards, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	box := must[[]byte](t)(encrypted.Encrypt(pkcs8(t, p384), []byte(secret)))
+	open := must[[]byte](t)(encrypted.Encrypt(pkcs8(t, p256), nil))
+	for _, c := range []struct {
+		name, password string
+		text           []byte
+		private        crypto.Signer
+	}{
+		{"PKCS #8 of ECDSA", "", block("PRIVATE KEY", pkcs8(t, p256)), p256},
+		{"PKCS #8 of Ed25519", "", block("PRIVATE KEY", pkcs8(t, edwards)), edwards},
+		{"SEC 1", "", block("EC PRIVATE KEY", must[[]byte](t)(x509.MarshalECPrivateKey(p384))), p384},
+		{"PKCS #1", "", block("RSA PRIVATE KEY", x509.MarshalPKCS1PrivateKey(long)), long},
+		{"cosign's with a password", secret, block("ENCRYPTED SIGSTORE PRIVATE KEY", box), p384},
+		{"cosign's older with the empty password", "", block("ENCRYPTED COSIGN PRIVATE KEY", open), p256},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if c.password != "" {
+				t.Setenv("COSIGN_PASSWORD", c.password)
+			}
+			t.Setenv("A_KEY", string(c.text))
+			for _, name := range []string{write(t, c.text, 0o600), "env://A_KEY"} {
+				signer, err := keys.New(keys.Options{}).Signer(t.Context(), name)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := cryptoutils.EqualKeys(signer.PublicKey(), c.private.Public()); err != nil {
+					t.Error(err)
+				}
+				verify(t, signer)
+			}
+		})
+	}
+}
+
+// TestRefusals holds every refusal to one line, with a hint where the user can do
+// something, and without a word of the password or of the key.
+func TestRefusals(t *testing.T) {
+	unset(t)
+	private := must[*ecdsa.PrivateKey](t)(ecdsa.GenerateKey(elliptic.P256(), rand.Reader))
+	der := pkcs8(t, private)
+	plain := block("PRIVATE KEY", der)
+	box := block("ENCRYPTED SIGSTORE PRIVATE KEY", must[[]byte](t)(encrypted.Encrypt(der, []byte(secret))))
+	public := must[[]byte](t)(keys.PEM(private.Public()))
+	odd := must[*ecdsa.PrivateKey](t)(ecdsa.GenerateKey(elliptic.P224(), rand.Reader))
+	for _, c := range []struct {
+		name, key string
+		set       string // COSIGN_PASSWORD
+		kind      fault.Kind
+		says      string // why, so that a case fails for its own reason
+	}{
+		{"no name", "", "", fault.Usage, "empty"},
+		{"no file", filepath.Join(t.TempDir(), "none"), "", fault.NotFound, "no such file"},
+		{"no variable", "env://NOT_SET", "", fault.NotFound, "no such variable"},
+		{"the key itself", string(plain), "", fault.Usage, "not the name of one"},
+		{"a PIN in the name", "pkcs11:token=a?pin-value=" + secret, "", fault.Usage, "PIN"},
+		{"a path as a scheme", "../evil://x", "", fault.Usage, "neither"},
+		{"no such plugin", "nobody-has-this://x", "", fault.Usage, "PATH"},
+		{"a folder", t.TempDir(), "", fault.Failed, "directory"},
+		{"wrong password", write(t, box, 0o600), secret + "x", fault.Usage, "wrong"},
+		{"no password", write(t, box, 0o600), "", fault.Usage, "needs a password"},
+		{"public key", write(t, public, 0o600), "", fault.Usage, "cannot sign"},
+		{"no PEM", write(t, []byte(secret), 0o600), "", fault.Usage, "PEM form"},
+		{"not a key", write(t, block("PRIVATE KEY", []byte(secret)), 0o600), "", fault.Usage, "no private key"},
+		{"a curve that is not used", write(t, block("PRIVATE KEY", pkcs8(t, odd)), 0o600), "", fault.Usage, "not used"},
+		{"openssl's encryption", write(t, block("ENCRYPTED PRIVATE KEY", der), 0o600), "", fault.Usage, "not read"},
+		{"too long", write(t, bytes.Repeat([]byte("a"), 1<<20), 0o600), "", fault.Usage, "too long"},
+		{"hashivault: bad name", "hashivault://a/b?c", "", fault.Unavailable, "hashivault"},
+		{"awskms: bad name", "awskms:///nothing", "", fault.Unavailable, "awskms"},
+		{"gcpkms: bad name", "gcpkms://projects/a", "", fault.Unavailable, "gcpkms"},
+		{"azurekms: bad name", "azurekms://a", "", fault.Unavailable, "azurekms"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if c.set != "" {
+				t.Setenv("COSIGN_PASSWORD", c.set)
+			}
+			_, err := keys.New(keys.Options{}).Signer(t.Context(), c.key)
+			if err == nil {
+				t.Fatal("it was taken")
+			}
+			text := err.Error() + fault.HintOf(err)
+			if fault.KindOf(err) != c.kind || !strings.Contains(text, c.says) {
+				t.Errorf("kind %d, %v; want kind %d, with %q", fault.KindOf(err), err, c.kind, c.says)
+			}
+			body, _, _ := strings.Cut(string(plain[30:]), "\n")
+			if strings.ContainsAny(text, "\n\r") || strings.Contains(text, secret) || strings.Contains(text, body) {
+				t.Errorf("it tells a secret or takes several lines: %q", text)
+			}
+		})
+	}
+}
+
+func TestPasswordOfAPerson(t *testing.T) {
+	unset(t)
+	var asked []keys.Ask
+	answer := []byte(secret)
+	prompt := func(_ context.Context, ask keys.Ask) ([]byte, error) {
+		asked = append(asked, ask)
+		return bytes.Clone(answer), nil
+	}
+	path := filepath.Join(t.TempDir(), "mine.key")
+	made, err := keys.New(keys.Options{Prompt: prompt}).Generate(t.Context(), path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	chain := keys.New(keys.Options{Prompt: prompt})
+	for range 2 { // the second time it is held
+		signer, err := chain.Signer(t.Context(), path)
+		if err != nil || signer.Hint() != made.Hint() {
+			t.Fatalf("%v, %v; want the key made", signer, err)
+		}
+	}
+	if want := []keys.Ask{{Key: path, New: true}, {Key: path}}; len(asked) != 2 || asked[0] != want[0] || asked[1] != want[1] {
+		t.Errorf("asked %v, want %v", asked, want)
+	}
+	answer = []byte("wrong")
+	if _, err := keys.New(keys.Options{Prompt: prompt}).Signer(t.Context(), path); err == nil || !strings.Contains(err.Error(), "wrong") {
+		t.Errorf("wrong password: %v", err)
+	}
+	gone := func(context.Context, keys.Ask) ([]byte, error) { return nil, context.Canceled }
+	if _, err := keys.New(keys.Options{Prompt: gone}).Signer(t.Context(), path); fault.KindOf(err) != fault.Canceled {
+		t.Errorf("a person who gives up: %v", err)
+	}
+}
+
+// TestCosignTakesGenerated holds what Generate writes against the reader that cosign uses.
+func TestCosignTakesGenerated(t *testing.T) {
+	unset(t)
+	t.Setenv("PLIMSOLL_KEY_PASSWORD", secret)
+	t.Setenv("COSIGN_PASSWORD", "another")
+	path := filepath.Join(t.TempDir(), "deep", "mine.key")
+	chain := keys.New(keys.Options{})
+	signer, err := chain.Generate(t.Context(), path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	verify(t, signer)
+	text := must[[]byte](t)(os.ReadFile(path))
+	private, err := cryptoutils.UnmarshalPEMToPrivateKey(text, cryptoutils.StaticPasswordFunc([]byte(secret)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cryptoutils.EqualKeys(private.(crypto.Signer).Public(), signer.PublicKey()); err != nil {
+		t.Error(err)
+	}
+	public, err := chain.Public(t.Context(), filepath.Join(filepath.Dir(path), "mine.pub"))
+	if err != nil || keys.Hint(public) != signer.Hint() {
+		t.Errorf("public key beside it: %v, %v", public, err)
+	}
+	if info := must[os.FileInfo](t)(os.Stat(path)); info.Mode().Perm() != 0o600 {
+		t.Errorf("the private key has mode %v", info.Mode())
+	}
+	if _, err := chain.Generate(t.Context(), path); fault.KindOf(err) != fault.Usage {
+		t.Errorf("a second time: %v, want a refusal", err)
+	}
+	if again := must[[]byte](t)(os.ReadFile(path)); !bytes.Equal(text, again) {
+		t.Error("the key was replaced")
+	}
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := chain.Generate(t.Context(), path); fault.KindOf(err) != fault.Usage {
+		t.Errorf("beside a public key that is left: %v, want a refusal", err)
+	}
+	if left := must[[]os.DirEntry](t)(os.ReadDir(filepath.Dir(path))); len(left) != 1 {
+		t.Errorf("left in the folder: %v", left)
+	}
+}
+
+func TestWarnsOfKeysThatOthersRead(t *testing.T) {
+	unset(t)
+	private := must[*ecdsa.PrivateKey](t)(ecdsa.GenerateKey(elliptic.P256(), rand.Reader))
+	for mode, want := range map[os.FileMode]int{0o600: 0, 0o400: 0, 0o640: 1, 0o644: 1} {
+		var said []string
+		chain := keys.New(keys.Options{Warn: func(line string) { said = append(said, line) }})
+		if _, err := chain.Signer(t.Context(), write(t, block("PRIVATE KEY", pkcs8(t, private)), mode)); err != nil {
+			t.Fatal(err)
+		}
+		if len(said) != want {
+			t.Errorf("mode %v: said %q, want %d lines", mode, said, want)
+		}
+	}
+}
+
+func TestPublicRefuses(t *testing.T) {
+	private := must[*ecdsa.PrivateKey](t)(ecdsa.GenerateKey(elliptic.P256(), rand.Reader))
+	weak := must[*ecdsa.PrivateKey](t)(ecdsa.GenerateKey(elliptic.P224(), rand.Reader))
+	chain := keys.New(keys.Options{})
+	for name, text := range map[string][]byte{
+		"private key": block("PRIVATE KEY", pkcs8(t, private)),
+		"certificate": block("CERTIFICATE", []byte("x")),
+		"no PEM":      []byte("x"),
+		"not a key":   block("PUBLIC KEY", []byte("x")),
+		"weak":        must[[]byte](t)(keys.PEM(weak.Public())),
+	} {
+		if public, err := chain.Public(t.Context(), write(t, text, 0o600)); fault.KindOf(err) != fault.Usage || err == nil {
+			t.Errorf("%s: %v, %v; want a refusal", name, public, err)
+		}
+	}
+}
+
+// TestFingerprint holds both names of a key against openssl's idea of its DER form.
+func TestFingerprint(t *testing.T) {
+	private := must[*ecdsa.PrivateKey](t)(ecdsa.GenerateKey(elliptic.P256(), rand.Reader))
+	text := must[[]byte](t)(keys.PEM(private.Public()))
+	der := exec.Command("openssl", "pkey", "-pubin", "-outform", "DER")
+	der.Stdin = bytes.NewReader(text)
+	sum := exec.Command("openssl", "dgst", "-sha256", "-r")
+	sum.Stdin = bytes.NewReader(must[[]byte](t)(der.Output()))
+	hex, _, _ := strings.Cut(string(must[[]byte](t)(sum.Output())), " ")
+	if got := keys.Fingerprint(private.Public()); got != "sha256:"+hex {
+		t.Errorf("%s, openssl says %s", got, hex)
+	}
+}
+
+func TestDefault(t *testing.T) {
+	unset(t)
+	home := t.TempDir()
+	first, err := keys.New(keys.Options{}).Default(t.Context(), home)
+	if err != nil {
+		t.Fatal(err)
+	}
+	verify(t, first.Images)
+	verify(t, first.Attestations)
+	if first.Images.Hint() == first.Attestations.Hint() {
+		t.Error("both keys are the same")
+	}
+	if err := os.Remove(filepath.Join(home, "keys", "images.pub")); err != nil { // as a crash leaves it
+		t.Fatal(err)
+	}
+	second, err := keys.New(keys.Options{}).Default(t.Context(), home)
+	if err != nil || second.Images.Hint() != first.Images.Hint() || second.Attestations.Hint() != first.Attestations.Hint() {
+		t.Fatalf("%v; want the keys of before", err)
+	}
+	other, err := os.ReadFile(filepath.Join(home, "keys", "attestations.pub"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(home, "keys", "images.pub"), other, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := keys.New(keys.Options{}).Default(t.Context(), home); fault.KindOf(err) != fault.Denied {
+		t.Errorf("another's public key: %v, want a denial", err)
+	}
+}
+
+// TestDefaultOnceBetweenProcesses has programs make the keys of one home at the same time.
+func TestDefaultOnceBetweenProcesses(t *testing.T) {
+	if home := os.Getenv("TEST_KEYS_HOME"); home != "" {
+		if _, err := io.ReadAll(os.Stdin); err != nil { // all start when it closes
+			t.Fatal(err)
+		}
+		pair, err := keys.New(keys.Options{}).Default(t.Context(), home)
+		if err != nil {
+			t.Fatal(err)
+		}
+		os.Stdout.WriteString("hint " + pair.Images.Hint() + pair.Attestations.Hint() + "\n")
+		return
+	}
+	unset(t)
+	start, release, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	home := t.TempDir()
+	var programs [6]*exec.Cmd
+	var said [len(programs)]bytes.Buffer
+	for i := range programs {
+		programs[i] = exec.Command(os.Args[0], "-test.run=^TestDefaultOnceBetweenProcesses$")
+		programs[i].Env = append(os.Environ(), "TEST_KEYS_HOME="+home)
+		programs[i].Stdin, programs[i].Stdout, programs[i].Stderr = start, &said[i], &said[i]
+		if err := programs[i].Start(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := errors.Join(start.Close(), release.Close()); err != nil {
+		t.Fatal(err)
+	}
+	var hints [len(programs)]string
+	for i, program := range programs {
+		if err := program.Wait(); err != nil {
+			t.Errorf("%v: %s", err, said[i].String())
+		}
+		for line := range strings.Lines(said[i].String()) {
+			if hint, ok := strings.CutPrefix(line, "hint "); ok {
+				hints[i] = hint
+			}
+		}
+	}
+	for _, hint := range hints {
+		if hint == "" || hint != hints[0] {
+			t.Errorf("not all have the same keys: %q", hints)
+		}
+	}
+}
+
+func FuzzKeyFile(f *testing.F) {
+	private := must[*ecdsa.PrivateKey](f)(ecdsa.GenerateKey(elliptic.P256(), rand.Reader))
+	f.Add(block("PRIVATE KEY", pkcs8(f, private)))
+	f.Add(block("EC PRIVATE KEY", must[[]byte](f)(x509.MarshalECPrivateKey(private))))
+	f.Add(must[[]byte](f)(keys.PEM(private.Public())))
+	f.Add(block("ENCRYPTED SIGSTORE PRIVATE KEY", []byte(`{"kdf":{"name":"scrypt","params":{"N":1,"r":8,"p":1},"salt":""},"cipher":{"name":"nacl/secretbox","nonce":""},"ciphertext":""}`)))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		path := filepath.Join(t.TempDir(), "key")
+		if err := os.WriteFile(path, text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		chain := keys.New(keys.Options{})
+		if signer, err := chain.Signer(t.Context(), path); err == nil {
+			verify(t, signer)
+		}
+		if public, err := chain.Public(t.Context(), path); err == nil && keys.Hint(public) == "" {
+			t.Error("a public key without a hint")
+		}
+	})
+}
