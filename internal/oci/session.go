@@ -226,8 +226,11 @@ func (s *Session) PutBlob(ctx context.Context, to Reference, data []byte) (int64
 		return 0, wrap("push blob", to, err)
 	}
 	blob := v1.Descriptor{Digest: digest, Size: size}
-	err = repo.upload(ctx, blob, func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(data)), nil })
-	return size, wrap("push blob", to, err)
+	if err := repo.upload(ctx, blob, func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(data)), nil }); err != nil {
+		return size, wrap("push blob", to, err)
+	}
+	repo.learn(blob)
+	return size, nil
 }
 
 // PutManifest writes a manifest to the reference: a tag moves to it, a digest must be
