@@ -14,6 +14,7 @@ type Contents struct {
 	Packages      []Package      `json:"packages"`                // sorted by PURL, then by path
 	Files         []File         `json:"files,omitempty"`         // those that no package owns, sorted by path
 	Disagreements []Disagreement `json:"disagreements,omitempty"` // between what is declared and what is there
+	Gaps          []Gap          `json:"gaps,omitempty"`          // what could not be read, sorted by path
 }
 
 // Distro is what os-release says of a distribution (os-release(5)).
@@ -40,6 +41,14 @@ type Disagreement struct {
 	DeclaredBy string `json:"declaredBy"`      // the buildpack's id
 	Found      string `json:"found,omitempty"` // PURL as found; "" when it is not there at all
 	Why        string `json:"why"`             // one line
+}
+
+// Gap is a file that may tell of packages and could not be read: without it the account is
+// incomplete.
+type Gap struct {
+	Path  string `json:"path"`
+	Layer string `json:"layer"` // diffID
+	Why   string `json:"why"`   // one line
 }
 
 // InBase says whether a layer of the base brought the package.

@@ -27,6 +27,18 @@ type Package struct {
 	Source        string `json:"source,omitempty"`
 	SourceVersion string `json:"sourceVersion,omitempty"`
 
+	// Supplier is who the package says makes it: a maintainer, author or vendor, as written
+	// there; "" where it does not say.
+	Supplier string `json:"supplier,omitempty"`
+
+	// SHA256 is the hexadecimal sum of the one file that is the package (a jar, or the program
+	// of which it is the main module); "" where it is many files, or a part of one.
+	SHA256 string `json:"sha256,omitempty"`
+
+	// Owner names the distribution's package that ships this one ("python3-requests" ships
+	// pypi's requests): its distribution patches it without changing Version. "" for none.
+	Owner string `json:"owner,omitempty"`
+
 	// Licenses are SPDX licence expressions, or what the package itself says where that is
 	// none; sorted.
 	Licenses []string `json:"licenses,omitempty"`
