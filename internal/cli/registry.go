@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -84,7 +85,8 @@ func runRegistryServe(ctx context.Context, s *store, o registry.ServeOptions) er
 }
 
 func newRegistryList(s *store) *cobra.Command {
-	return &cobra.Command{
+	all := false
+	cmd := &cobra.Command{
 		Use:     "list",
 		Aliases: []string{"ls"},
 		Short:   "List the images of the store",
@@ -95,6 +97,9 @@ func newRegistryList(s *store) *cobra.Command {
 				if err != nil {
 					return err
 				}
+				if !all {
+					entries = slices.DeleteFunc(entries, func(e registry.Entry) bool { return registry.SignatureTag(e.Tag) != "" })
+				}
 				return s.env.print(entries, func(w io.Writer) {
 					fmt.Fprintln(w, "REPOSITORY\tTAG\tDIGEST\tSIZE")
 					for _, e := range entries {
@@ -104,6 +109,8 @@ func newRegistryList(s *store) *cobra.Command {
 			})
 		},
 	}
+	cmd.Flags().BoolVar(&all, "all", false, "also the tags below which signatures lie (sha256-….sig, .att, .sbom)")
+	return cmd
 }
 
 func newRegistryRemove(s *store) *cobra.Command {

@@ -163,6 +163,34 @@ func TestCollectUntagged(t *testing.T) {
 	}
 }
 
+// TestCollectSignatureTags: what lies below tags made of an image's digest goes with the
+// image, but not from a repository that keeps nothing else.
+func TestCollectSignatureTags(t *testing.T) {
+	reg := open(t, registry.Options{})
+	signatureOf := func(repo, digest string) string {
+		tag := strings.Replace(digest, ":", "-", 1) + ".sig"
+		write(t, reg, "store.local/"+repo+":"+tag, image(t, 256, 1))
+		return "/v2/" + repo + "/manifests/" + tag
+	}
+	here := write(t, reg, "store.local/a:v1", image(t, 512, 1))
+	gone := write(t, reg, "store.local/a:v2", image(t, 512, 1))
+	write(t, reg, "store.local/a:v2", image(t, 512, 1)) // the tag moves on
+	wants := map[string]int{
+		signatureOf("a", here):          200,
+		signatureOf("a", gone):          404,
+		signatureOf("signatures", gone): 200,
+	}
+	report := collect(t, reg, registry.CollectOptions{Grace: noGrace, Untagged: true})
+	if report.Manifests != 2 || report.Tags != 1 {
+		t.Errorf("got %+v, want the image, its signature and that one's tag removed", report)
+	}
+	for path, want := range wants {
+		if got := status(t, reg, http.MethodGet, path); got != want {
+			t.Errorf("%s answers %d, want %d", path, got, want)
+		}
+	}
+}
+
 // TestCollectKnowsOtherAlgorithms: what a manifest names by sha512 the store keeps by
 // sha256.
 func TestCollectKnowsOtherAlgorithms(t *testing.T) {

@@ -113,14 +113,20 @@ func (c *collection) roots(ctx context.Context, repo string, nodes map[digest.Di
 		return nil, err
 	}
 	var roots []digest.Digest
-	for _, d := range named {
+	kept := keepsSignaturesOnly(tags)
+	for i, d := range named {
 		canonical, ok, err := c.canonical(ctx, repo, d)
 		if err != nil {
 			return nil, err
 		}
-		if ok {
-			roots = append(roots, canonical)
+		if !ok {
+			continue
 		}
+		if subject := SignatureTag(tags[i]); subject != "" && !kept && nodes[canonical] != nil {
+			nodes[canonical].subject = subject // it lives as long as what it speaks of
+			continue
+		}
+		roots = append(roots, canonical)
 	}
 	for d, n := range nodes {
 		if n.young {
