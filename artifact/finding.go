@@ -45,6 +45,23 @@ const (
 	SeverityUnknown  Severity = "unknown"
 )
 
+// Rank gives 0 for the worst rating, 5 for an unknown one.
+func (s Severity) Rank() int {
+	switch s {
+	case SeverityCritical:
+		return 0
+	case SeverityHigh:
+		return 1
+	case SeverityMedium:
+		return 2
+	case SeverityLow:
+		return 3
+	case SeverityNone:
+		return 4
+	}
+	return 5
+}
+
 // Suppression is what a VEX statement says of a finding (OpenVEX v0.2.0).
 type Suppression struct {
 	Status        string `json:"status"`                  // "not_affected" or "fixed"
