@@ -22,6 +22,27 @@ type FleetOptions struct {
 	Tag      oci.Reference // where to write the only image; the zero value: its own tag moves
 	DryRun   bool          // write nothing
 	Jobs     int           // images at a time; 0 is 16
+
+	// Account is called for each image that was rebased, when the registry holds it but no
+	// tag names it yet: an image without its account is never to be seen. nil calls nothing.
+	Account func(ctx context.Context, session *oci.Session, moved Moved) error
+}
+
+// Moved is what was rebased by one reference.
+type Moved struct {
+	Ref    oci.Reference  // a reference in the repository it was written to
+	Name   oci.Reference  // what was rebased
+	Index  *v1.Descriptor // of the index of Images; nil for a single image
+	Images []MovedImage   // those that changed
+}
+
+// MovedImage is one image on its new base.
+type MovedImage struct {
+	v1.Descriptor               // of its manifest
+	Image                       // with the configuration
+	From          v1.Descriptor // the image before
+	BaseLayers    int           // how many of its layers are the base's
+	Change        Change
 }
 
 // Fleet rebases every image that refs gives, and reports each once, one at a time, in no
@@ -128,6 +149,9 @@ func (f *fleet) try(ctx context.Context, ref, to oci.Reference) (Result, error) 
 	if result.Pushed, err = f.push(ctx, d, to); err != nil {
 		return result, err
 	}
+	if err := f.account(ctx, ref, to, d); err != nil {
+		return result, err
+	}
 	if inPlace {
 		// Registries cannot compare and swap: who writes between this look and our write
 		// is overwritten, but who wrote since we read is not.
@@ -144,10 +168,33 @@ func (f *fleet) try(ctx context.Context, ref, to oci.Reference) (Result, error) 
 	return result, err
 }
 
+// account lets the caller account for what was pushed.
+func (f *fleet) account(ctx context.Context, ref, to oci.Reference, d *draft) error {
+	if f.Account == nil {
+		return nil
+	}
+	if _, err := f.session.PutManifest(ctx, to.At(d.Digest), d.MediaType, d.Raw); err != nil {
+		return err
+	}
+	moved := Moved{Ref: to, Name: ref}
+	if d.Index != nil {
+		moved.Index = &d.Descriptor
+	}
+	for _, p := range d.parts {
+		if !p.Unchanged {
+			moved.Images = append(moved.Images, MovedImage{
+				Descriptor: p.Descriptor, Image: p.Image, From: p.was, BaseLayers: len(p.on.Manifest.Layers), Change: p.change,
+			})
+		}
+	}
+	return f.Account(ctx, f.session, moved)
+}
+
 // part is one image of a draft.
 type part struct {
 	*Rebased
 	v1.Descriptor
+	was    v1.Descriptor // the image before
 	raw    []byte        // its manifest
 	on     Base          // the new base
 	from   oci.Reference // where the base is
@@ -196,7 +243,7 @@ func (f *fleet) part(ctx context.Context, ref oci.Reference, old oci.Manifest) (
 	if p.Rebased, err = Rebase(app, p.on, f.Options); err != nil {
 		return nil, err
 	}
-	p.Descriptor, p.raw = old.Descriptor, old.Raw
+	p.was, p.Descriptor, p.raw = old.Descriptor, old.Descriptor, old.Raw
 	if !p.Unchanged {
 		if p.Descriptor, p.raw, err = encode(p.Manifest.MediaType, p.Manifest); err != nil {
 			return nil, err
