@@ -12,6 +12,7 @@ import (
 
 	"plimsoll.dev/plimsoll/internal/executor"
 	"plimsoll.dev/plimsoll/internal/fault"
+	"plimsoll.dev/plimsoll/internal/keys"
 	"plimsoll.dev/plimsoll/internal/oci"
 )
 
@@ -27,7 +28,8 @@ type Env struct {
 	Executor   func() (executor.Executor, error) // runs steps; opened when first needed
 	Getenv     func(string) string               // the user's environment
 
-	format format // of results and errors, from -o
+	format format         // of results and errors, from -o
+	opened *keys.Keychain // see keychain
 }
 
 // agent names this program to the servers it asks.
@@ -80,7 +82,7 @@ folder); a REF with one is pushed there with your own credentials.
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return fault.New(fault.Usage, "read flags", cmd.CommandPath(), err).WithHint("run `" + cmd.CommandPath() + " --help`")
 	})
-	root.AddCommand(newBuild(env), newRun(env), newBase(env), newBuilder(env), newInspect(env), newRebase(env), newRegistry(env))
+	root.AddCommand(newBuild(env), newRun(env), newBase(env), newBuilder(env), newInspect(env), newRebase(env), newRegistry(env), newKey(env))
 	return root
 }
 
