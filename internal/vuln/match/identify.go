@@ -1,0 +1,65 @@
+package match
+
+import (
+	"cmp"
+	"regexp"
+	"strings"
+
+	"plimsoll.dev/plimsoll/artifact"
+	"plimsoll.dev/plimsoll/internal/vuln/advisory"
+)
+
+// nmu is the end of a version that a rebuild without a change of source adds (Debian
+// Developer's Reference 5.10.2.1). The source has none.
+var nmu = regexp.MustCompile(`\+b[0-9]+$`)
+
+// Identify gives the Key that advisories know a package by, and the version they speak of;
+// both are empty when no advisory can be about it. A version that nobody knows, as a Go
+// program has that was built from a work tree, is "": nothing can be said of it.
+func Identify(p artifact.Package) (advisory.Key, string) {
+	ecosystem := p.Ecosystem()
+	if ecosystem == "" {
+		return advisory.Key{}, ""
+	}
+	name, installed := p.AdvisoryName()
+	switch {
+	case p.Type == "golang":
+		name, installed = goModule(name, installed)
+	case p.Type == "deb":
+		if p.SourceVersion == "" || p.SourceVersion == p.Version {
+			installed = nmu.ReplaceAllString(installed, "")
+		}
+		if strings.HasPrefix(name, "linux-signed-") {
+			name = "linux" // signed binaries of the same source, and of the same version
+		}
+	}
+	return advisory.KeyOf(ecosystem, name), installed
+}
+
+// goModule gives a module's name and version as Go's vulnerability database has them: the
+// standard library's versions are semantic there ("go1.21rc2" is "1.21.0-rc.2").
+func goModule(name, installed string) (string, string) {
+	installed = strings.TrimPrefix(installed, "v")
+	if name == "go" {
+		name = "stdlib"
+	}
+	if name == "stdlib" || name == "toolchain" {
+		installed, _, _ = strings.Cut(strings.TrimPrefix(installed, "go"), " ")
+		installed = goRelease(installed)
+	}
+	if installed == "(devel)" || strings.HasPrefix(installed, "devel") {
+		installed = ""
+	}
+	return name, installed
+}
+
+var goCandidate = regexp.MustCompile(`^(1\.[0-9]+)((?:\.[0-9]+)?)(rc|beta)([0-9]+)$`)
+
+// goRelease spells a release of Go as a semantic version.
+func goRelease(release string) string {
+	if m := goCandidate.FindStringSubmatch(release); m != nil {
+		return m[1] + cmp.Or(m[2], ".0") + "-" + m[3] + "." + m[4]
+	}
+	release, _, _ = strings.Cut(release, "-X:") // built with experiments
+	return release
+}
