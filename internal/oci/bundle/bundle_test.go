@@ -3,8 +3,10 @@ package bundle
 import (
 	"archive/tar"
 	"bytes"
+	"context"
 	"io"
 	"log"
+	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
@@ -120,7 +122,7 @@ func TestThereAndBack(t *testing.T) {
 				}
 			}
 			for _, n := range names {
-				if diff := cmp.Diff(tree(t, home, n), tree(t, far, n)); diff != "" {
+				if diff := cmp.Diff(tree(t, session, home+"/"+n), tree(t, session, far+"/"+n)); diff != "" {
 					t.Errorf("%s (-home +far):\n%s", n, diff)
 				}
 			}
@@ -134,9 +136,8 @@ func TestThereAndBack(t *testing.T) {
 }
 
 // tree lists the digests of an image, its children and all that is attached to them.
-func tree(t testing.TB, host, n string) []string {
+func tree(t testing.TB, session *oci.Session, text string) []string {
 	t.Helper()
-	session := (&oci.Registries{}).Session()
 	var out []string
 	var walk func(ref oci.Reference)
 	walk = func(ref oci.Reference) {
@@ -154,7 +155,7 @@ func tree(t testing.TB, host, n string) []string {
 			out = append(out, "sig "+sig.Digest.String())
 		}
 	}
-	walk(parsed(t, host+"/"+n))
+	walk(parsed(t, text))
 	slices.Sort(out) // registries list in an order of their own
 	return out
 }
@@ -176,6 +177,27 @@ func entries(t testing.TB, path string) []string {
 		}
 		if header.Name != "index.json" {
 			out = append(out, header.Name)
+		}
+	}
+}
+
+// TestServed reads a bundle as if it were the registry it is from.
+func TestServed(t *testing.T) {
+	host := harbour(t, registry.WithReferrersSupport(true))
+	names := fleet(t, host)
+	path, _ := export(t, host, names...)
+	b := must[*Bundle](t)(Open(path))
+	defer b.Close()
+	served := (&oci.Registries{Local: func(context.Context) (http.RoundTripper, error) { return b.Transport(), nil }}).Session()
+	for _, n := range names {
+		want, got := tree(t, (&oci.Registries{}).Session(), host+"/"+n), tree(t, served, n)
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s (-registry +bundle):\n%s", n, diff)
+		}
+	}
+	for _, text := range []string{"team/shop:2", "none:1", "base:sha256-" + strings.Repeat("ab", 32) + ".sig"} {
+		if _, err := served.Manifest(t.Context(), parsed(t, text)); fault.KindOf(err) != fault.NotFound {
+			t.Errorf("%s: %v, want that it is not found", text, err)
 		}
 	}
 }
