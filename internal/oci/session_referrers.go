@@ -1,6 +1,7 @@
 package oci
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"net/http"
@@ -117,6 +118,25 @@ func (r Reference) ReferrersTag(subject v1.Hash) Reference {
 
 // Tag gives a reference to that tag in the same repository.
 func (r Reference) Tag(tag string) Reference { return Reference{r.Context().Tag(tag)} }
+
+// maxBlob is how large a blob may be, in bytes, to be read into memory.
+const maxBlob = 64 << 20
+
+// Blob reads a blob into memory, and checks it against the descriptor.
+func (s *Session) Blob(ctx context.Context, ref Reference, blob v1.Descriptor) ([]byte, error) {
+	if blob.Size < 0 || blob.Size > maxBlob {
+		return nil, wrap("read blob", ref, bad("%s has %d bytes: at most %d are read", blob.Digest, blob.Size, maxBlob))
+	}
+	body, err := s.Open(ctx, ref, blob)
+	if err != nil {
+		return nil, err
+	}
+	defer body.Close()
+	var out bytes.Buffer
+	out.Grow(int(min(blob.Size, 1<<20)) + bytes.MinRead) // more only when it comes in fact
+	_, err = out.ReadFrom(body)
+	return out.Bytes(), wrap("read blob", ref, err)
+}
 
 // Delete removes the manifest that the reference names by its digest. It gives false where
 // the registry does not let manifests be removed; that there is none is no error.

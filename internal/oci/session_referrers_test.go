@@ -115,6 +115,23 @@ func TestReferrersByTag(t *testing.T) {
 	}
 }
 
+func TestBlob(t *testing.T) {
+	s, host := harbour(t, plain)
+	ref := parsed(t, host+"/app:1")
+	there := store(t, s, ref, []byte("layer"))
+	if data, err := s.Blob(t.Context(), ref, there); err != nil || string(data) != "layer" {
+		t.Errorf("got %q, %v", data, err)
+	}
+	for name, d := range map[string]v1.Descriptor{
+		"longer": {Digest: there.Digest, Size: there.Size - 1}, "shorter": {Digest: there.Digest, Size: there.Size + 1},
+		"too large": {Digest: there.Digest, Size: maxBlob + 1}, "gone": describe(t, "", []byte("gone")),
+	} {
+		if _, err := s.Blob(t.Context(), ref, d); err == nil {
+			t.Errorf("%s: no error", name)
+		}
+	}
+}
+
 func TestDelete(t *testing.T) {
 	refuses := false
 	s, host := harbour(t, func(next http.Handler) http.Handler {
