@@ -1,0 +1,202 @@
+package cli
+
+import (
+	"context"
+	"crypto"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/sigstore/sigstore-go/pkg/root"
+
+	"plimsoll.dev/plimsoll/internal/evidence/attest"
+	"plimsoll.dev/plimsoll/internal/fault"
+	"plimsoll.dev/plimsoll/internal/keys"
+	"plimsoll.dev/plimsoll/internal/manifest"
+)
+
+// signing is what signing.yaml in the home says: who signs here, and whom one believes.
+// docs/signing.md describes it.
+type signing struct {
+	// Names of keys; "" are the home's own, which are made when they are first needed.
+	Images       string `json:"images,omitempty"`
+	Attestations string `json:"attestations,omitempty"`
+
+	Trust trusted `json:"trust,omitzero"`
+
+	path string
+}
+
+// trusted is whom one believes beside one's own keys.
+type trusted struct {
+	Images       []string   `json:"images,omitempty"`       // names of public keys
+	Attestations []string   `json:"attestations,omitempty"` // the same
+	Identities   []identity `json:"identities,omitempty"`
+	Root         string     `json:"root,omitempty"` // path of a Sigstore trusted root
+}
+
+// identity is whom a certificate names.
+type identity struct {
+	Issuer        string `json:"issuer,omitempty"`
+	IssuerRegexp  string `json:"issuerRegexp,omitempty"`
+	Subject       string `json:"subject,omitempty"`
+	SubjectRegexp string `json:"subjectRegexp,omitempty"`
+}
+
+// signing reads signing.yaml; there need be none.
+func (env *Env) signing() (*signing, error) {
+	s := &signing{path: filepath.Join(env.Home, "signing.yaml")}
+	if _, err := os.Stat(s.path); errors.Is(err, fs.ErrNotExist) {
+		return s, nil
+	}
+	text, err := manifest.ReadFile(s.path)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := manifest.Decode(text, "signing configuration", s); err != nil {
+		return nil, fault.New(fault.Usage, "read signing configuration", s.path, err).WithHint("docs/signing.md shows what the file may say")
+	}
+	return s, nil
+}
+
+// at gives a key's name as seen from here: paths in the file are relative to it.
+func (s *signing) at(name string) string {
+	if strings.Contains(name, ":") || filepath.IsAbs(name) {
+		return name
+	}
+	return filepath.Join(filepath.Dir(s.path), name)
+}
+
+// signers opens the keys that sign here: those of the file, else the home's own.
+func (env *Env) signers(ctx context.Context) (attest.Signers, error) {
+	s, err := env.signing()
+	if err != nil {
+		return attest.Signers{}, err
+	}
+	if s.Images == "" && s.Attestations == "" {
+		pair, err := env.keychain().Default(ctx, env.Home)
+		return attest.Signers{Images: pair.Images, Attestations: pair.Attestations}, err
+	}
+	var out attest.Signers
+	for name, into := range map[string]*attest.Signer{s.Images: &out.Images, s.Attestations: &out.Attestations} {
+		if name == "" {
+			continue // the other signs both
+		}
+		signer, err := env.keychain().Signer(ctx, s.at(name))
+		if err != nil {
+			return attest.Signers{}, err
+		}
+		*into = signer
+	}
+	return out, nil
+}
+
+// trustOptions are the flags that say whom to believe, instead of what the home says.
+type trustOptions struct {
+	keys, attestationKeys []string
+	identity              attest.Identity
+	root                  string
+}
+
+func (o trustOptions) given() bool {
+	return len(o.keys)+len(o.attestationKeys) > 0 || o.identity != (attest.Identity{})
+}
+
+// trust gives whom the flags name; without any, the home's own keys and those that
+// signing.yaml trusts.
+func (env *Env) trust(ctx context.Context, o trustOptions) (attest.Trust, error) {
+	s, err := env.signing()
+	if err != nil {
+		return attest.Trust{}, err
+	}
+	images, attestations, identities, rootPath := o.keys, o.attestationKeys, []attest.Identity{o.identity}, o.root
+	if !o.given() {
+		images, attestations = env.ownKeys(s)
+		for _, name := range s.Trust.Images {
+			images = append(images, s.at(name))
+		}
+		for _, name := range s.Trust.Attestations {
+			attestations = append(attestations, s.at(name))
+		}
+		identities = nil
+		for _, i := range s.Trust.Identities {
+			identities = append(identities, attest.Identity(i))
+		}
+	} else if o.identity == (attest.Identity{}) {
+		identities = nil
+	}
+	if rootPath == "" && s.Trust.Root != "" {
+		rootPath = s.at(s.Trust.Root)
+	}
+	var t attest.Trust
+	if t.Images.Keys, err = env.publicKeys(ctx, images); err != nil {
+		return t, err
+	}
+	if t.Attestations.Keys, err = env.publicKeys(ctx, attestations); err != nil {
+		return t, err
+	}
+	t.Images.Identities, t.Attestations.Identities = identities, identities
+	if len(t.Images.Keys)+len(identities) == 0 {
+		return t, fault.Newf(fault.Usage, "verify", "", "nobody is trusted here").
+			WithHint("name a public key with --key, or keys and identities in " + s.path)
+	}
+	if rootPath != "" {
+		if t.Root, err = root.NewTrustedRootFromPath(rootPath); err != nil {
+			return t, fault.New(fault.Usage, "read trusted root", rootPath, err).WithHint("it is a trusted_root.json of Sigstore")
+		}
+	}
+	return t, nil
+}
+
+// ownKeys names the public keys that this home signs with.
+func (env *Env) ownKeys(s *signing) (images, attestations []string) {
+	if s.Images != "" || s.Attestations != "" {
+		return s.own(s.Images, s.Attestations), s.own(s.Attestations, s.Images)
+	}
+	for name, into := range map[string]*[]string{"images.key": &images, "attestations.key": &attestations} {
+		path := keys.PublicPath(filepath.Join(env.Home, "keys", name))
+		if _, err := os.Stat(path); err == nil {
+			*into = []string{path}
+		}
+	}
+	return images, attestations
+}
+
+// own names the public half of the first of the keys that is set.
+func (s *signing) own(names ...string) []string {
+	for _, name := range names {
+		switch {
+		case name == "":
+			continue
+		case strings.Contains(name, ":"): // the service or variable tells it
+			return []string{name}
+		}
+		return []string{keys.PublicPath(s.at(name))}
+	}
+	return nil
+}
+
+func (env *Env) publicKeys(ctx context.Context, names []string) ([]attest.Key, error) {
+	var out []attest.Key
+	for _, name := range names {
+		public, err := env.keychain().Public(ctx, name)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, attest.Key{Name: shortKey(name, public), Public: public})
+	}
+	return out, nil
+}
+
+// shortKey names a key to people: its name, and enough of its fingerprint to tell two of
+// one name apart.
+func shortKey(name string, public crypto.PublicKey) string {
+	if !strings.Contains(name, ":") {
+		name = filepath.Base(name)
+	}
+	const shown = len("SHA256:") + 12
+	fingerprint := keys.Fingerprint(public)
+	return name + " (" + fingerprint[:min(shown, len(fingerprint))] + ")"
+}

@@ -1,0 +1,223 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strings"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/spf13/cobra"
+
+	"plimsoll.dev/plimsoll/artifact"
+	"plimsoll.dev/plimsoll/internal/evidence/attest"
+	"plimsoll.dev/plimsoll/internal/fault"
+	"plimsoll.dev/plimsoll/internal/oci"
+)
+
+type verifyOptions struct {
+	trustOptions
+	want []string
+}
+
+// wants are the short names of predicate types.
+var wants = []struct{ name, predicate string }{
+	{"signature", artifact.PredicateSignature},
+	{"spdx", artifact.PredicateSPDX},
+	{"cyclonedx", artifact.PredicateCycloneDX},
+	{"provenance", artifact.PredicateProvenance},
+	{"hardening", artifact.PredicateHardening},
+	{"malware", artifact.PredicateMalware},
+	{"tests", artifact.PredicateTestResult},
+	{"vex", artifact.PredicateVEX},
+	{"vulns", artifact.PredicateVulns},
+}
+
+func newVerify(env *Env) *cobra.Command {
+	var o verifyOptions
+	cmd := &cobra.Command{
+		Use:   "verify REF",
+		Short: "Verify who vouches for an image, and for what",
+		Long: `Verify reads the signatures and attestations beside an image, says of each what it is, who signed
+it and whether that is someone to believe, and what is missing. Of an index it verifies the index
+and every image. Nothing is asked but the image's own registry.
+
+Whom to believe: the keys given with --key and --attestation-key, or an identity; without any
+of these this home's own keys and those in signing.yaml (docs/signing.md). An attestation never
+counts as a signature, whichever key signed it.
+
+What must be there: --want, default signature,spdx,cyclonedx,provenance.` + "\n" + exitCodes,
+		Example: `  plimsoll verify shop:1
+  plimsoll verify registry.example.com/shop:1 --key images.pub --attestation-key attestations.pub
+  plimsoll verify registry.example.com/theirs:1 --key theirs.pub --want signature
+  plimsoll verify registry.example.com/shop:1 --trusted-root root.json --issuer https://id.example.com --subject ci@example.com`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error { return runVerify(cmd.Context(), env, o, args[0]) },
+	}
+	o.flags(cmd)
+	return cmd
+}
+
+func (o *verifyOptions) flags(cmd *cobra.Command) {
+	flags := cmd.Flags()
+	flags.StringSliceVar(&o.keys, "key", nil, "public key that signs images: a file, env://NAME or a URI")
+	flags.StringSliceVar(&o.attestationKeys, "attestation-key", nil, "public key that signs attestations (default: those of --key)")
+	flags.StringVar(&o.identity.Issuer, "issuer", "", "who issued the identity that a certificate names, a URL")
+	flags.StringVar(&o.identity.IssuerRegexp, "issuer-regexp", "", "the same as a regular expression")
+	flags.StringVar(&o.identity.Subject, "subject", "", "the identity: an address or a workflow")
+	flags.StringVar(&o.identity.SubjectRegexp, "subject-regexp", "", "the same as a regular expression")
+	flags.StringVar(&o.root, "trusted-root", "", "file of a Sigstore trusted root, to verify certificates and logs with")
+	flags.StringSliceVar(&o.want, "want", []string{"signature", "spdx", "cyclonedx", "provenance"}, "what must be there: signature, spdx, cyclonedx, provenance, hardening, malware, tests, vex, vulns, or a predicate type")
+}
+
+func runVerify(ctx context.Context, env *Env, o verifyOptions, arg string) error {
+	ref, err := oci.Parse(arg)
+	if err != nil {
+		return err
+	}
+	trust, err := env.trust(ctx, o.trustOptions)
+	if err != nil {
+		return err
+	}
+	report, err := verifyAll(ctx, env.Registries.Session(), ref, trust, predicates(o.want))
+	if err != nil {
+		return err
+	}
+	if err := env.print(report, report.table); err != nil {
+		return err
+	}
+	return report.err()
+}
+
+// predicates gives the types that are wanted.
+func predicates(names []string) []string {
+	var out []string
+	for _, name := range names {
+		predicate := name
+		for _, w := range wants {
+			if w.name == name {
+				predicate = w.predicate
+			}
+		}
+		out = append(out, predicate)
+	}
+	return out
+}
+
+// predicateName is the short name of a type, or the type itself.
+func predicateName(predicate string) string {
+	for _, w := range wants {
+		if w.predicate == predicate {
+			return w.name
+		}
+	}
+	return predicate
+}
+
+// verified is what `verify` gives a script.
+type verified struct {
+	Ref      string          `json:"ref"`
+	Digest   string          `json:"digest"`
+	Verified bool            `json:"verified"`
+	Parts    []verifiedImage `json:"images"` // the image; or the index, then its images
+}
+
+type verifiedImage struct {
+	Platform string `json:"platform"` // "index" for an index
+	attest.Report
+}
+
+// verifyAll verifies an image, or an index with all its images: of an index itself only
+// the signature is wanted, for all else is said of its images.
+func verifyAll(ctx context.Context, session *oci.Session, ref oci.Reference, trust attest.Trust, want []string) (*verified, error) {
+	m, err := session.Manifest(ctx, ref)
+	if err != nil {
+		return nil, err
+	}
+	out := &verified{Ref: ref.String(), Digest: m.Digest.String(), Verified: true}
+	add := func(platform string, digest v1.Hash, want []string) error {
+		attached, err := attest.List(ctx, session, ref, digest)
+		if err != nil {
+			return err
+		}
+		part := verifiedImage{platform, attest.Verify(digest, attached, trust, want...)}
+		out.Parts, out.Verified = append(out.Parts, part), out.Verified && part.Verified
+		return nil
+	}
+	if m.Index == nil {
+		return out, add("", m.Digest, want)
+	}
+	if err := add("index", m.Digest, []string{artifact.PredicateSignature}); err != nil {
+		return nil, err
+	}
+	for _, d := range m.Index.Manifests {
+		if !d.MediaType.IsImage() || d.Platform != nil && d.Platform.OS == "unknown" {
+			continue
+		}
+		platform := "image"
+		if d.Platform != nil {
+			platform = d.Platform.String()
+		}
+		if err := add(platform, d.Digest, want); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+func (v *verified) table(w io.Writer) {
+	fmt.Fprintf(w, "%s@%s\n", v.Ref, v.Digest)
+	for _, part := range v.Parts {
+		if part.Platform != "" {
+			fmt.Fprintf(w, "\n%s %.19s\n", part.Platform, part.Image)
+		}
+		fmt.Fprintf(w, "\nEVIDENCE\tVERIFIED\tBY\tSTORED AS\n")
+		for _, c := range part.Checks {
+			by := c.By
+			if !c.Verified {
+				by = c.Why
+			}
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", visible(predicateName(c.Predicate)), yesNo(c.Verified), visible(by), forms(c.Forms))
+		}
+		for _, m := range part.Missing {
+			fmt.Fprintf(w, "%s\tMISSING\t%s\t\n", visible(predicateName(m.Predicate)), visible(m.Why))
+		}
+	}
+	if v.Verified {
+		fmt.Fprintf(w, "\nverified: all that is wanted is there\n")
+	}
+}
+
+func yesNo(yes bool) string {
+	if yes {
+		return "yes"
+	}
+	return "no"
+}
+
+func forms(all []attest.Form) string {
+	var out []string
+	for _, f := range all {
+		out = append(out, string(f))
+	}
+	return strings.Join(out, ", ")
+}
+
+// err gives nil for what is verified, else what is missing of which image.
+func (v *verified) err() error {
+	if v.Verified {
+		return nil
+	}
+	var why []string
+	for _, part := range v.Parts {
+		for _, m := range part.Missing {
+			name := predicateName(m.Predicate)
+			if part.Platform != "" {
+				name = part.Platform + " " + name
+			}
+			why = append(why, name+": "+m.Why)
+		}
+	}
+	return fault.Newf(fault.Denied, "verify", v.Ref, visible(strings.Join(why, "; "))).
+		WithHint("name the keys it should be signed with (--key, --attestation-key), or sign it")
+}
