@@ -1,0 +1,165 @@
+package attest
+
+import (
+	"bytes"
+	"encoding/base64"
+	stdjson "encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"sigs.k8s.io/json"
+
+	"plimsoll.dev/plimsoll/artifact"
+)
+
+// Types of what is signed (in-toto attestation framework v1, "Statement" and "Envelope").
+const (
+	statementType = "https://in-toto.io/Statement/v1"
+	oldStatement  = "https://in-toto.io/Statement/v0.1" // still written by older tools
+	payloadType   = "application/vnd.in-toto+json"
+)
+
+// Limits of what is read.
+const (
+	maxEnvelope = 64 << 20 // bytes
+	maxSubjects = 1024     // of a statement
+)
+
+// statement gives the bytes that are signed. The predicate stays as it is, byte for byte.
+func statement(repository string, e artifact.Evidence) ([]byte, error) {
+	algorithm, hex, ok := strings.Cut(e.Subject, ":")
+	if !ok || e.PredicateType == "" {
+		return nil, fmt.Errorf("evidence wants a subject and a type, not %q and %q", e.Subject, e.PredicateType)
+	}
+	predicate := bytes.TrimSpace(e.Predicate)
+	if !stdjson.Valid(predicate) || predicate[0] != '{' {
+		return nil, fmt.Errorf("the predicate of type %s is not a JSON object", e.PredicateType)
+	}
+	out := make([]byte, 0, len(predicate)+512)
+	out = append(out, `{"_type":"`+statementType+`","subject":[{"name":`...)
+	out = appendString(out, repository)
+	out = append(out, `,"digest":{`...)
+	out = append(appendString(out, algorithm), ':')
+	out = append(appendString(out, hex), `}}],"predicateType":`...)
+	out = append(appendString(out, e.PredicateType), `,"predicate":`...)
+	return append(append(out, predicate...), '}'), nil
+}
+
+func appendString(out []byte, s string) []byte {
+	quoted, _ := stdjson.Marshal(s) // a string always can
+	return append(out, quoted...)
+}
+
+// parsed is a statement that was read.
+type parsed struct {
+	predicateType string
+	predicate     stdjson.RawMessage
+	subjects      []map[string]string // digests by algorithm
+}
+
+// of tells whether the statement is about the manifest of that digest.
+func (p parsed) of(algorithm, hex string) bool {
+	for _, digests := range p.subjects {
+		if digests[algorithm] == hex {
+			return true
+		}
+	}
+	return false
+}
+
+func parseStatement(payload []byte) (parsed, error) {
+	var in struct {
+		Type    string `json:"_type"`
+		Subject []struct {
+			Digest map[string]string `json:"digest"`
+		} `json:"subject"`
+		PredicateType string             `json:"predicateType"`
+		Predicate     stdjson.RawMessage `json:"predicate"`
+	}
+	if err := unmarshal(payload, &in); err != nil {
+		return parsed{}, fmt.Errorf("the statement is not valid: %w", err)
+	}
+	switch {
+	case in.Type != statementType && in.Type != oldStatement:
+		return parsed{}, fmt.Errorf("it is not an in-toto statement, but %q", in.Type)
+	case len(in.Subject) == 0 || len(in.Subject) > maxSubjects:
+		return parsed{}, fmt.Errorf("the statement has %d subjects, want 1 to %d", len(in.Subject), maxSubjects)
+	case in.PredicateType == "":
+		return parsed{}, errors.New("the statement has no predicate type")
+	}
+	p := parsed{predicateType: in.PredicateType, predicate: in.Predicate}
+	for _, s := range in.Subject {
+		p.subjects = append(p.subjects, s.Digest)
+	}
+	return p, nil
+}
+
+// preAuth gives what a signature of the payload is made over (DSSE v1, "Signature
+// Definition").
+func preAuth(payload []byte) []byte {
+	out := make([]byte, 0, len(payload)+64)
+	out = fmt.Appendf(out, "DSSEv1 %d %s %d ", len(payloadType), payloadType, len(payload))
+	return append(out, payload...)
+}
+
+// envelope is a DSSE envelope (DSSE v1, "Data Structure").
+type envelope struct {
+	payload    []byte
+	signatures [][]byte
+}
+
+func (e envelope) json() []byte {
+	out := make([]byte, 0, base64.StdEncoding.EncodedLen(len(e.payload))+1024)
+	out = append(out, `{"payloadType":"`+payloadType+`","payload":"`...)
+	out = append(base64.StdEncoding.AppendEncode(out, e.payload), `","signatures":[`...)
+	for i, s := range e.signatures {
+		if i > 0 {
+			out = append(out, ',')
+		}
+		out = append(base64.StdEncoding.AppendEncode(append(out, `{"sig":"`...), s), `"}`...)
+	}
+	return append(out, `]}`...)
+}
+
+func parseEnvelope(data []byte) (envelope, error) {
+	var in struct {
+		PayloadType string `json:"payloadType"`
+		Payload     []byte `json:"payload"`
+		Signatures  []struct {
+			Sig []byte `json:"sig"`
+		} `json:"signatures"`
+	}
+	if err := unmarshal(data, &in); err != nil {
+		return envelope{}, fmt.Errorf("the envelope is not valid: %w", err)
+	}
+	out := envelope{payload: in.Payload}
+	for _, s := range in.Signatures {
+		out.signatures = append(out.signatures, s.Sig)
+	}
+	return out, out.check(in.PayloadType)
+}
+
+// maxSignatures is how many signatures of one envelope are looked at.
+const maxSignatures = 16
+
+func (e envelope) check(kind string) error {
+	switch {
+	case kind != payloadType:
+		return fmt.Errorf("the envelope holds %q, not an in-toto statement", kind)
+	case len(e.signatures) == 0 || len(e.signatures) > maxSignatures:
+		return errors.New("the envelope has " + strconv.Itoa(len(e.signatures)) + " signatures")
+	}
+	return nil
+}
+
+// unmarshal reads JSON that strangers wrote, names in their very case. A name that occurs
+// twice is refused: readers differ in which of the two they take.
+func unmarshal(data []byte, into any) error {
+	if len(data) > maxEnvelope {
+		return fmt.Errorf("it has more than %d bytes", maxEnvelope)
+	}
+	twice, err := json.UnmarshalStrict(data, into, json.DisallowDuplicateFields)
+	return errors.Join(append(twice, err)...)
+}
