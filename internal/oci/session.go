@@ -217,20 +217,24 @@ func (s *Session) bring(ctx context.Context, to *repository, source Reference, b
 // PutBlob writes a blob of a few kilobytes, such as a configuration, to the reference's
 // repository. It gives the bytes that were sent.
 func (s *Session) PutBlob(ctx context.Context, to Reference, data []byte) (int64, error) {
-	repo, err := s.repository(ctx, to)
+	digest, size, err := v1.SHA256(bytes.NewReader(data))
 	if err != nil {
 		return 0, wrap("push blob", to, err)
 	}
-	digest, size, err := v1.SHA256(bytes.NewReader(data))
-	if err != nil || repo.knows(digest) {
+	return s.PutDescribed(ctx, to, v1.Descriptor{Digest: digest, Size: size}, data)
+}
+
+// PutDescribed is PutBlob for who knows the data's digest and size already.
+func (s *Session) PutDescribed(ctx context.Context, to Reference, blob v1.Descriptor, data []byte) (int64, error) {
+	repo, err := s.repository(ctx, to)
+	if err != nil || repo.knows(blob.Digest) {
 		return 0, wrap("push blob", to, err)
 	}
-	blob := v1.Descriptor{Digest: digest, Size: size}
 	if err := repo.upload(ctx, blob, func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(data)), nil }); err != nil {
-		return size, wrap("push blob", to, err)
+		return blob.Size, wrap("push blob", to, err)
 	}
 	repo.learn(blob)
-	return size, nil
+	return blob.Size, nil
 }
 
 // PutManifest writes a manifest to the reference: a tag moves to it, a digest must be

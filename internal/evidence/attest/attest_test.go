@@ -70,4 +70,3 @@ func TestEveryKindOfKey(t *testing.T) {
 		}
 	}
 }
-

@@ -19,7 +19,6 @@ import (
 type record struct {
 	v1.Descriptor               // of the bundle's manifest
 	by            string        // the signer's name
-	claim         string        // digest of the statement
 	predicate     string        // its type
 	layer         v1.Descriptor // for the older tag
 }
@@ -28,7 +27,7 @@ type record struct {
 func records(listed []v1.Descriptor) []record {
 	var out []record
 	for _, d := range listed {
-		r := record{Descriptor: d, by: d.Annotations[byAnnotation], claim: d.Annotations[claimAnnotation], predicate: d.Annotations[bundleTypeOfContent]}
+		r := record{Descriptor: d, by: d.Annotations[byAnnotation], predicate: d.Annotations[bundleTypeOfContent]}
 		if d.ArtifactType != bundleType || r.by == "" || json.Unmarshal([]byte(d.Annotations[layerAnnotation]), &r.layer) != nil {
 			continue
 		}
@@ -133,7 +132,7 @@ func (w *writer) writeTags(ctx context.Context, now []record) (sent int64, wrote
 func layersOf(all []record, kind types.MediaType) []v1.Descriptor {
 	all = slices.DeleteFunc(slices.Clone(all), func(r record) bool { return r.layerType() != kind })
 	slices.SortFunc(all, func(a, b record) int {
-		return cmp.Or(cmp.Compare(a.predicate, b.predicate), cmp.Compare(a.by, b.by), cmp.Compare(a.claim, b.claim), cmp.Compare(a.Digest.Hex, b.Digest.Hex))
+		return cmp.Or(cmp.Compare(a.predicate, b.predicate), cmp.Compare(a.by, b.by), cmp.Compare(a.Digest.Hex, b.Digest.Hex))
 	})
 	var out []v1.Descriptor
 	for _, r := range all {

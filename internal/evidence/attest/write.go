@@ -23,7 +23,6 @@ const (
 	createdAnnotation   = "org.opencontainers.image.created"
 
 	byAnnotation    = "dev.plimsoll.attestation.by"    // the signer's name; also on layers below older tags
-	claimAnnotation = "dev.plimsoll.attestation.claim" // digest of the statement
 	layerAnnotation = "dev.plimsoll.attestation.layer" // descriptor, in JSON, of the layer for the older tag
 )
 
@@ -88,12 +87,8 @@ func (w *writer) write(ctx context.Context) (Issued, error) {
 // sent for that.
 func (w *writer) attach(ctx context.Context, c claim, known []record) (record, int64, error) {
 	by := w.by.of(c)
-	digest, _, err := v1.SHA256(bytes.NewReader(c.payload))
-	if err != nil {
-		return record{}, 0, err
-	}
 	for _, r := range known {
-		if r.by == by.name() && r.predicate == c.predicate && r.claim == digest.String() {
+		if r.by == by.name() && r.predicate == c.predicate {
 			if there, err := w.stands(ctx, c, r); there || err != nil {
 				return r, 0, err
 			}
@@ -112,7 +107,7 @@ func (w *writer) attach(ctx context.Context, c claim, known []record) (record, i
 	if err != nil {
 		return record{}, 0, err
 	}
-	r := record{by: by.name(), claim: digest.String(), predicate: c.predicate, layer: layer}
+	r := record{by: by.name(), predicate: c.predicate, layer: layer}
 	manifestSent, err := w.putReferrer(ctx, &r, bundle)
 	return r, layerSent + bundleSent + manifestSent, err
 }
@@ -166,8 +161,9 @@ func (w *writer) putBlob(ctx context.Context, kind types.MediaType, data []byte)
 	if err != nil {
 		return v1.Descriptor{}, 0, err
 	}
-	sent, err := w.session.PutBlob(ctx, w.repo, data)
-	return v1.Descriptor{MediaType: kind, Digest: digest, Size: size}, sent, err
+	blob := v1.Descriptor{MediaType: kind, Digest: digest, Size: size}
+	sent, err := w.session.PutDescribed(ctx, w.repo, blob, data)
+	return blob, sent, err
 }
 
 // emptyType is the media type of a configuration that says nothing (OCI image-spec 1.1,
@@ -187,7 +183,7 @@ func (w *writer) putReferrer(ctx context.Context, r *record, bundle v1.Descripto
 	}
 	annotations := map[string]string{
 		contentAnnotation: "dsse-envelope", bundleTypeOfContent: r.predicate, createdAnnotation: w.now.Format(time.RFC3339),
-		byAnnotation: r.by, claimAnnotation: r.claim, layerAnnotation: string(layer),
+		byAnnotation: r.by, layerAnnotation: string(layer),
 	}
 	raw, err := json.Marshal(v1.Manifest{
 		SchemaVersion: 2, MediaType: types.OCIManifestSchema1, ArtifactType: bundleType,
