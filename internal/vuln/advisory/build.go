@@ -102,8 +102,8 @@ func (b *builder) add(feed string, r *osv.Record) {
 	}
 	for i := range r.Affected {
 		affected := &r.Affected[i]
-		if affected.Package.Name == "" || affected.Package.Ecosystem == "" {
-			continue // only commits of a repository: no package can be told by it
+		if affected.Package.Name == "" || affected.Package.Ecosystem == "" || strings.Contains(affected.Package.Ecosystem, separator) {
+			continue // only commits of a repository, or nothing that a package can be told by
 		}
 		key := KeyOf(affected.Package.Ecosystem, affected.Package.Name)
 		claim := b.claim(feed, key, r, affected)

@@ -164,12 +164,14 @@ func (db *Database) lookup(key Key) ([]Entry, error) {
 	}
 	d := decoder{text: string(payload)}
 	var entries []Entry
+	var claims []Claim
 	for len(d.text) > 0 && d.err == nil {
 		e := Entry{vulnerability: d.number()}
-		e.Claims = make([]Claim, d.count())
-		for i := range e.Claims {
-			e.Claims[i] = d.claim()
+		first := len(claims)
+		for range d.count() {
+			claims = append(claims, d.claim())
 		}
+		e.Claims = since(claims, first)
 		entries = append(entries, e)
 	}
 	return entries, d.err

@@ -2,7 +2,7 @@ package advisory
 
 import (
 	"encoding/binary"
-	"errors"
+	"fmt"
 	"hash/crc32"
 	"math"
 
@@ -30,22 +30,19 @@ func (c *Claim) append(b []byte) []byte {
 }
 
 func (d *decoder) claim() Claim {
-	c := Claim{Rank: int(d.number())}
-	for _, text := range []*string{&c.Record, &c.Feed, &c.Urgency, &c.State} {
-		*text = d.string()
-	}
-	if n := d.count(); n > 0 {
-		c.Ranges = make([]Range, n)
-	}
-	for i := range c.Ranges {
-		r := &c.Ranges[i]
-		r.Scheme = d.string()
-		r.Events = make([]Event, d.count())
-		for j := range r.Events {
-			r.Events[j] = Event{EventKind(d.byte()), d.string()}
+	c := Claim{Rank: int(d.number()), Record: d.string(), Feed: d.string(), Urgency: d.string(), State: d.string()}
+	first := len(d.ranges)
+	for range d.count() {
+		r := Range{Scheme: d.string()}
+		first := len(d.events)
+		for range d.count() {
+			d.events = append(d.events, Event{EventKind(d.byte()), d.string()})
 		}
+		r.Events = since(d.events, first)
 		r.Limits = d.strings()
+		d.ranges = append(d.ranges, r)
 	}
+	c.Ranges = since(d.ranges, first)
 	c.Versions = d.strings()
 	return c
 }
@@ -86,13 +83,25 @@ func appendTexts(b []byte, texts []string) []byte {
 	return b
 }
 
-var errShort = errors.New("a record ends too early")
+var errShort = fmt.Errorf("%w: a record ends too early", ErrUnusable)
 
 // decoder reads a record. It notes the first error and gives zero values from then on. The
-// strings it gives share one copy of the record.
+// strings it gives share one copy of the record, and the slices a few arrays: a package has
+// hundreds of claims, and most hold nothing that a match keeps.
 type decoder struct {
-	text string
-	err  error
+	text   string
+	err    error
+	ranges []Range
+	events []Event
+	texts  []string
+}
+
+// since gives what was appended after the first; nil when that is nothing.
+func since[T any](all []T, first int) []T {
+	if len(all) == first {
+		return nil
+	}
+	return all[first:len(all):len(all)]
 }
 
 func (d *decoder) number() uint64 {
@@ -150,15 +159,11 @@ func (d *decoder) count() int {
 }
 
 func (d *decoder) strings() []string {
-	n := d.count()
-	if n == 0 {
-		return nil
+	first := len(d.texts)
+	for range d.count() {
+		d.texts = append(d.texts, d.string())
 	}
-	texts := make([]string, n)
-	for i := range texts {
-		texts[i] = d.string()
-	}
-	return texts
+	return since(d.texts, first)
 }
 
 func checksum(p []byte) uint32 { return crc32.Checksum(p, crc32.MakeTable(crc32.Castagnoli)) }

@@ -2,6 +2,7 @@ package match
 
 import (
 	"slices"
+	"strings"
 
 	"plimsoll.dev/plimsoll/internal/vuln/advisory"
 	"plimsoll.dev/plimsoll/internal/vuln/version"
@@ -12,21 +13,13 @@ import (
 type subject struct {
 	installed string
 	python    bool
-	parsed    map[version.Scheme]parsed
+	readings  []reading
 }
 
-type parsed struct {
+type reading struct {
+	scheme  version.Scheme
 	version version.Version
 	ok      bool
-}
-
-func newSubject(key advisory.Key, installed string) *subject {
-	return &subject{installed, key.Ecosystem == "PyPI", map[version.Scheme]parsed{}}
-}
-
-// at gives the same package at another version.
-func (s *subject) at(installed string) *subject {
-	return &subject{installed, s.python, map[version.Scheme]parsed{}}
 }
 
 // affected gives the claims by which the installed version is affected (OSV schema,
@@ -66,7 +59,11 @@ func (s *subject) isListed(versions []string) bool {
 	if !ok {
 		return false
 	}
+	start := releaseOf(s.installed)
 	return slices.ContainsFunc(versions, func(text string) bool {
+		if releaseOf(text) != start {
+			return false // the same version has the same numbers: most need no more than a look
+		}
 		other, err := version.Scheme("PyPI").Parse(text)
 		if err != nil {
 			return false
@@ -74,6 +71,18 @@ func (s *subject) isListed(versions []string) bool {
 		order, err := installed.Compare(other)
 		return err == nil && order == 0
 	})
+}
+
+// releaseOf gives the first number of a version (PEP 440, "Final releases").
+func releaseOf(text string) int {
+	n := 0
+	for _, c := range strings.TrimLeft(text, "v \t") {
+		if c < '0' || c > '9' || n > 1<<40 {
+			break
+		}
+		n = 10*n + int(c-'0')
+	}
+	return n
 }
 
 // isIn says whether the range covers the installed version. A range whose versions cannot
@@ -124,13 +133,14 @@ func before(scheme version.Scheme, v version.Version, limits []string) bool {
 
 // as gives the installed version as the scheme reads it; false when it cannot.
 func (s *subject) as(scheme version.Scheme) (version.Version, bool) {
-	known, read := s.parsed[scheme]
-	if !read {
-		v, err := scheme.Parse(s.installed)
-		known = parsed{v, err == nil}
-		s.parsed[scheme] = known
+	for i := range s.readings {
+		if r := &s.readings[i]; r.scheme == scheme {
+			return r.version, r.ok
+		}
 	}
-	return known.version, known.ok
+	v, err := scheme.Parse(s.installed)
+	s.readings = append(s.readings, reading{scheme, v, err == nil})
+	return v, err == nil
 }
 
 // fixed gives the lowest version above the installed one that some claim calls fixed and
@@ -168,7 +178,8 @@ func (s *subject) fixed(claims []advisory.Claim) string {
 		return order
 	})
 	for _, c := range candidates {
-		if len(s.at(c.text).affected(claims)) == 0 {
+		then := subject{installed: c.text, python: s.python}
+		if !slices.ContainsFunc(claims, then.isAffected) {
 			return c.text
 		}
 	}

@@ -17,7 +17,7 @@ import (
 	"plimsoll.dev/plimsoll/internal/vuln/advisory"
 )
 
-// Contents gives the findings of an image, sorted by package, then by ID.
+// Contents gives the findings of an image in the order of its packages, for each by ID.
 func Contents(ctx context.Context, db *advisory.Database, c artifact.Contents) ([]artifact.Finding, error) {
 	var all []artifact.Finding
 	for result, err := range Packages(ctx, db, slices.Values(c.Packages)) {
@@ -29,13 +29,6 @@ func Contents(ctx context.Context, db *advisory.Database, c artifact.Contents) (
 			all = append(all, f)
 		}
 	}
-	slices.SortStableFunc(all, func(a, b artifact.Finding) int {
-		return cmp.Or(
-			cmp.Compare(a.Package.PURL(), b.Package.PURL()),
-			slices.Compare(a.Package.Paths, b.Package.Paths),
-			cmp.Compare(a.ID, b.ID),
-		)
-	})
 	return all, nil
 }
 
@@ -110,7 +103,7 @@ func one(db *advisory.Database, p artifact.Package) ([]artifact.Finding, error) 
 	if err != nil || len(entries) == 0 {
 		return nil, err
 	}
-	s := newSubject(key, installed)
+	s := subject{installed: installed, python: key.Ecosystem == "PyPI"}
 	var findings []artifact.Finding
 	for _, e := range entries {
 		claims := s.affected(heard(e.Claims))

@@ -53,6 +53,10 @@ func (s Scheme) Parse(text string) (Version, error) {
 		if v.debian, err = debian.Parse(text); err == nil {
 			return v, nil
 		}
+	case "PyPI", "Maven":
+		if isPlain(text) {
+			return v, nil
+		}
 	}
 	var err error
 	v.other, err = s.lenient(v.text)
@@ -80,10 +84,13 @@ func (v Version) Compare(w Version) (order int, err error) {
 		return 0, fmt.Errorf("compare a version of %s with one of %s", v.scheme, w.scheme)
 	}
 	if v.other == nil && w.other == nil {
-		if v.scheme == SemVer {
+		switch v.scheme {
+		case SemVer:
 			return semver.Compare("v"+v.text, "v"+w.text), nil
+		case "Debian":
+			return cmp.Compare(debian.Compare(v.debian, w.debian), 0), nil
 		}
-		return cmp.Compare(debian.Compare(v.debian, w.debian), 0), nil
+		return comparePlain(v.text, w.text), nil
 	}
 	defer func() {
 		if cause := recover(); cause != nil {
@@ -102,6 +109,46 @@ func (v Version) Compare(w Version) (order int, err error) {
 		}
 	}
 	return a.Compare(b)
+}
+
+// isPlain says whether the text is numbers with single dots between them, as most versions
+// are. Those need no reader, which is what most of the time of a match would go to.
+func isPlain(text string) bool {
+	digits := 0
+	for i := range len(text) {
+		switch c := text[i]; {
+		case c >= '0' && c <= '9':
+			if digits++; digits > 18 {
+				return false
+			}
+		case c == '.' && digits > 0:
+			digits = 0
+		default:
+			return false
+		}
+	}
+	return digits > 0
+}
+
+// comparePlain compares number by number; one that is missing is 0.
+func comparePlain(a, b string) int {
+	for a != "" || b != "" {
+		var left, right int64
+		left, a = nextNumber(a)
+		right, b = nextNumber(b)
+		if left != right {
+			return cmp.Compare(left, right)
+		}
+	}
+	return 0
+}
+
+func nextNumber(text string) (n int64, rest string) {
+	i := 0
+	for ; i < len(text) && text[i] != '.'; i++ {
+		n = 10*n + int64(text[i]-'0')
+	}
+	return n, text[min(i+1, len(text)):]
 }
 
 // String gives the version as it was read.

@@ -4,7 +4,10 @@ import (
 	"cmp"
 	"errors"
 	"os/exec"
+	"strings"
 	"testing"
+
+	"github.com/google/osv-scalibr/semantic"
 
 	"plimsoll.dev/plimsoll/internal/testbed"
 	"plimsoll.dev/plimsoll/internal/vuln/version"
@@ -125,6 +128,31 @@ func TestWhatCannotBeComparedIsAnError(t *testing.T) {
 	if _, err := a.Compare(b); err == nil {
 		t.Error("an npm version was compared with a PyPI one")
 	}
+}
+
+// FuzzPlain holds the short way for plain versions to what osv-scalibr says of them.
+func FuzzPlain(f *testing.F) {
+	for _, pair := range [][2]string{{"1.0", "1"}, {"1.10", "1.9"}, {"2024.01.02", "2024.1.2"}, {"0", "0.0.1"}, {"1..2", "1.2"}, {"1.", "1"}} {
+		f.Add(pair[0], pair[1])
+	}
+	f.Fuzz(func(t *testing.T, a, b string) {
+		if strings.Trim(a+b, "0123456789.") != "" {
+			return
+		}
+		for _, ecosystem := range []string{"PyPI", "Maven"} {
+			long, err := semantic.Parse(a, ecosystem)
+			if err != nil {
+				continue
+			}
+			want, err := long.CompareStr(b)
+			if err != nil {
+				continue
+			}
+			if got := compare(t, ecosystem, a, b); got != want {
+				t.Errorf("%s: %q against %q is %d, want %d", ecosystem, a, b, got, want)
+			}
+		}
+	})
 }
 
 // FuzzCompare holds anything to what sorting needs: no panic, and the same answer both ways.
