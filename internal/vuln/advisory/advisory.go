@@ -70,7 +70,7 @@ func (k Key) family() Key {
 
 // Vulnerability is what all feeds together know of one vulnerability, whatever it is in.
 type Vulnerability struct {
-	ID       string            `json:"id"`      // the lowest CVE, else the lowest GHSA, else the lowest name
+	ID       string            `json:"id"`      // its CVE, else the lowest GHSA, else the lowest name
 	Aliases  []string          `json:"aliases"` // all other names, sorted
 	Summary  string            `json:"summary"`
 	Severity artifact.Severity `json:"severity"` // by Score, else the word of a feed

@@ -148,9 +148,13 @@ func TestNamesOfOneVulnerabilityAreJoined(t *testing.T) {
 		{"an old bulletin has them as related", []string{
 			record("DSA-1-1", "Debian:13", "p", "1-1", `,"related":["CVE-2025-1","CVE-2025-2","DSA-0-1"]`),
 		}, []string{"CVE-2025-1", "CVE-2025-2"}},
-		{"the lowest CVE leads, by number", []string{
+		{"two CVEs are two, by number", []string{
 			record("GO-2025-1", "Go", "p", "1.0.0", `,"aliases":["CVE-2025-10000","CVE-2025-9999","GHSA-0"]`),
-		}, []string{"CVE-2025-9999"}},
+		}, []string{"CVE-2025-9999", "CVE-2025-10000"}},
+		{"a name between two CVEs joins them not", []string{
+			record("GO-2025-1", "Go", "p", "1.0.0", `,"aliases":["CVE-2025-1","GHSA-0"]`),
+			record("GO-2025-2", "Go", "p", "1.0.0", `,"aliases":["CVE-2025-2","GHSA-0"]`),
+		}, []string{"CVE-2025-1", "CVE-2025-2"}},
 		{"GitHub's name before others'", []string{record("GO-2025-1", "Go", "p", "1.0.0", `,"aliases":["GHSA-9"]`)}, []string{"GHSA-9"}},
 		{"withdrawn records are silent", []string{
 			record("GHSA-1", "Go", "p", "1.0.0", `,"withdrawn":"2025-01-01T00:00:00Z","aliases":["GO-2025-1"]`),
@@ -247,13 +251,13 @@ func TestVulnerabilityIsPutTogetherFromAllRecords(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			got, found, err := one(t, tt.records...).Named("CVE-2025-1")
-			if err != nil || !found {
-				t.Fatal(found, err)
+			got, err := one(t, tt.records...).Named("CVE-2025-1")
+			if err != nil {
+				t.Fatal(err)
 			}
 			tt.want.ID = "CVE-2025-1"
 			tt.want.Keys = []advisory.Key{{Ecosystem: "Debian:13", Name: "p"}}
-			if diff := cmp.Diff(tt.want, got, cmpopts.IgnoreFields(got, "Aliases")); diff != "" {
+			if diff := cmp.Diff([]advisory.Vulnerability{tt.want}, got, cmpopts.IgnoreFields(tt.want, "Aliases")); diff != "" {
 				t.Errorf("(-want +got)\n%s", diff)
 			}
 		})
@@ -261,18 +265,32 @@ func TestVulnerabilityIsPutTogetherFromAllRecords(t *testing.T) {
 }
 
 func TestExploitationIsJoinedByAnyName(t *testing.T) {
-	known := advisory.Exploitation{
-		Known: map[string]bool{"CVE-2025-2": true}, EPSS: map[string]float64{"CVE-2025-1": 0.25, "CVE-2025-2": 0.5, "CVE-2025-3": 1},
-	}
-	db := open(t, build(t, known, advisory.Feed{Name: "a", Records: records(t, record("GO-2025-1", "Go", "p", "1.0.0", `,"aliases":["CVE-2025-2","CVE-2025-1"]`))}))
-	for _, name := range []string{"CVE-2025-1", "CVE-2025-2", "GO-2025-1"} {
-		v, found, err := db.Named(name)
-		if err != nil || !found || !v.KnownExploited || v.EPSS != 0.5 {
-			t.Errorf("%s: %+v, %t, %v", name, v, found, err)
+	known := advisory.Exploitation{Known: map[string]bool{"CVE-2025-2": true}, EPSS: map[string]float64{"CVE-2025-2": 0.5, "CVE-2025-3": 1}}
+	db := open(t, build(t, known, advisory.Feed{Name: "a", Records: records(t, record("GO-2025-1", "Go", "p", "1.0.0", `,"aliases":["CVE-2025-2"]`))}))
+	for _, name := range []string{"CVE-2025-2", "GO-2025-1"} {
+		all, err := db.Named(name)
+		if err != nil || len(all) != 1 || !all[0].KnownExploited || all[0].EPSS != 0.5 {
+			t.Errorf("%s: %+v, %v", name, all, err)
 		}
 	}
-	if _, found, err := db.Named("CVE-2025-3"); found || err != nil {
+	if all, err := db.Named("CVE-2025-3"); len(all) > 0 || err != nil {
 		t.Errorf("what is in no package was found, %v", err)
+	}
+}
+
+func TestABundleIsFoundByItsNameAndAddsNoOther(t *testing.T) {
+	db := one(t, record("DSA-1-1", "Debian:13", "p", "1", `,"upstream":["CVE-2025-1","CVE-2025-2"]`),
+		record("GO-2025-1", "Go", "q", "1.0.0", `,"aliases":["CVE-2025-1","CVE-2025-2","GHSA-1"]`))
+	for _, name := range []string{"DSA-1-1", "GO-2025-1"} {
+		all, err := db.Named(name)
+		if err != nil || len(all) != 2 {
+			t.Fatalf("%s: %v, %v", name, all, err)
+		}
+		for i, id := range []string{"CVE-2025-1", "CVE-2025-2"} {
+			if diff := cmp.Diff([]string{"GO-2025-1"}, all[i].Aliases); all[i].ID != id || diff != "" {
+				t.Errorf("%s, want %s, aliases (-want +got)\n%s", all[i].ID, id, diff)
+			}
+		}
 	}
 }
 
@@ -416,7 +434,7 @@ func FuzzOpen(f *testing.F) {
 				_, _ = db.Describe(e)
 			}
 		}
-		_, _, _ = db.Named("X-1")
+		_, _ = db.Named("X-1")
 	})
 }
 

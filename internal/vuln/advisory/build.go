@@ -124,27 +124,35 @@ func (b *builder) add(feed string, r *osv.Record) {
 	}
 }
 
-// vulnerabilities gives what the record is about: one, or each that a bulletin bundles. All
-// names of one vulnerability are joined.
+// vulnerabilities gives what the record is about: one, with all the names it has, or each
+// that it bundles. A CVE is one vulnerability, so a record with two of them is about both:
+// what a distribution says of one must not be taken for the other's.
 func (b *builder) vulnerabilities(r *osv.Record) []int32 {
-	upstream := r.Upstream
-	if len(upstream) == 0 && isBulletin(r.ID) {
-		// Before schema 1.7 bulletins had no better place for what they fix.
-		upstream = slices.DeleteFunc(slices.Clone(r.Related), func(name string) bool { return !strings.HasPrefix(name, "CVE-") })
+	bundled := r.Upstream
+	if len(bundled) == 0 && isBulletin(r.ID) {
+		bundled = cves(r.Related) // before schema 1.7 there was no better place for what it fixes
 	}
-	if len(upstream) > 1 {
-		about := make([]int32, 0, len(upstream))
-		for _, name := range upstream {
+	if len(bundled) == 0 {
+		bundled = cves(append([]string{r.ID}, r.Aliases...))
+	}
+	if len(bundled) > 1 {
+		about := make([]int32, 0, len(bundled))
+		for _, name := range bundled {
 			about = append(about, b.names.add(name))
+			b.names.bundle(about[len(about)-1], r.ID)
 		}
 		slices.Sort(about)
 		return slices.Compact(about)
 	}
 	node := b.names.add(r.ID)
-	for _, name := range slices.Concat(r.Aliases, upstream) {
-		b.names.join(node, b.names.add(name))
+	for _, name := range slices.Concat(r.Aliases, bundled) {
+		b.names.link(node, b.names.add(name))
 	}
 	return []int32{node}
+}
+
+func cves(names []string) []string {
+	return slices.DeleteFunc(slices.Clone(names), func(name string) bool { return !isCVE(name) })
 }
 
 // isBulletin says whether the id is of a distribution's announcement, which may be about

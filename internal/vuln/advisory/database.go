@@ -154,8 +154,12 @@ func merge(a, b []Entry) []Entry {
 }
 
 func (db *Database) lookup(key Key) ([]Entry, error) {
-	at, found, err := db.find(db.keys, keySize, key.Ecosystem+separator+key.Name)
-	if err != nil || !found {
+	want := key.Ecosystem + separator + key.Name
+	at, err := db.find(db.keys, keySize, want)
+	if err != nil || at == len(db.keys)/keySize {
+		return nil, err
+	}
+	if text, err := db.text(db.keys[at*keySize:]); err != nil || string(text) != want {
 		return nil, err
 	}
 	payload, err := db.recordAt(binary.LittleEndian.Uint64(db.keys[at*keySize+8:]))
@@ -191,32 +195,47 @@ func (db *Database) Describe(e Entry) (Vulnerability, error) {
 	return v, nil
 }
 
-// Named gives the vulnerability of that name, its ID or an alias; false when there is none.
-func (db *Database) Named(name string) (Vulnerability, bool, error) {
-	at, found, err := db.find(db.names, nameSize, name)
+// Named gives the vulnerabilities of that name: its ID, an alias, or a record that tells of
+// several; none is no error.
+func (db *Database) Named(name string) ([]Vulnerability, error) {
+	at, err := db.find(db.names, nameSize, name)
 	if err != nil {
-		return Vulnerability{}, false, db.damaged(err)
+		return nil, db.damaged(err)
 	}
-	if !found {
-		return Vulnerability{}, false, nil
+	var all []Vulnerability
+	for ; at < len(db.names)/nameSize; at++ {
+		row := db.names[at*nameSize:]
+		text, err := db.text(row)
+		if err != nil {
+			return nil, db.damaged(err)
+		}
+		if string(text) != name {
+			break
+		}
+		v, err := db.withKeys(binary.LittleEndian.Uint64(row[8:]))
+		if err != nil {
+			return nil, db.damaged(err)
+		}
+		all = append(all, v)
 	}
-	payload, err := db.recordAt(binary.LittleEndian.Uint64(db.names[at*nameSize+8:]))
+	return all, nil
+}
+
+func (db *Database) withKeys(record uint64) (Vulnerability, error) {
+	payload, err := db.recordAt(record)
 	if err != nil {
-		return Vulnerability{}, false, db.damaged(err)
+		return Vulnerability{}, err
 	}
 	d := decoder{text: string(payload)}
 	v := d.vulnerability()
 	for range d.count() {
 		key, err := db.key(d.number())
 		if err != nil {
-			return Vulnerability{}, false, db.damaged(err)
+			return Vulnerability{}, err
 		}
 		v.Keys = append(v.Keys, key)
 	}
-	if d.err != nil {
-		return Vulnerability{}, false, db.damaged(d.err)
-	}
-	return v, true, nil
+	return v, d.err
 }
 
 // Keys gives all packages that something is known of, in order.
@@ -245,25 +264,23 @@ func (db *Database) key(i uint64) (Key, error) {
 
 var errTable = fmt.Errorf("%w: a table points outside", ErrUnusable)
 
-// find gives the place of a text in a sorted table.
-func (db *Database) find(table []byte, size int, want string) (at int, found bool, err error) {
+// find gives the place of the first row in a sorted table whose text is not before the
+// wanted one.
+func (db *Database) find(table []byte, size int, want string) (int, error) {
 	low, high := 0, len(table)/size
 	for low < high {
 		mid := int(uint(low+high) >> 1)
 		text, err := db.text(table[mid*size:])
 		if err != nil {
-			return 0, false, err
+			return 0, err
 		}
-		switch c := strings.Compare(string(text), want); {
-		case c == 0:
-			return mid, true, nil
-		case c < 0:
+		if string(text) < want {
 			low = mid + 1
-		default:
+		} else {
 			high = mid
 		}
 	}
-	return 0, false, nil
+	return low, nil
 }
 
 // text gives the text that a table's row names.

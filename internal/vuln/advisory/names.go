@@ -8,9 +8,17 @@ import (
 
 // names joins the names of one vulnerability, as records tell them, into sets.
 type names struct {
-	node   map[string]int32
-	text   []string // by node
-	parent []int32  // of a set's tree; a root is its own
+	node    map[string]int32
+	text    []string // by node
+	links   [][2]int32
+	bundles []bundled
+	parent  []int32 // of a set's tree; a root is its own
+}
+
+// bundled is the name of a record that is about several vulnerabilities, and one of them.
+type bundled struct {
+	node int32
+	name string
 }
 
 // add gives the node of a name.
@@ -22,14 +30,80 @@ func (n *names) add(name string) int32 {
 	at := int32(len(n.text))
 	n.node[name] = at
 	n.text = append(n.text, name)
-	n.parent = append(n.parent, at)
 	return at
 }
 
-func (n *names) join(a, b int32) {
-	if a, b = n.root(a), n.root(b); a != b {
-		n.parent[max(a, b)] = min(a, b)
+// link says that two nodes are names of one vulnerability.
+func (n *names) link(a, b int32) { n.links = append(n.links, [2]int32{a, b}) }
+
+func (n *names) bundle(node int32, name string) {
+	n.bundles = append(n.bundles, bundled{node, strings.Clone(name)})
+}
+
+// set is all names of one vulnerability.
+type set struct {
+	root    int32
+	names   []string // the best known first, then sorted
+	bundles []string // the records that tell of it among others, sorted
+}
+
+// aliases gives the names besides the first, and those of the records that tell of it
+// among others, but for bulletins: nobody calls one vulnerability by them.
+func (s set) aliases() []string {
+	aliases := slices.Clone(s.names[1:])
+	for _, name := range s.bundles {
+		if !isBulletin(name) {
+			aliases = append(aliases, name)
+		}
 	}
+	slices.Sort(aliases)
+	return aliases
+}
+
+// sets joins what is linked and gives all sets by the best known name of each. Two CVEs are
+// never joined: a record that says so is wrong. Links count in the order of their names, so
+// that the order of the records does not matter.
+func (n *names) sets() []set {
+	slices.SortFunc(n.links, func(a, b [2]int32) int {
+		return cmp.Or(cmp.Compare(n.text[a[0]], n.text[b[0]]), compareNames(n.text[a[1]], n.text[b[1]]))
+	})
+	n.parent = make([]int32, len(n.text))
+	best := make([]int32, len(n.text)) // the best known name of the set, by its root
+	for i := range n.parent {
+		n.parent[i], best[i] = int32(i), int32(i)
+	}
+	for _, link := range n.links {
+		a, b := n.root(link[0]), n.root(link[1])
+		if a == b || isCVE(n.text[best[a]]) && isCVE(n.text[best[b]]) {
+			continue
+		}
+		n.parent[b] = a
+		if compareNames(n.text[best[b]], n.text[best[a]]) < 0 {
+			best[a] = best[b]
+		}
+	}
+	byRoot := make(map[int32]*set, len(n.text))
+	for at, name := range n.text {
+		root := n.root(int32(at))
+		if byRoot[root] == nil {
+			byRoot[root] = &set{root: root}
+		}
+		byRoot[root].names = append(byRoot[root].names, name)
+	}
+	for _, b := range n.bundles {
+		of := byRoot[n.root(b.node)]
+		of.bundles = append(of.bundles, b.name)
+	}
+	sets := make([]set, 0, len(byRoot))
+	for _, s := range byRoot {
+		slices.SortFunc(s.names, compareNames)
+		slices.Sort(s.names[1:])
+		slices.Sort(s.bundles)
+		s.bundles = slices.Compact(s.bundles)
+		sets = append(sets, *s)
+	}
+	slices.SortFunc(sets, func(a, b set) int { return compareNames(a.names[0], b.names[0]) })
+	return sets
 }
 
 func (n *names) root(at int32) int32 {
@@ -38,34 +112,6 @@ func (n *names) root(at int32) int32 {
 		at = n.parent[at]
 	}
 	return at
-}
-
-// set is all names of one vulnerability, the best known first, then sorted.
-type set struct {
-	root  int32
-	names []string
-}
-
-// sets gives all sets, by the best known name of each.
-func (n *names) sets() []set {
-	byRoot := map[int32]int{}
-	var sets []set
-	for at, name := range n.text {
-		root := n.root(int32(at))
-		i, known := byRoot[root]
-		if !known {
-			i = len(sets)
-			byRoot[root] = i
-			sets = append(sets, set{root: root})
-		}
-		sets[i].names = append(sets[i].names, name)
-	}
-	for i := range sets {
-		slices.SortFunc(sets[i].names, compareNames)
-		slices.Sort(sets[i].names[1:])
-	}
-	slices.SortFunc(sets, func(a, b set) int { return compareNames(a.names[0], b.names[0]) })
-	return sets
 }
 
 // compareNames puts first the name that people know best: a CVE, then GitHub's. Numbers are
@@ -81,13 +127,15 @@ func compareNames(a, b string) int {
 
 func nameRank(name string) int {
 	switch {
-	case strings.HasPrefix(name, "CVE-"):
+	case isCVE(name):
 		return 0
 	case strings.HasPrefix(name, "GHSA-"):
 		return 1
 	}
 	return 2
 }
+
+func isCVE(name string) bool { return strings.HasPrefix(name, "CVE-") }
 
 // year gives what stands between the first two hyphens.
 func year(name string) string {

@@ -20,7 +20,8 @@ import (
 //	pool             all keys ("ecosystem", NUL, "name") and names, sorted within their table
 //	keys             per key: place and length in the pool (4 each), its package's record (8),
 //	                 its fingerprint (8)
-//	names            per name: place and length in the pool (4 each), its record (8)
+//	names            per name and vulnerability: place and length in the pool (4 each),
+//	                 its record (8)
 //	footer           the sections' sizes, CRC-32C of all tables, of itself, the whole length
 //
 // It is written in one pass, so what is known only at the end stands at the end, where a
@@ -44,7 +45,7 @@ type writer struct {
 	names   []nameAt
 }
 
-// nameAt is a name and the record of its vulnerability.
+// nameAt is a name and the record of a vulnerability that it is for.
 type nameAt struct {
 	name   string
 	record uint64
@@ -75,8 +76,7 @@ func (b *builder) write(out io.Writer, known Exploitation) error {
 	if err := w.write(header); err != nil {
 		return err
 	}
-	vulnerabilities := b.vulnerabilitiesOf(sets, group, known)
-	told, err := w.vulnerabilities(vulnerabilities, b.keysOf(len(sets)))
+	told, err := w.vulnerabilities(sets, b.vulnerabilitiesOf(sets, group, known), b.keysOf(len(sets)))
 	if err != nil {
 		return err
 	}
@@ -96,7 +96,7 @@ func (b *builder) write(out io.Writer, known Exploitation) error {
 		}
 		claims = claims[n:]
 	}
-	slices.SortFunc(w.names, func(x, y nameAt) int { return cmp.Compare(x.name, y.name) })
+	slices.SortFunc(w.names, func(x, y nameAt) int { return cmp.Or(cmp.Compare(x.name, y.name), cmp.Compare(x.record, y.record)) })
 	for _, n := range w.names {
 		nameTable = appendPlace(nameTable, len(pool), len(n.name), n.record)
 		pool = append(pool, n.name...)
@@ -153,7 +153,7 @@ func (b *builder) vulnerabilitiesOf(sets []set, group []int32, known Exploitatio
 	out := make([]Vulnerability, len(sets))
 	for i, s := range sets {
 		v := Vulnerability{
-			ID: s.names[0], Aliases: s.names[1:], Summary: best[i].summary,
+			ID: s.names[0], Aliases: s.aliases(), Summary: best[i].summary,
 			Severity: best[i].rating.severity(), Score: best[i].rating.score, Vector: best[i].rating.vector,
 		}
 		for _, name := range s.names {
@@ -172,7 +172,7 @@ func (b *builder) vulnerabilitiesOf(sets []set, group []int32, known Exploitatio
 }
 
 // vulnerabilities writes those that are in some package.
-func (w *writer) vulnerabilities(all []Vulnerability, keys [][]int32) ([]described, error) {
+func (w *writer) vulnerabilities(sets []set, all []Vulnerability, keys [][]int32) ([]described, error) {
 	told := make([]described, len(all))
 	for i := range all {
 		v := &all[i]
@@ -186,7 +186,7 @@ func (w *writer) vulnerabilities(all []Vulnerability, keys [][]int32) ([]describ
 		for _, key := range keys[i] {
 			payload = binary.AppendUvarint(payload, uint64(key))
 		}
-		for _, name := range append([]string{v.ID}, v.Aliases...) {
+		for _, name := range slices.Concat(sets[i].names, sets[i].bundles) {
 			w.names = append(w.names, nameAt{name, w.written})
 		}
 		if err := w.record(payload); err != nil {
