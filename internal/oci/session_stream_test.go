@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/google/go-containerregistry/pkg/v1/types"
+	"github.com/google/go-containerregistry/pkg/v1/validate"
 )
 
 // TestStreams writes a blob as a stream, once, and reads it back; a registry that gives
@@ -73,3 +74,33 @@ type caught struct {
 func (c *caught) Header() http.Header         { return c.header }
 func (c *caught) WriteHeader(int)             {}
 func (c *caught) Write(p []byte) (int, error) { return c.body.Write(p) }
+
+// TestLazyImage reads an image by its manifest and configuration alone, until a layer is
+// opened.
+func TestLazyImage(t *testing.T) {
+	reads := 0
+	session, host := harbour(t, func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.Method == http.MethodGet && strings.Contains(r.URL.Path, "/blobs/") {
+				reads++
+			}
+			next.ServeHTTP(w, r)
+		})
+	})
+	ref, made := parsed(t, host+"/app:1"), image(t, "amd64")
+	if err := session.registries.PutImage(t.Context(), ref, made); err != nil {
+		t.Fatal(err)
+	}
+	manifest, _ := made.RawManifest()
+	config, _ := made.RawConfigFile()
+	lazy, err := session.Image(t.Context(), ref, types.DockerManifestSchema2, manifest, config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if digest(t, lazy) != digest(t, made) || reads != 0 {
+		t.Errorf("digest %s with %d blobs read, want %s with none", digest(t, lazy), reads, digest(t, made))
+	}
+	if err := validate.Image(lazy); err != nil || reads == 0 {
+		t.Errorf("%v with %d blobs read", err, reads)
+	}
+}
