@@ -1,0 +1,229 @@
+// Package hardening takes an image and gives its hardening report: as whom it runs, what in
+// it helps an intruder, and which secrets lie in it.
+//
+// Each layer is read once, and what matters of it is kept as a Summary by its diffID; the
+// report of an image is joined from those in well under a millisecond.
+package hardening
+
+import (
+	"archive/tar"
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"io"
+	"path/filepath"
+	"runtime"
+	"sync"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/klauspost/compress/gzip"
+	"github.com/klauspost/compress/zstd"
+	"golang.org/x/sync/errgroup"
+
+	"plimsoll.dev/plimsoll/artifact"
+	"plimsoll.dev/plimsoll/internal/aside"
+	"plimsoll.dev/plimsoll/internal/fault"
+)
+
+// Version tells reports of one image apart that different rules made: it is a part of the
+// names in the cache, so it changes with every rule.
+const Version = "1"
+
+// Scanner reports on images. It is safe for concurrent use, also by several processes that
+// share a folder.
+type Scanner struct {
+	folder string
+
+	mu    sync.Mutex
+	known map[string]*Summary // by diffID
+}
+
+// New gives a Scanner that keeps summaries of layers in the folder, which is made when
+// first needed; "" keeps none on the disk.
+func New(folder string) *Scanner {
+	return &Scanner{folder: folder, known: map[string]*Summary{}}
+}
+
+// Evidence gives the report on an image as a claim about it, not yet signed.
+func (s *Scanner) Evidence(ctx context.Context, image v1.Image) (artifact.Evidence, error) {
+	digest, err := image.Digest()
+	if err != nil {
+		return artifact.Evidence{}, failure("", err)
+	}
+	report, err := s.Report(ctx, image)
+	if err != nil {
+		return artifact.Evidence{}, err
+	}
+	predicate, err := json.Marshal(report)
+	if err != nil {
+		return artifact.Evidence{}, failure("", err)
+	}
+	return artifact.Evidence{Subject: digest.String(), PredicateType: artifact.PredicateHardening, Predicate: predicate}, nil
+}
+
+// Report gives the report on an image. Layers without a summary are read.
+func (s *Scanner) Report(ctx context.Context, image v1.Image) (Report, error) {
+	config, err := image.ConfigFile()
+	if err != nil {
+		return Report{}, failure("", err)
+	}
+	layers, err := image.Layers()
+	if err != nil {
+		return Report{}, failure("", err)
+	}
+	summaries := make([]*Summary, len(layers))
+	reading, ctx := errgroup.WithContext(ctx)
+	reading.SetLimit(runtime.GOMAXPROCS(0))
+	for i, layer := range layers {
+		reading.Go(func() (err error) {
+			summaries[i], err = s.layer(ctx, layer)
+			return err
+		})
+	}
+	if err := reading.Wait(); err != nil {
+		return Report{}, err
+	}
+	return Join(config, summaries), nil
+}
+
+func (s *Scanner) layer(ctx context.Context, layer v1.Layer) (*Summary, error) {
+	diffID, err := layer.DiffID()
+	if err != nil {
+		return nil, failure("", err)
+	}
+	if summary, ok := s.Kept(diffID); ok {
+		return summary, nil
+	}
+	summary, err := read(ctx, layer, diffID)
+	if err != nil {
+		return nil, failure(diffID.String(), err)
+	}
+	if err := s.Keep(diffID, summary); err != nil {
+		return nil, failure(diffID.String(), err)
+	}
+	return summary, nil
+}
+
+// read gives the summary of a layer whose bytes are those that the diffID names: what is
+// kept by the name of one layer must not come from another.
+func read(ctx context.Context, layer v1.Layer, diffID v1.Hash) (*Summary, error) {
+	packed, err := layer.Compressed()
+	if err != nil {
+		return nil, err
+	}
+	defer packed.Close()
+	plain, err := unpacked(packed)
+	if err != nil {
+		return nil, err
+	}
+	defer plain.Close()
+	sum := sha256.New()
+	in := io.TeeReader(plain, sum)
+	collector := NewCollector(diffID.String())
+	for files := tar.NewReader(in); ; {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		header, err := files.Next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return nil, err
+		}
+		if err := collector.File(header, files); err != nil {
+			return nil, err
+		}
+	}
+	if _, err := io.Copy(io.Discard, in); err != nil { // what follows the end of the archive
+		return nil, err
+	}
+	if hex.EncodeToString(sum.Sum(nil)) != diffID.Hex {
+		return nil, fault.Newf(fault.Denied, "read layer", diffID.String(), "its files are not those that the image's configuration names")
+	}
+	return collector.Summary(), nil
+}
+
+// unpacked gives the tar in a layer's bytes. The standard library's gzip, by which layers
+// unpack themselves, takes twice the time.
+func unpacked(packed io.Reader) (io.ReadCloser, error) {
+	in := bufio.NewReaderSize(packed, 1<<16)
+	begin, err := in.Peek(4)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return nil, err
+	}
+	switch {
+	case bytes.HasPrefix(begin, []byte{0x1f, 0x8b}): // RFC 1952, section 2.3.1
+		return gzip.NewReader(in)
+	case bytes.Equal(begin, []byte{0x28, 0xb5, 0x2f, 0xfd}): // RFC 8878, section 3.1.1
+		decoder, err := zstd.NewReader(in, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(128<<20))
+		if err != nil {
+			return nil, err
+		}
+		return decoder.IOReadCloser(), nil
+	}
+	return io.NopCloser(in), nil
+}
+
+// Kept gives the summary of the layer, when there is one.
+func (s *Scanner) Kept(diffID v1.Hash) (*Summary, bool) {
+	s.mu.Lock()
+	summary := s.known[diffID.Hex]
+	s.mu.Unlock()
+	if summary != nil || s.folder == "" {
+		return summary, summary != nil
+	}
+	data, ok := aside.ReadSealed(s.path(diffID))
+	if !ok {
+		return nil, false
+	}
+	summary, err := decode(data)
+	if err != nil {
+		return nil, false
+	}
+	s.remember(diffID, summary)
+	return summary, true
+}
+
+// Keep keeps the summary of a layer that has been read to its end and found to have the
+// diffID.
+func (s *Scanner) Keep(diffID v1.Hash, summary *Summary) error {
+	s.remember(diffID, summary)
+	if s.folder == "" {
+		return nil
+	}
+	data, err := encode(summary)
+	if err != nil {
+		return err
+	}
+	return aside.WriteSealed(s.path(diffID), data)
+}
+
+// held is how many summaries stay in memory: some 100 MB of them.
+const held = 1000
+
+func (s *Scanner) remember(diffID v1.Hash, summary *Summary) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.known) >= held {
+		clear(s.known)
+	}
+	s.known[diffID.Hex] = summary
+}
+
+// path is in a folder of its own for each version of the rules.
+func (s *Scanner) path(diffID v1.Hash) string {
+	return filepath.Join(s.folder, "v"+Version, diffID.Hex)
+}
+
+func failure(which string, err error) error {
+	var known *fault.Error
+	if errors.As(err, &known) {
+		return err
+	}
+	return fault.New(fault.KindOf(err), "report on hardening", which, err)
+}
