@@ -159,6 +159,45 @@ func (a *Archive) index(ctx context.Context, suite Suite, release *Release, comp
 // buildIndex streams the smallest form of the Packages file that the Release lists through
 // decompression and both hashes into the compact index at path.
 func (a *Archive) buildIndex(ctx context.Context, suite Suite, release *Release, name, path string) error {
+	return aside.Write(path, func(f *os.File) error {
+		return a.stream(ctx, suite, release, name, func(plain io.Reader) error { return index.Build(ctx, plain, f) })
+	})
+}
+
+// Sources hands the verified Sources index of the suite's component to read. What read
+// makes of it counts only if Sources gives no error: bytes are judged at their end.
+func (a *Archive) Sources(ctx context.Context, suite, component string, read func(plain io.Reader) error) error {
+	for i, s := range a.options.Suites {
+		if s.Name != suite {
+			continue
+		}
+		name := component + "/source/Sources"
+		which := suite + " " + name + " at " + Redact(s.Mirror)
+		if _, ok := a.releases[i].Files[name]; !ok {
+			return fault.Newf(fault.NotFound, "find sources", which, "the suite does not list it")
+		}
+		if err := a.stream(ctx, s, a.releases[i], name, read); err != nil {
+			return judge(ctx, "fetch sources", which, err, "the mirror may be in the middle of an update: try again, or another mirror")
+		}
+		return nil
+	}
+	return fault.Newf(fault.NotFound, "find sources", suite, "no such suite was opened")
+}
+
+// Release gives what the verified Release of the suite says, or nil for a suite that was
+// not opened.
+func (a *Archive) Release(suite string) *Release {
+	for i, s := range a.options.Suites {
+		if s.Name == suite {
+			return a.releases[i]
+		}
+	}
+	return nil
+}
+
+// stream hands the plain text of an index to read, from the smallest form that the Release
+// lists, through both hashes.
+func (a *Archive) stream(ctx context.Context, suite Suite, release *Release, name string, read func(io.Reader) error) error {
 	var packed File
 	suffix := ""
 	for _, s := range []string{".xz", ".gz", ""} {
@@ -172,28 +211,26 @@ func (a *Archive) buildIndex(ctx context.Context, suite Suite, release *Release,
 		return err
 	}
 	defer body.Close()
-	return aside.Write(path, func(f *os.File) error {
-		outer := newCheck(body, packed)
-		plain, err := unpackIndex(ctx, outer, suffix, release.Files[name], f)
-		if broken := outer.end(); broken != nil {
-			return broken // what came next only stumbled over what was never signed
-		}
-		if err != nil {
-			return err
-		}
-		return plain.end()
-	})
+	outer := newCheck(body, packed)
+	plain, err := unpack(outer, suffix, release.Files[name], read)
+	if broken := outer.end(); broken != nil {
+		return broken // what came next only stumbled over what was never signed
+	}
+	if err != nil {
+		return err
+	}
+	return plain.end()
 }
 
-// unpackIndex writes the compact index of a packed Packages file, and gives the check of
-// the plain one, which is still to be ended.
-func unpackIndex(ctx context.Context, packed io.Reader, suffix string, want File, w io.Writer) (*check, error) {
+// unpack hands the plain text of a packed index to read, and gives the check of it, which
+// is still to be ended.
+func unpack(packed io.Reader, suffix string, want File, read func(io.Reader) error) (*check, error) {
 	inner, err := decompress(packed, suffix)
 	if err != nil {
 		return nil, err
 	}
 	plain := newCheck(inner, want)
-	return plain, index.Build(ctx, plain, w)
+	return plain, read(plain)
 }
 
 func (a *Archive) openIndex(ctx context.Context, suite Suite, release *Release, name string, packed File) (io.ReadCloser, error) {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"strings"
 )
 
@@ -59,6 +60,31 @@ type stanzaReader struct {
 
 // cut is a field as offsets in buf, which moves while it grows.
 type cut struct{ name, colon, end int }
+
+// Stanzas gives the stanzas of any control file, such as a Sources index, each as a function
+// from a field's name to its value, "" where there is none; it is good until the next one.
+// The limits are those of a Packages file. An error names the line and ends it.
+func Stanzas(r io.Reader) iter.Seq2[func(field string) string, error] {
+	return func(yield func(func(string) string, error) bool) {
+		stanzas := newStanzaReader(r)
+		for n := 0; ; n++ {
+			s, err := stanzas.next()
+			if errors.Is(err, io.EOF) {
+				return
+			}
+			if err == nil && n == maxStanzas {
+				err = fmt.Errorf("more than %d stanzas", maxStanzas)
+			}
+			if err != nil {
+				yield(nil, err)
+				return
+			}
+			if !yield(s.get, nil) {
+				return
+			}
+		}
+	}
+}
 
 func newStanzaReader(r io.Reader) *stanzaReader {
 	return &stanzaReader{in: bufio.NewReaderSize(r, 1<<16)}
