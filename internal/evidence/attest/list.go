@@ -88,7 +88,8 @@ func locate(ctx context.Context, session *oci.Session, ref oci.Reference, subjec
 	var reads []func(context.Context) (Attached, error)
 	var total int64
 	for _, d := range listed.Manifests {
-		if strings.HasPrefix(d.ArtifactType, bundlePrefix) {
+		// Some registries list a manifest by the type of its configuration.
+		if strings.HasPrefix(d.ArtifactType, bundlePrefix) || d.Annotations[contentAnnotation] != "" {
 			reads = append(reads, func(ctx context.Context) (Attached, error) { return readReferrer(ctx, session, ref, d) })
 		}
 	}

@@ -28,7 +28,7 @@ func records(listed []v1.Descriptor) []record {
 	var out []record
 	for _, d := range listed {
 		r := record{Descriptor: d, by: d.Annotations[byAnnotation], predicate: d.Annotations[bundleTypeOfContent]}
-		if d.ArtifactType != bundleType || r.by == "" || json.Unmarshal([]byte(d.Annotations[layerAnnotation]), &r.layer) != nil {
+		if r.by == "" || json.Unmarshal([]byte(d.Annotations[layerAnnotation]), &r.layer) != nil {
 			continue
 		}
 		if r.layer.MediaType == r.layerType() && r.layer.Annotations[byAnnotation] == r.by && len(r.layer.URLs) == 0 {

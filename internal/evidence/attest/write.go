@@ -3,6 +3,7 @@ package attest
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"slices"
 	"time"
@@ -119,15 +120,19 @@ func (w *writer) stands(ctx context.Context, c claim, r record) (bool, error) {
 	if err != nil || a.Problem != "" || !bytes.Equal(a.envelope.payload, c.payload) {
 		return false, err
 	}
-	if !w.by.of(c).verifies(preAuth(c.payload), a.envelope.signatures[0]) {
+	by, layer := w.by.of(c), a.envelope.json()
+	if !by.verifies(preAuth(c.payload), a.envelope.signatures[0]) {
 		return false, nil
 	}
-	layer := a.envelope.json()
 	if c.signs() {
 		layer = w.simple()
+		older, err := base64.StdEncoding.DecodeString(r.layer.Annotations[signatureAnnotation])
+		if err != nil || !by.verifies(layer, older) {
+			return false, nil
+		}
 	}
-	_, err = w.session.PutBlob(ctx, w.repo, layer)
-	return err == nil, err
+	again, _, err := w.putBlob(ctx, r.layer.MediaType, layer)
+	return again.Digest == r.layer.Digest, err
 }
 
 // putLayer writes the layer for the older tag: the envelope itself, or for a signature one
