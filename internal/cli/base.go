@@ -23,6 +23,7 @@ type baseBuildOptions struct {
 	file, tag, lock string
 	suites          []string
 	locked, strict  bool
+	accounting      accounting
 }
 
 func newBaseBuild(env *Env) *cobra.Command {
@@ -49,6 +50,7 @@ docs/base.md describes the file; examples/bases holds some.` + "\n" + exitCodes,
 	flags.StringSliceVar(&o.suites, "suite", nil, "take packages from these suites instead of the spec's")
 	flags.BoolVar(&o.locked, "locked", false, "build exactly the packages in the --lock file")
 	flags.BoolVar(&o.strict, "strict", false, "fail where there would be a warning: a maintainer script not covered, a locked package no longer signed")
+	o.accounting.flags(cmd)
 	_ = cmd.MarkFlagRequired("file")
 	_ = cmd.MarkFlagRequired("tag")
 	return cmd
@@ -80,6 +82,10 @@ func runBaseBuild(ctx context.Context, env *Env, o baseBuildOptions) error {
 			return err
 		}
 	}
+	ledger, err := env.ledger(ctx, o.accounting)
+	if err != nil {
+		return err
+	}
 	progress := env.progress()
 	builder := base.Builder{Home: env.Home, Agent: env.agent(), Progress: progress.update}
 	result, err := builder.Build(ctx, image, options)
@@ -92,8 +98,16 @@ func runBaseBuild(ctx context.Context, env *Env, o baseBuildOptions) error {
 			return err
 		}
 	}
+	var images []told
+	for i, built := range result.Images {
+		facts, err := factsOfBase(image, result, i, o.locked)
+		if err != nil {
+			return err
+		}
+		images = append(images, told{built.Image, facts})
+	}
 	made := pushable{result.Index, result.Images[0].Image}
-	if err := made.push(ctx, env.Registries, ref); err != nil {
+	if err := ledger.publish(ctx, made, ref, images); err != nil {
 		return err
 	}
 	digest, err := made.digest()

@@ -27,6 +27,7 @@ type buildOptions struct {
 	timeout                                              time.Duration
 	source                                               source.Options
 	clearCache, fresh, force, verbose                    bool
+	accounting                                           accounting
 }
 
 func newBuild(env *Env) *cobra.Command {
@@ -73,6 +74,7 @@ docs/build.md tells all; docs/sources.md describes sources, docs/builders.md bui
 	flags.BoolVar(&o.fresh, "fresh", false, "reuse no layer of the image that REF names now")
 	flags.BoolVar(&o.force, "force", false, "build even if nothing has changed")
 	flags.BoolVarP(&o.verbose, "verbose", "v", false, "show all that the lifecycle prints")
+	o.accounting.flags(cmd)
 	_ = cmd.MarkFlagRequired("tag")
 	return cmd
 }
@@ -83,6 +85,10 @@ func runBuild(ctx context.Context, env *Env, o buildOptions, location string) er
 		return err
 	}
 	steps, err := env.Executor()
+	if err != nil {
+		return err
+	}
+	ledger, err := env.ledger(ctx, o.accounting)
 	if err != nil {
 		return err
 	}
@@ -101,9 +107,17 @@ func runBuild(ctx context.Context, env *Env, o buildOptions, location string) er
 	}
 	defer result.Close()
 	pushing := time.Now()
+	var images []told
+	for _, built := range result.Images {
+		facts, err := factsOfBuild(o, request, result, built)
+		if err != nil {
+			return err
+		}
+		images = append(images, told{built.Image, facts})
+	}
 	made := pushable{result.Index, result.Images[0].Image}
 	if !result.Unchanged {
-		if err := made.push(ctx, env.Registries, request.Tag); err != nil {
+		if err := ledger.publish(ctx, made, request.Tag, images); err != nil {
 			return err
 		}
 	}

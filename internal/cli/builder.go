@@ -15,7 +15,10 @@ func newBuilder(env *Env) *cobra.Command {
 	return group("builder", "Make and inspect the images that builds run in", newBuilderBuild(env), newBuilderInspect(env))
 }
 
-type builderBuildOptions struct{ file, tag string }
+type builderBuildOptions struct {
+	file, tag  string
+	accounting accounting
+}
 
 func newBuilderBuild(env *Env) *cobra.Command {
 	var o builderBuildOptions
@@ -35,6 +38,7 @@ docs/builders.md describes the file; examples/builders holds one.` + "\n" + exit
 	flags := cmd.Flags()
 	flags.StringVarP(&o.file, "file", "f", "", "file of the Builder")
 	flags.StringVarP(&o.tag, "tag", "t", "", "where to push the image")
+	o.accounting.flags(cmd)
 	_ = cmd.MarkFlagRequired("file")
 	_ = cmd.MarkFlagRequired("tag")
 	return cmd
@@ -49,6 +53,10 @@ func runBuilderBuild(ctx context.Context, env *Env, o builderBuildOptions) error
 	if err != nil {
 		return err
 	}
+	ledger, err := env.ledger(ctx, o.accounting)
+	if err != nil {
+		return err
+	}
 	progress := env.progress()
 	maker := builder.Maker{Home: env.Home, Registries: env.Registries, Progress: progress.update}
 	result, err := maker.Make(ctx, spec)
@@ -56,8 +64,16 @@ func runBuilderBuild(ctx context.Context, env *Env, o builderBuildOptions) error
 	if err != nil {
 		return err
 	}
+	var images []told
+	for _, built := range result.Images {
+		facts, err := factsOfBuilder(ref.String(), built)
+		if err != nil {
+			return err
+		}
+		images = append(images, told{built.Image, facts})
+	}
 	made := pushable{result.Index, result.Images[0].Image}
-	if err := made.push(ctx, env.Registries, ref); err != nil {
+	if err := ledger.publish(ctx, made, ref, images); err != nil {
 		return err
 	}
 	digest, err := made.digest()

@@ -23,7 +23,8 @@ import (
 
 type rebaseOptions struct {
 	rebase.FleetOptions
-	file, tag string
+	file, tag  string
+	accounting accounting
 }
 
 func newRebase(env *Env) *cobra.Command {
@@ -54,6 +55,7 @@ docs/rebase.md tells more.` + "\n" + exitCodes,
 	flags.StringVarP(&o.tag, "tag", "t", "", "where to write the result of a single REF (default: its tag moves)")
 	flags.StringVarP(&o.file, "file", "f", "", "file with a REF on each line; - is standard input, as is a REF of -")
 	flags.IntVar(&o.Jobs, "jobs", 16, "images at a time")
+	o.accounting.flags(cmd)
 	return cmd
 }
 
@@ -69,6 +71,11 @@ func runRebase(ctx context.Context, env *Env, o rebaseOptions, args []string) er
 			return err
 		}
 	}
+	ledger, err := env.ledger(ctx, o.accounting)
+	if err != nil {
+		return err
+	}
+	o.Account = ledger.moved
 	t := tally{env: env, start: time.Now(), count: map[rebase.Status]int{}, told: map[string]bool{}, single: len(args) == 1 && args[0] != "-"}
 	if err := rebase.Fleet(ctx, env.Registries, refs, o.FleetOptions, t.add); err != nil {
 		return err

@@ -38,11 +38,12 @@ type Moved struct {
 
 // MovedImage is one image on its new base.
 type MovedImage struct {
-	v1.Descriptor               // of its manifest
-	Image                       // with the configuration
-	From          v1.Descriptor // the image before
-	BaseLayers    int           // how many of its layers are the base's
-	Change        Change
+	v1.Descriptor                // of its manifest
+	Image                        // with the configuration
+	Raw, RawConfig []byte        // of both
+	From           v1.Descriptor // the image before
+	BaseLayers     int           // how many of its layers are the base's
+	Change         Change
 }
 
 // Fleet rebases every image that refs gives, and reports each once, one at a time, in no
@@ -183,7 +184,7 @@ func (f *fleet) account(ctx context.Context, ref, to oci.Reference, d *draft) er
 	for _, p := range d.parts {
 		if !p.Unchanged {
 			moved.Images = append(moved.Images, MovedImage{
-				Descriptor: p.Descriptor, Image: p.Image, From: p.was, BaseLayers: len(p.on.Manifest.Layers), Change: p.change,
+				Descriptor: p.Descriptor, Image: p.Image, Raw: p.raw, RawConfig: p.RawConfig, From: p.was, BaseLayers: len(p.on.Manifest.Layers), Change: p.change,
 			})
 		}
 	}

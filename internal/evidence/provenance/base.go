@@ -45,8 +45,10 @@ type Builder struct {
 
 // BuilderParameters is what the user asked for (externalParameters).
 type BuilderParameters struct {
-	Spec     json.RawMessage `json:"spec"` // of the Builder
-	Platform string          `json:"platform"`
+	Build      string   `json:"build"`      // reference of the build image
+	Run        []string `json:"run"`        // references of the run images, the default first
+	Buildpacks []string `json:"buildpacks"` // "id@version"
+	Platform   string   `json:"platform"`
 }
 
 // Predicate gives the provenance.

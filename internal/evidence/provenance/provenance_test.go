@@ -36,7 +36,7 @@ func TestPredicatesAreSLSA(t *testing.T) {
 		{"rebase", Rebase{Image: image, From: image, To: image, Source: sourceResource(source)}, RebaseType, []string{"rebasedFrom", "runImage", "previousRunImage", "source"}},
 		{"rebase of unknown source", Rebase{Image: image, From: image, To: image}, RebaseType, []string{"rebasedFrom", "runImage", "previousRunImage"}},
 		{"base", Base{Parameters: BaseParameters{Spec: json.RawMessage(`{"packages":["libc6"]}`)}, Packages: []DebianPackage{{"libc6", "2.41-12", "amd64", digest[7:]}}}, BaseType, []string{"pkg:deb/debian/libc6@2.41-12?arch=amd64"}},
-		{"builder", Builder{Parameters: BuilderParameters{Spec: json.RawMessage(`{}`)}, Build: image, Run: []Image{image}, Parts: []Resource{{Name: "lifecycle", Digest: digestSet(digest)}}}, BuilderType, []string{"buildImage", "runImage", "lifecycle"}},
+		{"builder", Builder{Parameters: BuilderParameters{Build: "build:1", Run: []string{"run:1"}, Platform: "linux/amd64"}, Build: image, Run: []Image{image}, Parts: []Resource{{Name: "lifecycle", Digest: digestSet(digest)}}}, BuilderType, []string{"buildImage", "runImage", "lifecycle"}},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
