@@ -41,31 +41,69 @@ type Archive struct {
 // connections bounds how many changelogs are fetched at once: mirrors are given for free.
 const connections = 4
 
-// Open verifies the suites, which must be of one release. architecture says which binary
-// packages may be read; changelogs are the same in all.
-func Open(ctx context.Context, options archive.Options, architecture string) (*Archive, error) {
-	signed, err := archive.Open(ctx, options)
+// Options say which archive is read.
+type Options struct {
+	Suites  []string          // all of one release: "trixie", "trixie-security"
+	Mirrors map[string]string // by suite; those that are not here, the machine's apt sources name
+	Keyring string            // "" is Debian's own
+	Apt     string            // folder of the apt sources; "" is /etc/apt
+
+	Cache string // folder of what can be fetched again
+	State string // folder of what must be remembered: the dates of the suites last seen
+
+	// Architecture says which binary packages may be read; "" is amd64. Changelogs are the
+	// same in all.
+	Architecture string
+	Agent        string // User-Agent of requests
+}
+
+// Open verifies the suites.
+func Open(ctx context.Context, options Options) (*Archive, error) {
+	o := archive.Options{Components: []string{"main"}, Cache: options.Cache, State: options.State, Agent: options.Agent}
+	var err error
+	if o.Keyring, err = archive.LoadKeyring(options.Keyring); err != nil {
+		return nil, err
+	}
+	machine, err := archive.MachineSources(cmp.Or(options.Apt, "/etc/apt"))
+	if err != nil {
+		return nil, fault.New(fault.Failed, "read the machine's apt sources", options.Apt, err)
+	}
+	for _, suite := range options.Suites {
+		mirror := options.Mirrors[suite]
+		if mirror == "" {
+			if mirror, err = archive.MirrorFor(machine, suite); err != nil {
+				return nil, err
+			}
+		}
+		o.Suites = append(o.Suites, archive.Suite{Name: suite, Mirror: mirror})
+	}
+	signed, err := archive.Open(ctx, o)
 	if err != nil {
 		return nil, err
 	}
-	a := &Archive{signed: signed, options: options, architecture: architecture}
+	a := &Archive{signed: signed, options: o, architecture: cmp.Or(options.Architecture, "amd64")}
+	return a, a.identify()
+}
+
+// identify tells which release the suites are of, and a digest of all their packages.
+func (a *Archive) identify() error {
 	sum := sha256.New()
-	for _, suite := range options.Suites {
-		release := signed.Release(suite.Name)
+	for _, suite := range a.options.Suites {
+		release := a.signed.Release(suite.Name)
 		version := major.FindString(release.Version)
 		if version == "" || a.version != "" && a.version != version {
-			return nil, fault.Newf(fault.Usage, "read changelogs", suite.Name, fmt.Sprintf("it is of release %q, other suites are of %q", version, a.version)).
+			return fault.Newf(fault.Usage, "read changelogs", suite.Name, fmt.Sprintf("it is of release %q, other suites are of %q", release.Version, a.version)).
 				WithHint("give each release a feed of its own; a suite without a version cannot be matched")
 		}
 		a.version = version
-		for _, component := range options.Components {
-			for _, name := range []string{sourceIndex(component), component + "/binary-" + architecture + "/Packages"} {
+		for _, component := range a.options.Components {
+			for _, name := range []string{sourceIndex(component), component + "/binary-" + a.architecture + "/Packages"} {
 				fmt.Fprintln(sum, suite.Name, name, release.Files[name].SHA256)
 			}
 		}
 	}
 	a.digest = hex.EncodeToString(sum.Sum(nil))
-	return a, nil
+	return nil
 }
 
 // major is the number of a release in what its suites call themselves: "13", "13.7",

@@ -106,16 +106,16 @@ func (f Feed) wrongArchive() string {
 		return "a debian feed takes suites, mirrors and keyring only: the archive's signatures vouch for it"
 	}
 	for suite, mirror := range f.Mirrors {
-		if !slices.Contains(f.suites(), suite) || !isAddress(mirror) {
+		if !slices.Contains(f.AllSuites(), suite) || !isAddress(mirror) {
 			return fmt.Sprintf("mirrors: want an address for one of the suites, got %q", suite)
 		}
 	}
 	return ""
 }
 
-// suites are those of the feed, else of Debian 13: its security updates, what is urgent in
-// between, and the point releases.
-func (f Feed) suites() []string {
+// AllSuites are those of a debian feed; where it names none, those of Debian 13: its security
+// updates, what is urgent in between, and the point releases.
+func (f Feed) AllSuites() []string {
 	if len(f.Suites) > 0 {
 		return f.Suites
 	}

@@ -125,6 +125,8 @@ func (s *syncer) read(ctx context.Context, f Feed, p *part) error {
 	switch f.Kind {
 	case OSV:
 		return s.syncOSV(ctx, f, p)
+	case Debian:
+		return s.syncDebian(ctx, f, p)
 	}
 	return fmt.Errorf("kind %q is not known", string(f.Kind))
 }
