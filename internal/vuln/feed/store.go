@@ -24,6 +24,8 @@ type Store struct{ dir string }
 // Open gives the store in the folder, which need not exist.
 func Open(dir string) *Store { return &Store{dir} }
 
+func (s *Store) folder(f Feed) string { return filepath.Join(s.dir, f.Name) }
+
 // Options say how feeds are synced.
 type Options struct {
 	Agent string           // User-Agent of requests
@@ -84,7 +86,7 @@ func (s *Store) Sync(ctx context.Context, feeds []Feed, options Options) error {
 }
 
 func (s *Store) syncFeed(ctx context.Context, sync *syncer, f Feed) error {
-	dir := filepath.Join(s.dir, f.Name)
+	dir := s.folder(f)
 	unlock, err := lock(dir)
 	if err != nil {
 		return fault.New(fault.Failed, "lock feed", f.Name, err)
@@ -127,6 +129,12 @@ func (s *syncer) read(ctx context.Context, f Feed, p *part) error {
 		return s.syncOSV(ctx, f, p)
 	case Debian:
 		return s.syncDebian(ctx, f, p)
+	case Tracker:
+		return s.syncFile(ctx, f, p, trackerParser(f))
+	case KEV:
+		return s.syncFile(ctx, f, p, parseKEV)
+	case EPSS:
+		return s.syncFile(ctx, f, p, parseEPSS)
 	}
 	return fmt.Errorf("kind %q is not known", string(f.Kind))
 }
@@ -162,7 +170,7 @@ func (s *Store) Status(feeds []Feed, now time.Time) []Status {
 	var all []Status
 	for _, f := range feeds {
 		for _, name := range f.parts() {
-			p := openPart(filepath.Join(s.dir, f.Name), name)
+			p := openPart(s.folder(f), name)
 			all = append(all, Status{
 				Feed: f.Name, Kind: f.Kind, Part: name, URL: redact(f.URL),
 				Records: p.Records, Withdrawn: p.Withdrawn, Rejected: p.Rejected, RejectedWhy: p.RejectedWhy,
@@ -186,7 +194,7 @@ func (s *Store) Advisories(f Feed) iter.Seq2[*osv.Record, error] {
 				r, err = osv.Parse(e.json)
 			}
 			if err != nil {
-				err = fault.New(fault.Failed, "read records", f.Name, err).WithHint("remove " + filepath.Join(s.dir, f.Name) + " and sync the feed again")
+				err = unreadable(s, f, err)
 			}
 			if !yield(r, err) || err != nil {
 				return
