@@ -3,6 +3,7 @@ package extract
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io/fs"
 	"path"
 	"strings"
@@ -38,6 +39,9 @@ func dpkgStatus() Extractor {
 		},
 		Read: func(ctx context.Context, f File) (Found, error) {
 			list, err := read(ctx, f)
+			if err == nil && len(list) == 0 && strings.HasPrefix(f.Path, dpkgStatusD) && f.Size > 0 {
+				err = errors.New("it names no package")
+			}
 			found := Found{Owns: []Owned{{Path: f.Path}}}
 			for _, p := range list {
 				about, ok := p.Metadata.(*dpkgmeta.Metadata)
