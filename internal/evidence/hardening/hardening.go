@@ -6,26 +6,19 @@
 package hardening
 
 import (
-	"archive/tar"
-	"bufio"
-	"bytes"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
-	"io"
 	"path/filepath"
 	"runtime"
 	"sync"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
-	"github.com/klauspost/compress/gzip"
-	"github.com/klauspost/compress/zstd"
 	"golang.org/x/sync/errgroup"
 
 	"plimsoll.dev/plimsoll/artifact"
 	"plimsoll.dev/plimsoll/internal/aside"
+	"plimsoll.dev/plimsoll/internal/evidence/entries"
 	"plimsoll.dev/plimsoll/internal/fault"
 )
 
@@ -98,75 +91,15 @@ func (s *Scanner) layer(ctx context.Context, layer v1.Layer) (*Summary, error) {
 	if summary, ok := s.Kept(diffID); ok {
 		return summary, nil
 	}
-	summary, err := read(ctx, layer, diffID)
-	if err != nil {
+	collector := NewCollector(diffID.String())
+	if err := entries.Each(ctx, layer, collector.File); err != nil {
 		return nil, failure(diffID.String(), err)
 	}
+	summary := collector.Summary()
 	if err := s.Keep(diffID, summary); err != nil {
 		return nil, failure(diffID.String(), err)
 	}
 	return summary, nil
-}
-
-// read gives the summary of a layer whose bytes are those that the diffID names: what is
-// kept by the name of one layer must not come from another.
-func read(ctx context.Context, layer v1.Layer, diffID v1.Hash) (*Summary, error) {
-	packed, err := layer.Compressed()
-	if err != nil {
-		return nil, err
-	}
-	defer packed.Close()
-	plain, err := unpacked(packed)
-	if err != nil {
-		return nil, err
-	}
-	defer plain.Close()
-	sum := sha256.New()
-	in := io.TeeReader(plain, sum)
-	collector := NewCollector(diffID.String())
-	for files := tar.NewReader(in); ; {
-		if err := ctx.Err(); err != nil {
-			return nil, err
-		}
-		header, err := files.Next()
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err != nil {
-			return nil, err
-		}
-		if err := collector.File(header, files); err != nil {
-			return nil, err
-		}
-	}
-	if _, err := io.Copy(io.Discard, in); err != nil { // what follows the end of the archive
-		return nil, err
-	}
-	if hex.EncodeToString(sum.Sum(nil)) != diffID.Hex {
-		return nil, fault.Newf(fault.Denied, "read layer", diffID.String(), "its files are not those that the image's configuration names")
-	}
-	return collector.Summary(), nil
-}
-
-// unpacked gives the tar in a layer's bytes. The standard library's gzip, by which layers
-// unpack themselves, takes twice the time.
-func unpacked(packed io.Reader) (io.ReadCloser, error) {
-	in := bufio.NewReaderSize(packed, 1<<16)
-	begin, err := in.Peek(4)
-	if err != nil && !errors.Is(err, io.EOF) {
-		return nil, err
-	}
-	switch {
-	case bytes.HasPrefix(begin, []byte{0x1f, 0x8b}): // RFC 1952, section 2.3.1
-		return gzip.NewReader(in)
-	case bytes.Equal(begin, []byte{0x28, 0xb5, 0x2f, 0xfd}): // RFC 8878, section 3.1.1
-		decoder, err := zstd.NewReader(in, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(128<<20))
-		if err != nil {
-			return nil, err
-		}
-		return decoder.IOReadCloser(), nil
-	}
-	return io.NopCloser(in), nil
 }
 
 // Kept gives the summary of the layer, when there is one.
