@@ -109,6 +109,11 @@ func worthKeeping(all []Reference) []Reference {
 
 // check holds what the schema demands of the fields that are kept.
 func (r *Record) check() error {
+	for _, at := range []time.Time{r.Modified, r.Published, r.Withdrawn} {
+		if year := at.Year(); year < 1 || year > 9999 {
+			return fmt.Errorf("the year %d is none", year)
+		}
+	}
 	if err := checkSeverity(r.Severity); err != nil {
 		return err
 	}
