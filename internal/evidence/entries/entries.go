@@ -19,14 +19,11 @@ import (
 	"plimsoll.dev/plimsoll/internal/fault"
 )
 
-// Each calls visit with every entry of the layer's tar. What visit made of them is of use
+// Each calls visit with every entry of the layer's tar. diffID is what the image's
+// configuration says of the layer; the layer's own word is not taken. What visit made of them is of use
 // only when Each gives no error: what is kept by the name of one layer must not come from
 // another, and only at the end is it known which one was read.
-func Each(ctx context.Context, layer v1.Layer, visit func(*tar.Header, io.Reader) error) error {
-	diffID, err := layer.DiffID()
-	if err != nil {
-		return err
-	}
+func Each(ctx context.Context, layer v1.Layer, diffID v1.Hash, visit func(*tar.Header, io.Reader) error) error {
 	packed, err := layer.Compressed()
 	if err != nil {
 		return err

@@ -1,6 +1,7 @@
 package hardening
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -10,13 +11,13 @@ import (
 
 // check gives the checks on what the report holds: those of section 4 of the CIS Docker
 // Benchmark that an image alone can answer, then our own.
-func check(r *Report, config *v1.ConfigFile) []Check {
-	labels := config.Config.Labels
-	base := labels["org.opencontainers.image.base.name"]
+func check(r *Report, config *v1.ConfigFile, annotations map[string]string) []Check {
+	const name = "org.opencontainers.image.base.name" // OCI image-spec, annotations.md
+	base := cmp.Or(annotations[name], config.Config.Labels[name])
 	live := count(r.Secrets, func(s Secret) bool { return !s.Sample })
 	return []Check{
 		user(r.User),
-		one("CIS-DI-4.2", "Trusted base", base != "", "its labels name the base "+base, Info, "no label names its base"),
+		one("CIS-DI-4.2", "Trusted base", base != "", "it says that it stands on "+base, Info, "it does not say on which base it stands"),
 		none("CIS-DI-4.3", "No unnecessary packages", Warn, "package manager or compiler", r.programs(PackageManager, Compiler)),
 		one("CIS-DI-4.6", "HEALTHCHECK", config.Config.Healthcheck != nil, "it has one", Info, "it has none; Kubernetes has probes of its own"),
 		one("CIS-DI-4.7", "No update of packages alone in a step", !stepWith(config, updatesAlone), "no step is one", Warn, "a step of its history is one, which a cache makes old"),

@@ -64,35 +64,50 @@ func (s *Scanner) Report(ctx context.Context, image v1.Image) (Report, error) {
 	if err != nil {
 		return Report{}, failure("", err)
 	}
-	layers, err := image.Layers()
+	manifest, err := image.Manifest()
 	if err != nil {
 		return Report{}, failure("", err)
 	}
-	summaries := make([]*Summary, len(layers))
+	diffIDs := config.RootFS.DiffIDs
+	summaries := make([]*Summary, len(diffIDs))
+	var missing []int
+	for i, diffID := range diffIDs {
+		var ok bool
+		if summaries[i], ok = s.Kept(diffID); !ok {
+			missing = append(missing, i)
+		}
+	}
+	if len(missing) > 0 { // else the layers need not even be named
+		if err := s.read(ctx, image, diffIDs, missing, summaries); err != nil {
+			return Report{}, err
+		}
+	}
+	return Join(config, manifest.Annotations, summaries), nil
+}
+
+// read reads the layers of those numbers.
+func (s *Scanner) read(ctx context.Context, image v1.Image, diffIDs []v1.Hash, numbers []int, into []*Summary) error {
+	layers, err := image.Layers()
+	if err != nil {
+		return failure("", err)
+	}
+	if len(layers) != len(into) {
+		return fault.Newf(fault.Denied, "report on hardening", "", "the manifest has another number of layers than the configuration")
+	}
 	reading, ctx := errgroup.WithContext(ctx)
 	reading.SetLimit(runtime.GOMAXPROCS(0))
-	for i, layer := range layers {
+	for _, i := range numbers {
 		reading.Go(func() (err error) {
-			summaries[i], err = s.layer(ctx, layer)
+			into[i], err = s.layer(ctx, layers[i], diffIDs[i])
 			return err
 		})
 	}
-	if err := reading.Wait(); err != nil {
-		return Report{}, err
-	}
-	return Join(config, summaries), nil
+	return reading.Wait()
 }
 
-func (s *Scanner) layer(ctx context.Context, layer v1.Layer) (*Summary, error) {
-	diffID, err := layer.DiffID()
-	if err != nil {
-		return nil, failure("", err)
-	}
-	if summary, ok := s.Kept(diffID); ok {
-		return summary, nil
-	}
+func (s *Scanner) layer(ctx context.Context, layer v1.Layer, diffID v1.Hash) (*Summary, error) {
 	collector := NewCollector(diffID.String())
-	if err := entries.Each(ctx, layer, collector.File); err != nil {
+	if err := entries.Each(ctx, layer, diffID, collector.File); err != nil {
 		return nil, failure(diffID.String(), err)
 	}
 	summary := collector.Summary()

@@ -284,39 +284,56 @@ type unreadableLayer struct{ v1.Layer }
 func (unreadableLayer) Compressed() (io.ReadCloser, error)   { return nil, errUnreadable }
 func (unreadableLayer) Uncompressed() (io.ReadCloser, error) { return nil, errUnreadable }
 
-// lying says that its files are those of another layer.
-type lying struct {
-	v1.Layer
-	as v1.Layer
-}
-
-func (l lying) DiffID() (v1.Hash, error) { return l.as.DiffID() }
-
-type lyingImage struct {
+// swapped is an image whose only layer is another than its configuration says.
+type swapped struct {
 	v1.Image
+	says  v1.Hash
 	layer v1.Layer
 }
 
-func (l lyingImage) Layers() ([]v1.Layer, error) { return []v1.Layer{l.layer}, nil }
+func (s swapped) Layers() ([]v1.Layer, error) { return []v1.Layer{s.layer}, nil }
+
+func (s swapped) ConfigFile() (*v1.ConfigFile, error) {
+	return &v1.ConfigFile{RootFS: v1.RootFS{DiffIDs: []v1.Hash{s.says}}}, nil
+}
 
 func TestALayerCannotSpeakForAnother(t *testing.T) {
 	good, bad := layerOf(t, tarOf(t, entry{name: "a"})), layerOf(t, tarOf(t, entry{name: "usr/bin/su", mode: 0o4755, text: "x"}))
 	folder := t.TempDir()
 	scanner := hardening.New(folder)
-	if _, err := scanner.Report(t.Context(), lyingImage{imageOf(t, v1.Config{}, nil), lying{bad, good}}); fault.KindOf(err) != fault.Denied || err == nil {
-		t.Errorf("%v, want a denial", err)
-	}
 	diffID, err := good.DiffID()
 	if err != nil {
 		t.Fatal(err)
 	}
+	if _, err := scanner.Report(t.Context(), swapped{empty.Image, diffID, bad}); fault.KindOf(err) != fault.Denied || err == nil {
+		t.Errorf("%v, want a denial", err)
+	}
 	if _, kept := scanner.Kept(diffID); kept {
 		t.Error("what it said is kept")
 	}
-	if _, err := scanner.Report(t.Context(), lyingImage{imageOf(t, v1.Config{}, nil), good}); err != nil {
+	if _, err := scanner.Report(t.Context(), swapped{empty.Image, diffID, good}); err != nil {
 		t.Errorf("the honest one: %v", err)
 	}
 }
+
+func TestLayersOfAnotherNumber(t *testing.T) {
+	image := imageOf(t, v1.Config{}, nil, tarOf(t, entry{name: "a"}), tarOf(t, entry{name: "b"}))
+	layers, err := image.Layers()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := hardening.New("").Report(t.Context(), fewer{image, layers[:1]}); fault.KindOf(err) != fault.Denied || err == nil {
+		t.Errorf("%v, want a denial", err)
+	}
+}
+
+// fewer is an image whose manifest lists some of the layers of its configuration.
+type fewer struct {
+	v1.Image
+	layers []v1.Layer
+}
+
+func (f fewer) Layers() ([]v1.Layer, error) { return f.layers, nil }
 
 func TestDamagedLayers(t *testing.T) {
 	whole := tarOf(t, entry{name: "a", text: strings.Repeat("text", 10000)})
@@ -335,17 +352,16 @@ func TestDamagedLayers(t *testing.T) {
 		"gzip of noise": append([]byte{0x1f, 0x8b}, bytes.Repeat([]byte{7}, 100)...),
 		"zstd of noise": append([]byte{0x28, 0xb5, 0x2f, 0xfd}, bytes.Repeat([]byte{7}, 100)...),
 	} {
-		layer := named{static.NewLayer(text, types.OCILayer)}
-		if _, err := hardening.New("").Report(t.Context(), lyingImage{imageOf(t, v1.Config{}, nil), layer}); err == nil {
+		layer := static.NewLayer(text, types.OCILayer)
+		says, err := layer.Digest()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := hardening.New("").Report(t.Context(), swapped{empty.Image, says, layer}); err == nil {
 			t.Errorf("%s: no error", name)
 		}
 	}
 }
-
-// named is a layer whose bytes need not be one.
-type named struct{ v1.Layer }
-
-func (n named) DiffID() (v1.Hash, error) { return n.Layer.Digest() }
 
 func TestEvidence(t *testing.T) {
 	image := imageOf(t, v1.Config{}, nil, tarOf(t, entry{name: "a"}))

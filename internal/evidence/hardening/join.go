@@ -9,9 +9,9 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
 
-// Join gives the report on an image from its configuration and the summaries of its
-// layers, the lowest first.
-func Join(config *v1.ConfigFile, layers []*Summary) Report {
+// Join gives the report on an image from its configuration, the annotations of its
+// manifest, and the summaries of its layers, the lowest first.
+func Join(config *v1.ConfigFile, annotations map[string]string, layers []*Summary) Report {
 	r := Report{
 		Rules: Version, Platform: platform(config), User: userOf(config.Config.User),
 		SetID: []File{}, Capabilities: []File{}, WorldWritable: []File{}, Programs: []Program{}, Secrets: []Secret{},
@@ -55,7 +55,7 @@ func Join(config *v1.ConfigFile, layers []*Summary) Report {
 	}
 	slices.SortStableFunc(r.Programs, func(a, b Program) int { return cmp.Compare(a.Path, b.Path) })
 	r.Secrets = append(secretsOfConfig(config), r.Secrets...)
-	r.Checks = check(&r, config)
+	r.Checks = check(&r, config, annotations)
 	return r
 }
 

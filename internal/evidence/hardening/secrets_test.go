@@ -185,7 +185,7 @@ func FuzzCollector(f *testing.F) {
 		}
 		summary := collector.Summary()
 		config := &v1.ConfigFile{Config: v1.Config{Env: []string{string(archive)}}}
-		if len(hardening.Join(config, []*hardening.Summary{summary, summary}).Checks) == 0 {
+		if len(hardening.Join(config, nil, []*hardening.Summary{summary, summary}).Checks) == 0 {
 			t.Error("no checks")
 		}
 		hash := v1.Hash{Algorithm: "sha256", Hex: "00"}
@@ -313,6 +313,6 @@ func BenchmarkJoin(b *testing.B) {
 	}
 	config := &v1.ConfigFile{Config: v1.Config{Env: []string{"PATH=/usr/bin"}}, History: make([]v1.History, 20)}
 	for b.Loop() {
-		hardening.Join(config, layers)
+		hardening.Join(config, nil, layers)
 	}
 }
