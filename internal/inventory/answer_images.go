@@ -1,0 +1,250 @@
+package inventory
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"slices"
+	"time"
+
+	"plimsoll.dev/plimsoll/internal/inventory/query"
+	"plimsoll.dev/plimsoll/internal/inventory/store"
+)
+
+// ImageAnswer is one image of an answer.
+type ImageAnswer struct {
+	Name       string    `json:"name"`                 // the first of its references in order; the last one it had if it has none now
+	References []string  `json:"references,omitempty"` // all that name it at the moment asked about
+	Digest     string    `json:"digest"`
+	Platform   string    `json:"platform"`
+	Distro     string    `json:"distro,omitempty"`
+	Created    time.Time `json:"created,omitzero"`
+	Pushed     time.Time `json:"pushed"`
+	Seen       time.Time `json:"seen"` // since when the index knows of it
+	Size       int64     `json:"size,omitempty"`
+	Base       Base      `json:"base,omitzero"`
+	Source     Source    `json:"source,omitzero"`
+
+	Labels   map[string]string `json:"labels,omitempty"`
+	Evidence []Evidence        `json:"evidence,omitempty"`
+
+	// Matches are the packages and findings that were asked for, the gravest first, at most
+	// 20; More counts the others.
+	Matches []Match `json:"matches,omitempty"`
+	More    int     `json:"more,omitempty"`
+}
+
+// Named is an image by its name alone.
+type Named struct {
+	Name     string `json:"name"`
+	Digest   string `json:"digest"`
+	Platform string `json:"platform"`
+}
+
+// Affected gives all images that the advisory concerns now, by name: what an update begins
+// with. An advisory that the index does not know concerns none.
+func (inv *Inventory) Affected(ctx context.Context, advisory string) ([]Named, error) {
+	var all []Named
+	q := query.Query{Subject: query.Images, Where: query.Affected{Where: query.Compare{Field: query.ID, Op: query.Equal, Value: query.Value{Text: advisory}}}}
+	err := inv.db.Read(ctx, func(tx store.Tx) error {
+		a, err := inv.asking(ctx, tx, q)
+		if err != nil {
+			return err
+		}
+		where, err := a.where()
+		if err != nil {
+			return err
+		}
+		return tx.Each(ctx, func(scan func(...any) error) error {
+			var n Named
+			var digest []byte
+			err := scan(&n.Name, &digest, &n.Platform)
+			n.Digest = digestText(digest)
+			all = append(all, n)
+			return err
+		}, "SELECT i.name, i.digest, w.text FROM images i JOIN words w ON w.id = i.platform WHERE "+where.text, where.args...)
+	})
+	slices.SortFunc(all, func(a, b Named) int { return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.Digest, b.Digest)) })
+	return all, err
+}
+
+// where is the whole condition of a question about images.
+func (a *asking) where() (cond, error) {
+	c, err := compile(a.q.Where, true, a.imageTerm)
+	return a.within(c, c.cold && !c.narrow), err
+}
+
+// within joins the condition with the span asked about. scanned keeps the database from
+// looking up each image of the span in the table, where reading all of it is faster.
+func (a *asking) within(c cond, scanned bool) cond {
+	sign := ""
+	if scanned {
+		sign = "+"
+	}
+	span := a.span(sign)
+	return cond{text: span.text + " AND (" + c.text + ")", args: slices.Concat(span.args, c.args), narrow: c.narrow, cold: c.cold}
+}
+
+// many is from how many rows on a page is found by walking all images in order, rather
+// than by sorting those that hold.
+const many = 5000
+
+func (a *asking) answerImages(result *Result) error {
+	c, err := compile(a.q.Where, true, a.imageTerm)
+	if err != nil {
+		return err
+	}
+	counted := a.within(c, c.cold && !c.narrow)
+	total, err := a.tx.Int(a.ctx, "SELECT count(*) FROM images i WHERE "+counted.text, counted.args...)
+	if err != nil || total == 0 {
+		return err
+	}
+	result.Total = int(total)
+	order, chosen := " ORDER BY i.name || '', i.id", counted
+	if total > many {
+		order, chosen = " ORDER BY i.name, i.id", a.within(c, true)
+	}
+	if a.after != nil {
+		chosen.text += " AND (i.name, i.id) > (?, ?)"
+		chosen.args = append(chosen.args, a.after.Text, a.after.ID)
+	}
+	rows, err := a.readImages(chosen, order)
+	if err != nil {
+		return err
+	}
+	if len(rows) > a.limit {
+		rows = rows[:a.limit]
+		last := rows[len(rows)-1]
+		result.Next = cursor{last.Name, last.id}.String()
+	}
+	if err := a.detail(rows); err != nil {
+		return err
+	}
+	for i := range rows {
+		result.Images = append(result.Images, rows[i].ImageAnswer)
+	}
+	if a.q.Fix {
+		result.Fixes, err = a.fixes(counted)
+	}
+	return err
+}
+
+// imageRow is an answer with what leads to its details.
+type imageRow struct {
+	ImageAnswer
+	id, stack, base, platform, distro, source int64
+
+	layers [][]byte // from the bottom
+}
+
+// readImages gives a page of images and one more, to know whether there is another page.
+func (a *asking) readImages(where cond, order string) ([]*imageRow, error) {
+	var rows []*imageRow
+	err := a.tx.Each(a.ctx, func(scan func(...any) error) error {
+		r := &imageRow{}
+		var digest []byte
+		var created, pushed, seen int64
+		err := scan(&r.id, &digest, &r.Name, &r.stack, &r.base, &r.platform, &r.distro, &r.source, &created, &pushed, &seen, &r.Size, &r.Source.Revision)
+		r.Digest, r.Created, r.Pushed, r.Seen = digestText(digest), moment(created), moment(pushed), moment(seen)
+		rows = append(rows, r)
+		return err
+	}, `SELECT i.id, i.digest, i.name, i.stack, i.base, i.platform, i.distro, i.source, i.created, i.pushed, i.seen, i.size, i.revision
+		FROM images i WHERE `+where.text+order+" LIMIT ?", append(slices.Clone(where.args), a.limit+1)...)
+	return rows, err
+}
+
+// detail fills in what is told beside the row itself.
+func (a *asking) detail(rows []*imageRow) error {
+	for _, step := range []func([]*imageRow) error{a.addWords, a.addReferences, a.addBases, a.addCold, a.addMatches} {
+		if err := step(rows); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (a *asking) addWords(rows []*imageRow) error {
+	var ids []int64
+	for _, r := range rows {
+		ids = append(ids, r.platform, r.distro, r.source)
+	}
+	words := map[int64]string{}
+	condition, arg := a.tx.Ints("id", ids)
+	err := a.tx.Each(a.ctx, func(scan func(...any) error) error {
+		var id int64
+		var text string
+		err := scan(&id, &text)
+		words[id] = text
+		return err
+	}, "SELECT id, text FROM words WHERE "+condition, arg)
+	for _, r := range rows {
+		r.Platform, r.Distro, r.Source.URL = words[r.platform], words[r.distro], words[r.source]
+	}
+	return err
+}
+
+func (a *asking) addReferences(rows []*imageRow) error {
+	of := map[int64]*imageRow{}
+	var ids []int64
+	for _, r := range rows {
+		of[r.id] = r
+		ids = append(ids, r.id)
+	}
+	span := a.refSpan()
+	condition, arg := a.tx.Ints("r.image", ids)
+	return a.tx.Each(a.ctx, func(scan func(...any) error) error {
+		var id int64
+		var name string
+		err := scan(&id, &name)
+		of[id].References = append(of[id].References, name)
+		return err
+	}, "SELECT DISTINCT r.image, w.text || r.tail FROM refs r JOIN words w ON w.id = r.repository WHERE "+condition+" AND "+span.text+" ORDER BY 2",
+		append([]any{arg}, span.args...)...)
+}
+
+func (a *asking) addBases(rows []*imageRow) error {
+	of := map[int64][]*imageRow{}
+	var ids []int64
+	for _, r := range rows {
+		of[r.base] = append(of[r.base], r)
+		ids = append(ids, r.base)
+	}
+	condition, arg := a.tx.Ints("id", ids)
+	return a.tx.Each(a.ctx, func(scan func(...any) error) error {
+		var id int64
+		var base Base
+		var digest, layers []byte
+		err := scan(&id, &base.Name, &digest, &layers)
+		base.Digest = digestText(digest)
+		for _, r := range of[id] {
+			r.Base = base
+			r.layers = slices.Collect(slices.Chunk(layers, 32))
+		}
+		return err
+	}, "SELECT id, name, digest, layers FROM bases WHERE "+condition, arg)
+}
+
+// addCold reads what only answers show. The base's layers must be known.
+func (a *asking) addCold(rows []*imageRow) error {
+	of := map[int64]*imageRow{}
+	var ids []int64
+	for _, r := range rows {
+		of[r.id] = r
+		ids = append(ids, r.id)
+	}
+	condition, arg := a.tx.Ints("image", ids)
+	return a.tx.Each(a.ctx, func(scan func(...any) error) error {
+		var id int64
+		var layers []byte
+		var evidence, labels string
+		if err := scan(&id, &layers, &evidence, &labels); err != nil {
+			return err
+		}
+		r := of[id]
+		r.layers = append(r.layers, slices.Collect(slices.Chunk(layers, 32))...)
+		if err := json.Unmarshal([]byte(labels), &r.Labels); err != nil {
+			return err
+		}
+		return json.Unmarshal([]byte(evidence), &r.Evidence)
+	}, "SELECT image, layers, evidence, labels FROM image_details WHERE "+condition, arg)
+}

@@ -1,0 +1,375 @@
+package inventory
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+	"time"
+
+	"plimsoll.dev/plimsoll/artifact"
+	"plimsoll.dev/plimsoll/internal/inventory/query"
+)
+
+// PackageAnswer is one package of an answer.
+type PackageAnswer struct {
+	Package
+	PURL   string `json:"purl"`
+	Images int    `json:"images"` // that hold it
+}
+
+// AdvisoryAnswer is one advisory of an answer.
+type AdvisoryAnswer struct {
+	ID        string            `json:"id"`
+	Aliases   []string          `json:"aliases,omitempty"`
+	Summary   string            `json:"summary,omitempty"`
+	Severity  artifact.Severity `json:"severity"`
+	Score     float64           `json:"score,omitempty"`
+	EPSS      float64           `json:"epss,omitempty"`
+	Exploited bool              `json:"exploited,omitempty"`
+	Published time.Time         `json:"published,omitzero"`
+	Modified  time.Time         `json:"modified,omitzero"`
+	Since     time.Time         `json:"since"`             // from when on the index knew of a finding by it
+	Fixable   bool              `json:"fixable,omitempty"` // for at least one package
+	Packages  int               `json:"packages"`          // that it concerns
+	Images    int               `json:"images"`            // that hold one of them
+}
+
+// Fix is one way to get rid of findings, and how many images need it.
+type Fix struct {
+	Advisory string          `json:"advisory"`
+	Package  string          `json:"package"` // as the advisory names it: the source package of a distribution
+	Fixed    string          `json:"fixed,omitempty"`
+	Remedy   artifact.Remedy `json:"remedy"`
+	Images   int             `json:"images"`
+}
+
+// used counts the images of each stack at the moment asked about.
+func (a *asking) used(where cond) ([]int, error) {
+	counts := make([]int, len(a.stacks))
+	err := a.tx.Each(a.ctx, func(scan func(...any) error) error {
+		var id int64
+		var count int
+		err := scan(&id, &count)
+		counts[id] = count
+		return err
+	}, "SELECT i.stack, count(*) FROM images i WHERE "+where.text+" GROUP BY i.stack", where.args...)
+	return counts, err
+}
+
+// tally counts for each of the groups that packages belong to the images that hold one:
+// counts are the images of each stack, of gives the groups of a package.
+func (v view) tally(counts []int, of map[int64][]int, groups int) []int {
+	highest := int64(-1)
+	for pkg := range of {
+		highest = max(highest, pkg)
+	}
+	index := make([][]int, highest+1) // a map is too slow for every package of every set
+	for pkg, list := range of {
+		index[pkg] = list
+	}
+	bySet := make([][]int, len(v.sets))
+	for id, set := range v.sets {
+		for _, p := range set {
+			if int64(p) <= highest {
+				bySet[id] = append(bySet[id], index[p]...)
+			}
+		}
+	}
+	totals, last := make([]int, groups), make([]int, groups)
+	for id, count := range counts {
+		if count == 0 {
+			continue
+		}
+		for _, s := range v.stacks[id].sets {
+			for _, group := range bySet[s.set] {
+				if last[group] != id+1 { // once for each stack
+					last[group] = id + 1
+					totals[group] += count
+				}
+			}
+		}
+	}
+	return totals
+}
+
+func (a *asking) answerPackages(result *Result) error {
+	counts, err := a.used(a.within(always, false))
+	if err != nil {
+		return err
+	}
+	where, err := compile(a.q.Where, true, a.packageTerm)
+	if err != nil {
+		return err
+	}
+	held := a.held(counts)
+	type titled struct {
+		id   int64
+		name string
+	}
+	var all []titled
+	err = a.tx.Each(a.ctx, func(scan func(...any) error) error {
+		var t titled
+		err := scan(&t.id, &t.name)
+		if held.has(t.id) {
+			all = append(all, t)
+		}
+		return err
+	}, "SELECT p.id, p.title FROM packages p WHERE "+where.text, where.args...)
+	if err != nil {
+		return err
+	}
+	result.Total = len(all)
+	slices.SortFunc(all, func(x, y titled) int { return cmp.Or(cmp.Compare(x.name, y.name), cmp.Compare(x.id, y.id)) })
+	if a.after != nil {
+		all = slices.DeleteFunc(all, func(t titled) bool {
+			return cmp.Or(cmp.Compare(t.name, a.after.Text), cmp.Compare(t.id, a.after.ID)) <= 0
+		})
+	}
+	if len(all) > a.limit {
+		all = all[:a.limit]
+		last := all[len(all)-1]
+		result.Next = cursor{last.name, last.id}.String()
+	}
+	var ids []int64
+	group := map[int64][]int{}
+	for i, t := range all {
+		ids = append(ids, t.id)
+		group[t.id] = []int{i}
+	}
+	condition, arg := a.tx.Ints("p.id", ids)
+	packages, err := readPackages(a.ctx, a.tx, condition, arg)
+	totals := a.tally(counts, group, len(all))
+	result.Packages = make([]PackageAnswer, len(all))
+	for _, p := range packages {
+		i := group[p.ID][0]
+		result.Packages[i] = PackageAnswer{Package: p, PURL: p.PURL(), Images: totals[i]}
+	}
+	return err
+}
+
+// held marks the packages of the stacks that images have.
+func (a *asking) held(counts []int) members {
+	sets := make([]bool, len(a.sets))
+	for id, count := range counts {
+		if count > 0 {
+			for _, s := range a.stacks[id].sets {
+				sets[s.set] = true
+			}
+		}
+	}
+	var held members
+	for id, set := range a.sets {
+		if sets[id] && len(set) > 0 {
+			held = grow(held, int64(set[len(set)-1])+1)
+			for _, p := range set {
+				held[p] = 1
+			}
+		}
+	}
+	return held
+}
+
+// answerAdvisories gives advisories with a finding that counts for at least one image.
+func (a *asking) answerAdvisories(result *Result) error {
+	counts, err := a.used(a.within(always, false))
+	if err != nil {
+		return err
+	}
+	where, err := a.findings(query.Affected{Where: a.q.Where})
+	if err != nil {
+		return err
+	}
+	concerned, err := a.concerned(where)
+	if err != nil {
+		return err
+	}
+	held := a.held(counts)
+	for id, packages := range concerned {
+		packages = slices.DeleteFunc(packages, func(p int64) bool { return !held.has(p) })
+		if concerned[id] = packages; len(packages) == 0 {
+			delete(concerned, id)
+		}
+	}
+	result.Total = len(concerned)
+	all, err := a.readAdvisories(slices.Sorted(maps.Keys(concerned)), where)
+	if err != nil {
+		return err
+	}
+	if a.after != nil {
+		all = slices.DeleteFunc(all, func(x advisoryRow) bool { return x.ID <= a.after.Text })
+	}
+	if len(all) > a.limit {
+		all = all[:a.limit]
+		result.Next = cursor{all[len(all)-1].ID, 0}.String()
+	}
+	of := map[int64][]int{}
+	for i := range all {
+		all[i].Packages = len(concerned[all[i].id])
+		for _, p := range concerned[all[i].id] {
+			of[p] = append(of[p], i)
+		}
+	}
+	totals := a.tally(counts, of, len(all))
+	for i := range all {
+		all[i].Images = totals[i]
+		result.Advisories = append(result.Advisories, all[i].AdvisoryAnswer)
+	}
+	return nil
+}
+
+// concerned gives the packages of each advisory, without what is suppressed for all.
+func (a *asking) concerned(where cond) (map[int64][]int64, error) {
+	all, doubtful := map[int64][]int64{}, map[int64][]int64{}
+	err := a.tx.Each(a.ctx, func(scan func(...any) error) error {
+		var pkg, advisory int64
+		err := scan(&pkg, &advisory)
+		if slices.ContainsFunc(a.silences, func(s silence) bool { return s.advisory == advisory }) {
+			doubtful[pkg] = append(doubtful[pkg], advisory)
+		} else {
+			all[advisory] = append(all[advisory], pkg)
+		}
+		return err
+	}, "SELECT f.package, f.advisory"+findingsFrom+where.text, where.args...)
+	if err != nil || len(doubtful) == 0 {
+		return all, err
+	}
+	left, err := a.unsilenced(doubtful, "")
+	for pkg, advisories := range left {
+		for _, advisory := range advisories {
+			all[advisory] = append(all[advisory], pkg)
+		}
+	}
+	return all, err
+}
+
+type advisoryRow struct {
+	AdvisoryAnswer
+	id int64
+}
+
+func (a *asking) readAdvisories(ids []int64, where cond) ([]advisoryRow, error) {
+	var all []advisoryRow
+	at := map[int64]int{}
+	condition, arg := a.tx.Ints("a.id", ids)
+	err := a.tx.Each(a.ctx, func(scan func(...any) error) error {
+		var r advisoryRow
+		var severity int
+		var exploited, published, modified, since, fixable int64
+		err := scan(&r.id, &r.ID, &r.Summary, &severity, &r.Score, &r.EPSS, &exploited, &published, &modified, &since, &fixable)
+		r.Severity, r.Exploited, r.Fixable = artifact.Severity(query.SeverityOf(severity)), exploited == 1, fixable == 1
+		r.Published, r.Modified, r.Since = moment(published), moment(modified), moment(since)
+		at[r.id] = len(all)
+		all = append(all, r)
+		return err
+	}, `SELECT a.id, a.name, a.summary, a.severity, a.score, a.epss, a.exploited, a.published, a.modified,
+		min(f.since), max(CASE WHEN f.fixed <> '' THEN 1 ELSE 0 END)`+findingsFrom+where.text+" AND "+condition+
+		` GROUP BY a.id, a.name, a.summary, a.severity, a.score, a.epss, a.exploited, a.published, a.modified ORDER BY a.name`,
+		append(slices.Clone(where.args), arg)...)
+	if err != nil {
+		return nil, err
+	}
+	names, arg := a.tx.Ints("advisory", ids)
+	err = a.tx.Each(a.ctx, func(scan func(...any) error) error {
+		var id int64
+		var name string
+		err := scan(&id, &name)
+		if i, found := at[id]; found && all[i].ID != name {
+			all[i].Aliases = append(all[i].Aliases, name)
+		}
+		return err
+	}, "SELECT advisory, name FROM advisory_names WHERE "+names+" ORDER BY name", arg)
+	return all, err
+}
+
+// maxFixes is how many fixes an answer lists.
+const maxFixes = 100
+
+// fixes tells how the findings asked for are fixed in all images that hold the condition.
+func (a *asking) fixes(where cond) ([]Fix, error) {
+	counts, err := a.used(where)
+	if err != nil {
+		return nil, err
+	}
+	groups := map[Fix]int{}
+	var order []Fix
+	inBase, above := map[int64][]int{}, map[int64][]int{}
+	for _, m := range a.matches {
+		if m.findings == nil {
+			continue
+		}
+		if err := a.groupFixes(m, groups, &order, inBase, above); err != nil {
+			return nil, err
+		}
+	}
+	for i, images := range a.tallyFixes(counts, inBase, above, len(order)) {
+		order[i].Images = images
+	}
+	order = slices.DeleteFunc(order, func(f Fix) bool { return f.Images == 0 })
+	slices.SortFunc(order, func(x, y Fix) int {
+		return cmp.Or(-cmp.Compare(x.Images, y.Images), cmp.Compare(x.Package, y.Package), cmp.Compare(x.Advisory, y.Advisory),
+			cmp.Compare(x.Fixed, y.Fixed), cmp.Compare(x.Remedy, y.Remedy))
+	})
+	return order[:min(len(order), maxFixes)], nil
+}
+
+// groupFixes finds the fixes of each package, in a base and above one.
+func (a *asking) groupFixes(m *matching, groups map[Fix]int, order *[]Fix, inBase, above map[int64][]int) error {
+	var ids []int64
+	for id := range m.packages {
+		if m.packages[id] == 1 {
+			ids = append(ids, int64(id))
+		}
+	}
+	condition, arg := a.tx.Ints("p.id", ids)
+	packages, err := readPackages(a.ctx, a.tx, condition, arg)
+	if err != nil {
+		return err
+	}
+	findings, err := a.told(*m.findings, ids)
+	if err != nil {
+		return err
+	}
+	for _, p := range packages {
+		name, _ := p.AdvisoryName()
+		for _, t := range findings[p.ID] {
+			if a.silent(t.id, "", p.Package) {
+				continue
+			}
+			for base, into := range map[bool]map[int64][]int{true: inBase, false: above} {
+				fix := Fix{Advisory: t.advisory, Package: name, Fixed: t.fixed, Remedy: remedy(p.Package, place{}, base, t.fixed)}
+				group, known := groups[fix]
+				if !known {
+					group = len(*order)
+					groups[fix] = group
+					*order = append(*order, fix)
+				}
+				into[p.ID] = append(into[p.ID], group)
+			}
+		}
+	}
+	return nil
+}
+
+// tallyFixes is tally with other groups for what is in the base and what is above.
+func (a *asking) tallyFixes(counts []int, inBase, above map[int64][]int, groups int) []int {
+	totals := make([]int, groups)
+	last := make([]int, groups)
+	for id, count := range counts {
+		if count == 0 {
+			continue
+		}
+		for p, at := range a.packagesOf(int64(id)) {
+			of := above
+			if at.position < a.stacks[id].baseLayers {
+				of = inBase
+			}
+			for _, group := range of[p] {
+				if last[group] != id+1 {
+					last[group] = id + 1
+					totals[group] += count
+				}
+			}
+		}
+	}
+	return totals
+}

@@ -1,0 +1,308 @@
+package inventory
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+
+	"plimsoll.dev/plimsoll/artifact"
+	"plimsoll.dev/plimsoll/internal/inventory/query"
+)
+
+// few is how many stacks an index looks up faster than a pass over all images finds them.
+const few = 500
+
+// imageTerm translates a condition about the image i.
+func (a *asking) imageTerm(e query.Expr, shown bool) (cond, error) {
+	switch e := e.(type) {
+	case query.Contains:
+		return a.contains(e, shown)
+	case query.Affected:
+		return a.affected(e, shown)
+	case query.Compare:
+		c, err := a.imageField(e)
+		c.cold = true
+		return c, err
+	}
+	return never, fmt.Errorf("no condition of images: %T", e)
+}
+
+func (a *asking) contains(e query.Contains, shown bool) (cond, error) {
+	where, err := compile(e.Where, true, a.packageTerm)
+	if err != nil {
+		return never, err
+	}
+	ids, err := a.tx.IDs(a.ctx, "SELECT p.id FROM packages p WHERE "+where.text, where.args...)
+	if err != nil {
+		return never, err
+	}
+	packages := membersOf(ids)
+	if shown {
+		a.matches = append(a.matches, &matching{packages: packages})
+	}
+	return a.inStacks(packages), nil
+}
+
+// inStacks is true for images that hold one of the packages.
+func (a *asking) inStacks(packages members) cond {
+	marked, count := a.having(packages)
+	switch {
+	case count == 0:
+		return never
+	case count > few:
+		text, arg := a.tx.Member("i.stack", marked)
+		return cond{text: text, args: []any{arg}}
+	}
+	var list []int64
+	for id := range marked {
+		if marked[id] == 1 {
+			list = append(list, int64(id))
+		}
+	}
+	text, arg := a.tx.Ints("i.stack", list)
+	return cond{text: text, args: []any{arg}, narrow: true}
+}
+
+// span is true for the images that a reference names at the moment that is asked about.
+// The sign keeps a database from using an index where a pass over the table is faster.
+func (a *asking) span(sign string) cond {
+	switch {
+	case a.q.Ever:
+		return always
+	case a.q.AsOf.IsZero():
+		return cond{text: sign + "i.ended = ?", args: []any{int64(forever)}}
+	}
+	return cond{
+		text: "i.began <= ? AND " + sign + "i.ended > ? AND i.id NOT IN (SELECT g.image FROM gaps g WHERE g.began <= ? AND g.ended > ?)",
+		args: []any{a.at, a.at, a.at, a.at},
+	}
+}
+
+// refSpan is span for a reference r.
+func (a *asking) refSpan() cond {
+	switch {
+	case a.q.Ever:
+		return always
+	case a.q.AsOf.IsZero():
+		return cond{text: "r.ended = ?", args: []any{int64(forever)}}
+	}
+	return cond{text: "r.began <= ? AND r.ended > ?", args: []any{a.at, a.at}}
+}
+
+func (a *asking) imageField(c query.Compare) (cond, error) {
+	switch c.Field {
+	case query.Reference, query.Repository, query.Tag:
+		return a.named(c), nil
+	case query.Platform:
+		return a.word("i.platform", c), nil
+	case query.Distro:
+		return a.word("i.distro", c), nil
+	case query.Source:
+		return a.word("i.source", c), nil
+	case query.Revision:
+		return a.text("i.revision", c.Op, c.Value.Text), nil
+	case query.Digest:
+		return a.digest("i.digest", c), nil
+	case query.BaseDigest:
+		inner := a.digest("b.digest", c)
+		inner.text = "i.base IN (SELECT b.id FROM bases b WHERE " + inner.text + ")"
+		return inner, nil
+	case query.Base:
+		return a.base(c)
+	case query.Label:
+		return a.label(c), nil
+	case query.Created:
+		return a.moment("i.created", c.Op, c.Value), nil
+	case query.Pushed:
+		return a.moment("i.pushed", c.Op, c.Value), nil
+	case query.Seen:
+		return a.moment("i.seen", c.Op, c.Value), nil
+	case query.Age: // an older image was pushed earlier
+		return a.moment("i.pushed", turned(c.Op), c.Value), nil
+	case query.Size:
+		return number("i.size", c.Op, int64(c.Value.Number)), nil
+	case query.Evidence, query.Signed, query.SignedBy:
+		return a.evidence(c)
+	}
+	return never, fmt.Errorf("no field of images: %s", c.Field)
+}
+
+func turned(op query.Op) query.Op {
+	return map[query.Op]query.Op{
+		query.Less: query.Greater, query.LessEqual: query.GreaterEqual, query.Greater: query.Less, query.GreaterEqual: query.LessEqual,
+	}[op]
+}
+
+// word compares a column that holds the number of a shared text. What is not equal is what
+// no equal text is: an image without a source has none.
+func (a *asking) word(expr string, c query.Compare) cond {
+	op, not := positive(c.Op)
+	inner := a.text("w.text", op, c.Value.Text)
+	return cond{text: expr + not + " IN (SELECT w.id FROM words w WHERE " + inner.text + ")", args: inner.args}
+}
+
+// positive gives the comparison that a NotEqual denies.
+func positive(op query.Op) (query.Op, string) {
+	if op == query.NotEqual {
+		return query.Equal, " NOT"
+	}
+	return op, ""
+}
+
+// named compares references. An image may have several: not equal is what none equals.
+func (a *asking) named(c query.Compare) cond {
+	op, not := positive(c.Op)
+	span := a.refSpan()
+	var inner cond
+	switch c.Field {
+	case query.Repository:
+		inner = a.text("w.text", op, c.Value.Text)
+	case query.Tag:
+		inner = a.text("r.tail", op, ":"+c.Value.Text)
+	default:
+		inner = a.reference(op, c.Value.Text)
+	}
+	return cond{
+		text: "i.id" + not + " IN (SELECT r.image FROM refs r JOIN words w ON w.id = r.repository WHERE " + span.text + " AND " + inner.text + ")",
+		args: slices.Concat(span.args, inner.args),
+	}
+}
+
+// reference compares a whole reference, looking only into repositories that can match.
+func (a *asking) reference(op query.Op, value string) cond {
+	value = clean(value)
+	if op == query.Equal {
+		repository, tail := splitReference(value)
+		return cond{text: "w.text = ? AND r.tail = ?", args: []any{repository, tail}}
+	}
+	whole := a.text("w.text || r.tail", op, value)
+	literal := value
+	if wild := strings.IndexAny(value, "*?"); wild >= 0 {
+		literal = value[:wild]
+	}
+	if literal == "" {
+		return whole
+	}
+	// A repository can match that begins with the literal part, or that the literal part
+	// begins with.
+	return cond{
+		text: "((w.text >= ? AND w.text < ?) OR w.text = substr(CAST(? AS TEXT), 1, length(w.text))) AND " + whole.text,
+		args: append([]any{literal, literal + "\U0010FFFF", literal}, whole.args...),
+	}
+}
+
+func (a *asking) digest(expr string, c query.Compare) cond {
+	sum, err := digestBytes(c.Value.Text)
+	if err != nil || len(sum) == 0 {
+		sum = []byte{0} // equal to none
+	}
+	return number(expr, c.Op, sum)
+}
+
+// base compares what an image stands on: "base/run" is any tag of it in any registry,
+// unless the name is given in full.
+func (a *asking) base(c query.Compare) (cond, error) {
+	op, not := positive(c.Op)
+	var ids []int64
+	err := a.tx.Each(a.ctx, func(scan func(...any) error) error {
+		var id int64
+		var name string
+		err := scan(&id, &name)
+		repository, _ := splitReference(name)
+		_, path, _ := strings.Cut(repository, "/")
+		for _, known := range []string{name, repository, path} {
+			if known == c.Value.Text || op == query.Glob && globMatch(c.Value.Text, known) {
+				ids = append(ids, id)
+				break
+			}
+		}
+		return err
+	}, "SELECT id, name FROM bases")
+	text, arg := a.tx.Ints("i.base", ids)
+	if not != "" {
+		text = "NOT (" + text + ")"
+	}
+	return cond{text: text, args: []any{arg}}, err
+}
+
+func (a *asking) label(c query.Compare) cond {
+	op, not := positive(c.Op)
+	inner := a.text("l.value", op, c.Value.Text)
+	return cond{
+		text: "i.id" + not + " IN (SELECT il.image FROM labels l JOIN image_labels il ON il.label = l.id WHERE l.name = ? AND " + inner.text + ")",
+		args: append([]any{clean(c.Label)}, inner.args...),
+	}
+}
+
+// kinds are short names of predicate types.
+var kinds = map[string]string{
+	"spdx": artifact.PredicateSPDX, "cyclonedx": artifact.PredicateCycloneDX, "provenance": artifact.PredicateProvenance,
+	"vex": artifact.PredicateVEX, "tests": artifact.PredicateTestResult, "vulns": artifact.PredicateVulns,
+	"hardening": artifact.PredicateHardening, "malware": artifact.PredicateMalware, "signature": artifact.PredicateSignature,
+}
+
+// evidence looks into the few different lists of claims that images have.
+func (a *asking) evidence(c query.Compare) (cond, error) {
+	op, not := positive(c.Op)
+	var ids []int64
+	err := a.tx.Each(a.ctx, func(scan func(...any) error) error {
+		var id int64
+		var text string
+		var claims []claim
+		if err := scan(&id, &text); err != nil {
+			return err
+		}
+		if err := json.Unmarshal([]byte(text), &claims); err != nil {
+			return err
+		}
+		if slices.ContainsFunc(claims, func(one claim) bool { return one.holds(c.Field, op, c.Value.Text) }) {
+			ids = append(ids, id)
+		}
+		return nil
+	}, "SELECT id, claims FROM claims")
+	text, arg := a.tx.Ints("i.claims", ids)
+	if not != "" {
+		text = "NOT (" + text + ")"
+	}
+	return cond{text: text, args: []any{arg}}, err
+}
+
+func (c claim) holds(field query.Field, op query.Op, value string) bool {
+	switch field {
+	case query.Signed:
+		return c.Verified && (c.KeyID != "" || c.Identity != "")
+	case query.SignedBy:
+		return c.Verified && value != "" && (c.KeyID == value || c.Identity == value)
+	}
+	if full, short := kinds[strings.ToLower(value)]; short {
+		value = full
+	}
+	return c.PredicateType == value || op == query.Glob && globMatch(value, c.PredicateType)
+}
+
+// globMatch does in the program what Dialect.Glob does in a database.
+func globMatch(pattern, text string) bool {
+	p, t := []rune(pattern), []rune(text)
+	star, resume := -1, 0
+	at := 0
+	for i := 0; i < len(t); {
+		switch {
+		case at < len(p) && p[at] == '*':
+			star, resume = at, i
+			at++
+		case at < len(p) && (p[at] == '?' || p[at] == t[i]):
+			at++
+			i++
+		case star >= 0: // the last star takes one character more
+			resume++
+			at, i = star+1, resume
+		default:
+			return false
+		}
+	}
+	for at < len(p) && p[at] == '*' {
+		at++
+	}
+	return at == len(p)
+}

@@ -1,0 +1,205 @@
+package inventory
+
+import (
+	"bytes"
+	"cmp"
+	"compress/flate"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/json"
+	"hash"
+	"io"
+	"slices"
+	"strings"
+
+	"plimsoll.dev/plimsoll/artifact"
+)
+
+// key identifies a row by what it holds.
+type key [sha256.Size]byte
+
+// writeText hashes texts so that no two lists of them look alike.
+func writeText(h hash.Hash, texts ...string) {
+	var length [4]byte
+	for _, text := range texts {
+		binary.BigEndian.PutUint32(length[:], uint32(len(text)))
+		h.Write(length[:])
+		io.WriteString(h, text)
+	}
+}
+
+func keyOf(texts ...string) key {
+	h := sha256.New()
+	writeText(h, texts...)
+	return key(h.Sum(nil))
+}
+
+// part is a package in a layer: what is the same wherever it is found, and where it was.
+type part struct {
+	key   key
+	pkg   artifact.Package
+	place place
+}
+
+// place is where in a layer a package is told of, and who knows of it there.
+type place struct {
+	Paths   []string `json:"p,omitempty"`
+	FoundBy []string `json:"f,omitempty"`
+}
+
+// newPart takes of a package what the index keeps.
+func newPart(p *artifact.Package) part {
+	kept := artifact.Package{
+		Type: clean(p.Type), Namespace: clean(p.Namespace), Name: clean(p.Name), Version: clean(p.Version), Arch: clean(p.Arch),
+		Distro: clean(p.Distro), Source: clean(p.Source), SourceVersion: clean(p.SourceVersion), Licenses: cleanAll(p.Licenses, maxLicences),
+	}
+	return part{
+		key: keyOf(append([]string{
+			kept.Type, kept.Namespace, kept.Name, kept.Version, kept.Arch, kept.Distro, kept.Source, kept.SourceVersion,
+		}, kept.Licenses...)...),
+		pkg:   kept,
+		place: place{cleanAll(p.Paths, maxPaths), cleanAll(p.FoundBy, maxPaths)},
+	}
+}
+
+func cleanAll(texts []string, most int) []string {
+	kept := make([]string, 0, min(len(texts), most))
+	for _, text := range texts[:min(len(texts), most)] {
+		kept = append(kept, clean(text))
+	}
+	return kept
+}
+
+// layerSet is what one layer brings, each package once, in the order of their keys.
+type layerSet struct {
+	key   key
+	parts []part
+}
+
+// newLayerSet puts parts in order and joins those that are the same package.
+func newLayerSet(parts []part) layerSet {
+	slices.SortStableFunc(parts, func(a, b part) int { return bytes.Compare(a.key[:], b.key[:]) })
+	joined := parts[:0]
+	for _, p := range parts {
+		if n := len(joined); n > 0 && joined[n-1].key == p.key {
+			joined[n-1].place = place{
+				merge(joined[n-1].place.Paths, p.place.Paths), merge(joined[n-1].place.FoundBy, p.place.FoundBy),
+			}
+			continue
+		}
+		joined = append(joined, p)
+	}
+	h := sha256.New()
+	for _, p := range joined {
+		h.Write(p.key[:])
+		writeText(h, strings.Join(p.place.Paths, "\x00"), strings.Join(p.place.FoundBy, "\x00"))
+	}
+	return layerSet{key(h.Sum(nil)), joined}
+}
+
+func merge(a, b []string) []string {
+	all := slices.Concat(a, b)
+	slices.Sort(all)
+	all = slices.Compact(all)
+	return all[:min(len(all), maxPaths)]
+}
+
+// positioned is a set at a place in a stack.
+type positioned struct {
+	position int // of the layer, from the bottom; one beyond the last for no layer at all
+	set      int64
+}
+
+// setsOf gives an image's sets by position. Packages of no layer stand beyond the last.
+func setsOf(c *artifact.Contents) map[int]layerSet {
+	at := map[string]int{}
+	for position, layer := range c.Layers {
+		if _, twice := at[layer]; !twice { // as for an empty layer: the lowest brought it
+			at[layer] = position
+		}
+	}
+	parts := map[int][]part{}
+	for i := range c.Packages {
+		position, known := at[c.Packages[i].Layer]
+		if !known {
+			position = len(c.Layers)
+		}
+		parts[position] = append(parts[position], newPart(&c.Packages[i]))
+	}
+	sets := map[int]layerSet{}
+	for position, p := range parts {
+		sets[position] = newLayerSet(p)
+	}
+	return sets
+}
+
+// encodeStack gives the row of a stack: how many layers are the base's, then position and
+// set number of each, as varints.
+func encodeStack(baseLayers int, sets []positioned) []byte {
+	slices.SortFunc(sets, func(a, b positioned) int { return cmp.Compare(a.position, b.position) })
+	row := binary.AppendUvarint(nil, uint64(baseLayers))
+	for _, s := range sets {
+		row = binary.AppendUvarint(row, uint64(s.position))
+		row = binary.AppendUvarint(row, uint64(s.set))
+	}
+	return row
+}
+
+func decodeStack(row []byte) (baseLayers int, sets []positioned) {
+	next := func() int64 {
+		n, width := binary.Uvarint(row)
+		row = row[max(width, min(1, len(row))):]
+		return int64(n)
+	}
+	baseLayers = int(next())
+	for len(row) > 0 {
+		position := int(next())
+		sets = append(sets, positioned{position, next()})
+	}
+	return baseLayers, sets
+}
+
+// encodeNumbers gives package numbers as varints of their differences; they must ascend.
+func encodeNumbers(numbers []int64) []byte {
+	var row []byte
+	last := int64(0)
+	for _, n := range numbers {
+		row = binary.AppendUvarint(row, uint64(n-last))
+		last = n
+	}
+	return row
+}
+
+func decodeNumbers(row []byte) []int32 {
+	numbers := make([]int32, 0, len(row))
+	last := int32(0)
+	for len(row) > 0 {
+		n, width := binary.Uvarint(row)
+		row = row[max(width, 1):]
+		last += int32(n)
+		numbers = append(numbers, last)
+	}
+	return slices.Clip(numbers)
+}
+
+// encodePlaces packs the places of a set in the order of its packages.
+func encodePlaces(places []place) ([]byte, error) {
+	var packed bytes.Buffer
+	w, err := flate.NewWriter(&packed, flate.DefaultCompression)
+	if err != nil {
+		return nil, err
+	}
+	if err := json.NewEncoder(w).Encode(places); err != nil {
+		return nil, err
+	}
+	if err := w.Close(); err != nil {
+		return nil, err
+	}
+	return packed.Bytes(), nil
+}
+
+func decodePlaces(packed []byte) ([]place, error) {
+	var places []place
+	err := json.NewDecoder(flate.NewReader(bytes.NewReader(packed))).Decode(&places)
+	return places, err
+}
