@@ -11,6 +11,7 @@ import (
 	"time"
 
 	rpmdb "github.com/erikvarga/go-rpmdb/pkg"
+	_ "modernc.org/sqlite" // the driver that go-rpmdb asks for
 
 	"plimsoll.dev/plimsoll/artifact"
 )
