@@ -3,6 +3,7 @@ package sources
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"path"
@@ -97,14 +98,14 @@ var (
 func newListed(field func(string) string) (listed, error) {
 	l := listed{Name: strings.Clone(field("Package")), Version: strings.Clone(field("Version"))}
 	if !namePattern.MatchString(l.Name) {
-		return l, fmt.Errorf("it is no name")
+		return l, errors.New("it is no name")
 	}
 	if _, err := version.Parse(l.Version); err != nil {
-		return l, fmt.Errorf("Version %.60q: %w", l.Version, err)
+		return l, fmt.Errorf("field Version: %.60q: %w", l.Version, err)
 	}
 	folder := field("Directory")
 	if folder != path.Clean(folder) || path.IsAbs(folder) || strings.HasPrefix(folder, "..") {
-		return l, fmt.Errorf("Directory %.60q is no folder of an archive", folder)
+		return l, fmt.Errorf("field Directory: %.60q is no folder of an archive", folder)
 	}
 	for line := range strings.Lines(field("Checksums-Sha256")) {
 		words := strings.Fields(line)
@@ -112,11 +113,11 @@ func newListed(field func(string) string) (listed, error) {
 			continue
 		}
 		if len(words) != 3 || !sumPattern.MatchString(words[0]) || !filePattern.MatchString(words[2]) {
-			return l, fmt.Errorf("Checksums-Sha256: %.80q is no line of it", strings.TrimSpace(line))
+			return l, fmt.Errorf("field Checksums-Sha256: %.80q is no line of it", strings.TrimSpace(line))
 		}
 		size, err := strconv.ParseInt(words[1], 10, 64)
 		if err != nil || size < 0 {
-			return l, fmt.Errorf("Checksums-Sha256: %.60q is no size", words[1])
+			return l, fmt.Errorf("field Checksums-Sha256: %.60q is no size", words[1])
 		}
 		switch {
 		case strings.HasSuffix(words[2], ".dsc"):
@@ -126,7 +127,7 @@ func newListed(field func(string) string) (listed, error) {
 		}
 	}
 	if l.DSC == "" {
-		return l, fmt.Errorf("Checksums-Sha256: no .dsc")
+		return l, errors.New("field Checksums-Sha256: no .dsc")
 	}
 	return l, nil
 }

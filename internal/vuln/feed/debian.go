@@ -66,9 +66,13 @@ func (s *syncer) syncDebian(ctx context.Context, f Feed, p *part) error {
 	}
 	dir := filepath.Join(p.dir, "changelogs")
 	var fresh atomic.Int64
+	wanted := 0
 	have := func(source, version, sum string) bool {
 		k, ok := readKept(filepath.Join(dir, source))
-		return ok && k.Version == version && k.Sum == sum
+		if ok = ok && k.Version == version && k.Sum == sum; !ok {
+			wanted++
+		}
+		return ok
 	}
 	read := func(source, version, sum string, text io.Reader) error {
 		if !sourcePattern.MatchString(source) {
@@ -78,8 +82,11 @@ func (s *syncer) syncDebian(ctx context.Context, f Feed, p *part) error {
 		if err != nil {
 			return err
 		}
-		s.progress("changelogs", int(fresh.Add(1)), 0)
-		return writeKept(filepath.Join(dir, source), kept{version, sum, string(excerpt)})
+		if err := writeKept(filepath.Join(dir, source), kept{version, sum, string(excerpt)}); err != nil {
+			return err
+		}
+		s.progress("changelogs", int(fresh.Add(1)), wanted)
+		return nil
 	}
 	missing, err := archive.Changelogs(ctx, have, read)
 	if err != nil {

@@ -97,13 +97,13 @@ func readEntries(path string) iter.Seq2[entry, error] {
 		}
 		f, err := os.Open(path)
 		if err != nil {
-			yield(entry{}, err)
+			yield(entry{}, damaged(path, err))
 			return
 		}
 		defer f.Close()
 		plain, err := zstd.NewReader(f, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(64<<20))
 		if err != nil {
-			yield(entry{}, err)
+			yield(entry{}, damaged(path, err))
 			return
 		}
 		defer plain.Close()
@@ -111,12 +111,20 @@ func readEntries(path string) iter.Seq2[entry, error] {
 		lines.Buffer(make([]byte, 1<<16), maxLine)
 		for lines.Scan() {
 			e, err := readLine(lines.Bytes())
+			if err != nil {
+				err = damaged(path, err)
+			}
 			if !yield(e, err) || err != nil {
 				return
 			}
 		}
 		if err := lines.Err(); err != nil {
-			yield(entry{}, fmt.Errorf("read %s: %w", path, err))
+			yield(entry{}, damaged(path, err))
 		}
 	}
 }
+
+// errDamaged says that a disk does not give back what was written.
+var errDamaged = errors.New("the kept records are damaged")
+
+func damaged(path string, err error) error { return fmt.Errorf("%w: %s: %w", errDamaged, path, err) }

@@ -38,7 +38,8 @@ type Options struct {
 	// Archive opens the signed archive of a debian feed. nil: such feeds fail.
 	Archive func(ctx context.Context, f Feed) (Archive, error)
 
-	// Progress hears that done of total items of a stage are finished; nil does not.
+	// Progress hears that done of total items of a stage are finished, from several
+	// goroutines; nil does not.
 	Progress func(stage string, done, total int)
 }
 
@@ -108,7 +109,12 @@ func (s *Store) syncFeed(ctx context.Context, sync *syncer, f Feed) error {
 // part brings one part up to date and saves what came of it.
 func (s *syncer) part(ctx context.Context, f Feed, p *part) error {
 	before := p.state
-	err := judge(ctx, "sync feed", f.Name+"/"+p.name, s.read(ctx, f, p))
+	err := s.read(ctx, f, p)
+	if errors.Is(err, errDamaged) {
+		p.state = state{} // nothing is left to hold the feed against
+		err = s.read(ctx, f, p)
+	}
+	err = judge(ctx, "sync feed", f.Name+"/"+p.name, err)
 	p.Tried = s.Now().UTC()
 	if err != nil {
 		// What was read on the way to the failure does not count.
