@@ -82,6 +82,7 @@ func TestSecretsInFiles(t *testing.T) {
 		{"shadow", "etc/shadow", "daemon:*:1::::::\nroot:$y$j9T$" + chars(40) + ":1::::::", "password-hash:2"},
 		{"shadow of nobody", "etc/shadow", "daemon:*:1::::::\nroot:!:1::::::", ""},
 		{"env", "app/.env", "PORT=8080\nDB_PASSWORD=" + chars(12), "password:2"},
+		{"env in another alphabet", "app/.env", strings.Repeat("\xff\xc4\u212a", 40) + "\nDB_Password: " + chars(12), "password:2"},
 		{"env of a file", "app/.env", "DB_PASSWORD=/run/secrets/db\nAPI_TOKEN=$TOKEN\n", ""},
 		{"git", "app/.git/config", "url = https://me:" + chars(12) + "@example.com/a.git", "url-credentials:1"},
 		{"git without", "app/.git/config", "url = https://me@example.com/a.git", ""},
