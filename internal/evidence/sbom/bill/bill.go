@@ -3,6 +3,7 @@
 package bill
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"strconv"
@@ -40,28 +41,12 @@ func ImageURL(about About, c artifact.Contents) string {
 	if colon := strings.IndexByte(name, ':'); colon >= 0 {
 		name = name[:colon]
 	}
-	name = strings.ToLower(name)
-	if name == "" {
-		name = "image"
-	}
-	url := "pkg:oci/" + escape(name) + "@" + strings.Replace(c.Image, ":", "%3A", 1)
+	url := artifact.Package{Type: "oci", Name: cmp.Or(strings.ToLower(name), "image"), Version: c.Image}.PURL()
 	if _, arch, ok := strings.Cut(c.Platform, "/"); ok {
 		arch, _, _ = strings.Cut(arch, "/")
-		url += "?arch=" + escape(arch)
+		url += "?arch=" + arch
 	}
 	return url
-}
-
-func escape(s string) string {
-	var out strings.Builder
-	for i := range len(s) {
-		if b := s[i]; b == '-' || b == '.' || b == '_' || '0' <= b && b <= '9' || 'a' <= b && b <= 'z' || 'A' <= b && b <= 'Z' {
-			out.WriteByte(b)
-			continue
-		}
-		out.WriteString("%" + strings.ToUpper(hex.EncodeToString([]byte{s[i]})))
-	}
-	return out.String()
 }
 
 // Key gives 16 hexadecimal digits that stand for the texts.

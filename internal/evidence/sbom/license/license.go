@@ -54,10 +54,13 @@ const maxTokens = 100
 // Expression gives the canonical form of an SPDX licence expression (SPDX 2.3, annex D):
 // identifiers as the list writes them, operators in capitals; ok is false for anything else.
 func Expression(text string) (canonical string, ok bool) {
+	if known := licenses()[strings.ToLower(text)]; known != "" {
+		return known, true
+	}
 	if len(text) > 100*maxTokens {
 		return "", false
 	}
-	tokens := strings.Fields(strings.NewReplacer("(", " ( ", ")", " ) ").Replace(text))
+	tokens := strings.Fields(strings.ReplaceAll(strings.ReplaceAll(text, "(", " ( "), ")", " ) "))
 	if len(tokens) == 0 || len(tokens) > maxTokens {
 		return "", false
 	}
@@ -66,7 +69,7 @@ func Expression(text string) (canonical string, ok bool) {
 		return "", false
 	}
 	out := strings.Join(p.out, " ")
-	return strings.NewReplacer("( ", "(", " )", ")").Replace(out), true
+	return strings.ReplaceAll(strings.ReplaceAll(out, "( ", "("), " )", ")"), true
 }
 
 // parser moves tokens to out as long as they follow the grammar.
