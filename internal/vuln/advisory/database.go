@@ -117,6 +117,12 @@ func (db *Database) layOut() string {
 	return ""
 }
 
+// Version names what the database says: two that say the same of every package, EPSS aside,
+// have the same.
+func (db *Database) Version() string {
+	return fmt.Sprintf("%d-%08x", formatVersion, checksum(db.data[db.records:len(db.data)-footerSize]))
+}
+
 // Close unmaps the file. What it gave stays valid.
 func (db *Database) Close() error { return db.unmap() }
 
