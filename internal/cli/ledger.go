@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"path/filepath"
+	"sync"
 	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -16,8 +17,10 @@ import (
 	"plimsoll.dev/plimsoll/internal/build/rebase"
 	"plimsoll.dev/plimsoll/internal/evidence"
 	"plimsoll.dev/plimsoll/internal/evidence/hardening"
+	"plimsoll.dev/plimsoll/internal/evidence/malware"
 	"plimsoll.dev/plimsoll/internal/evidence/provenance"
 	"plimsoll.dev/plimsoll/internal/evidence/sbom"
+	"plimsoll.dev/plimsoll/internal/inventory"
 	"plimsoll.dev/plimsoll/internal/oci"
 )
 
@@ -28,6 +31,10 @@ type ledger struct {
 	issuer  *evidence.Issuer // nil: nothing is issued
 	session *oci.Session
 	run     provenance.Run
+
+	mu    sync.Mutex
+	moves map[string][]inventory.Image // rebased, by reference, until a tag names them
+	done  []inventory.Image            // to be told to the inventory
 }
 
 // accounting are the flags of commands that make images.
@@ -39,7 +46,7 @@ func (a *accounting) flags(cmd *cobra.Command) {
 
 // ledger opens the keys, so that a command whose keys cannot be opened makes nothing.
 func (env *Env) ledger(ctx context.Context, a accounting) (*ledger, error) {
-	l := &ledger{env: env, session: env.Registries.Session(), run: provenance.Run{
+	l := &ledger{env: env, session: env.Registries.Session(), moves: map[string][]inventory.Image{}, run: provenance.Run{
 		ID: rand.Text(), Started: time.Now(), Versions: map[string]string{"plimsoll": env.Version},
 	}}
 	if a.none {
@@ -53,7 +60,23 @@ func (env *Env) ledger(ctx context.Context, a accounting) (*ledger, error) {
 		Contents: env.contents(), Hardening: hardening.New(filepath.Join(env.Home, "cache", "hardening")),
 		Signers: signers, Version: env.Version,
 	}
-	return l, nil
+	l.issuer.Malware, err = env.malware()
+	return l, err
+}
+
+// clamdVariable says where a ClamAV daemon answers; without it nobody looks for malware.
+const clamdVariable = "PLIMSOLL_CLAMD"
+
+func (env *Env) malware() (evidence.Malware, error) {
+	address := env.Getenv(clamdVariable)
+	if address == "" {
+		return nil, nil
+	}
+	clamd, err := malware.NewClamd(address)
+	if err != nil {
+		return nil, err
+	}
+	return malware.New(clamd, filepath.Join(env.Home, "cache", "malware"), malware.Options{}), nil
 }
 
 // contents gives the scanner of this home.
@@ -83,25 +106,39 @@ func (l *ledger) publish(ctx context.Context, made pushable, to oci.Reference, i
 		return err
 	}
 	for _, t := range images {
-		if _, err := l.issue(ctx, to, t); err != nil {
+		subject, err := l.subject(to, t)
+		if err != nil {
 			return err
 		}
+		image, err := l.issue(ctx, l.session, subject)
+		if err != nil {
+			return err
+		}
+		l.done = append(l.done, image)
 	}
 	if made.index != nil {
 		if _, err := l.issuer.Sign(ctx, l.session, to, top); err != nil {
 			return err
 		}
 	}
-	_, err = l.session.PutManifest(ctx, to, top.MediaType, raw)
-	return err
+	if _, err = l.session.PutManifest(ctx, to, top.MediaType, raw); err != nil {
+		return err
+	}
+	l.record(ctx)
+	return nil
 }
 
-func (l *ledger) issue(ctx context.Context, to oci.Reference, t told) (evidence.Issued, error) {
-	subject, err := l.subject(to, t)
+// issue issues the evidence of an image, and gives what the inventory is to know of it.
+func (l *ledger) issue(ctx context.Context, session *oci.Session, subject evidence.Subject) (inventory.Image, error) {
+	issued, err := l.issuer.Issue(ctx, session, subject)
 	if err != nil {
-		return evidence.Issued{}, err
+		return inventory.Image{}, err
 	}
-	return l.issuer.Issue(ctx, l.session, subject)
+	image, err := known(subject.Ref, subject.Image, issued.Contents)
+	for i, e := range issued.Evidence {
+		image.Evidence = append(image.Evidence, l.known(e.PredicateType, issued.Attached[i]))
+	}
+	return image, err
 }
 
 // subject gives the image with its provenance.
@@ -136,9 +173,13 @@ func (l *ledger) moved(ctx context.Context, session *oci.Session, moved rebase.M
 			return err
 		}
 		subject.BaseLayers = image.BaseLayers
-		if _, err := l.issuer.Issue(ctx, session, subject); err != nil {
+		known, err := l.issue(ctx, session, subject)
+		if err != nil {
 			return err
 		}
+		l.mu.Lock()
+		l.moves[moved.Name.String()] = append(l.moves[moved.Name.String()], known)
+		l.mu.Unlock()
 	}
 	if moved.Index == nil {
 		return nil

@@ -77,7 +77,12 @@ func runRebase(ctx context.Context, env *Env, o rebaseOptions, args []string) er
 	}
 	o.Account = ledger.moved
 	t := tally{env: env, start: time.Now(), count: map[rebase.Status]int{}, told: map[string]bool{}, single: len(args) == 1 && args[0] != "-"}
-	if err := rebase.Fleet(ctx, env.Registries, refs, o.FleetOptions, t.add); err != nil {
+	err = rebase.Fleet(ctx, env.Registries, refs, o.FleetOptions, func(r rebase.Result) {
+		t.add(r)
+		ledger.landed(ctx, r)
+	})
+	ledger.record(ctx)
+	if err != nil {
 		return err
 	}
 	return t.end()

@@ -50,6 +50,7 @@ type Subject struct {
 type Issued struct {
 	Contents artifact.Contents
 	Evidence []artifact.Evidence // all that was signed, the signature itself last
+	Attached []v1.Hash           // manifests of the bundles that hold it, in the same order
 	Sent     int64               // bytes
 }
 
@@ -61,7 +62,7 @@ func (i *Issuer) Issue(ctx context.Context, session *oci.Session, s Subject) (Is
 		return out, err
 	}
 	issued, err := attest.Issue(ctx, session, s.Ref, s.Descriptor, out.Evidence, i.Signers, attest.Options{Keyless: i.Keyless})
-	out.Sent = issued.Sent
+	out.Attached, out.Sent = issued.Attached, issued.Sent
 	return out, err
 }
 

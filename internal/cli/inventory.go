@@ -1,0 +1,235 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"iter"
+	"slices"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"plimsoll.dev/plimsoll/internal/evidence/attest"
+	"plimsoll.dev/plimsoll/internal/evidence/sbom"
+	"plimsoll.dev/plimsoll/internal/inventory"
+	"plimsoll.dev/plimsoll/internal/keys"
+	"plimsoll.dev/plimsoll/internal/oci"
+	"plimsoll.dev/plimsoll/internal/registry"
+)
+
+func newInventory(env *Env) *cobra.Command {
+	return group("inventory", "Keep the index over all images", newInventoryStatus(env), newInventoryRebuild(env))
+}
+
+func newInventoryStatus(env *Env) *cobra.Command {
+	return &cobra.Command{
+		Use:   "status",
+		Short: "Count what the inventory knows",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			index, err := env.inventory(cmd.Context())
+			if err != nil {
+				return err
+			}
+			defer index.Close()
+			stats, err := index.Stats(cmd.Context())
+			if err != nil {
+				return err
+			}
+			return printStats(env, stats)
+		},
+	}
+}
+
+func printStats(env *Env, s inventory.Stats) error {
+	return env.print(s, func(w io.Writer) {
+		fmt.Fprintf(w, "images\t%d, %d with those of the past\n", s.Images, s.Known)
+		fmt.Fprintf(w, "packages\t%d, in %d sets of %d combinations\n", s.Packages, s.Sets, s.Stacks)
+		fmt.Fprintf(w, "findings\t%d, of %d advisories\n", s.Findings, s.Advisories)
+		fmt.Fprintf(w, "size\t%s\n", size(s.Bytes))
+	})
+}
+
+func newInventoryRebuild(env *Env) *cobra.Command {
+	file := ""
+	cmd := &cobra.Command{
+		Use:   "rebuild [REF...]",
+		Short: "Read images from their registries into the inventory",
+		Long: `Rebuild reads every image of the local store, or those that the REFs name, and puts what is in
+them, what is attached to them and whom the home trusts of its signers into the inventory. The
+index can be lost: this makes it again. References of the local store that name nothing any more
+are noted as gone.
+
+The inventory is $PLIMSOLL_INVENTORY (sqlite:PATH or postgres://…), else in this home.
+docs/inventory.md tells more.` + "\n" + exitCodes,
+		Example: `  plimsoll inventory rebuild
+  plimsoll inventory rebuild --file fleet.txt`,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return runInventoryRebuild(cmd.Context(), env, file, args)
+		},
+	}
+	cmd.Flags().StringVarP(&file, "file", "f", "", "file with a REF on each line; - is standard input")
+	return cmd
+}
+
+func runInventoryRebuild(ctx context.Context, env *Env, file string, args []string) error {
+	refs, whole, err := env.rebuilt(ctx, file, args)
+	if err != nil {
+		return err
+	}
+	index, err := env.inventory(ctx)
+	if err != nil {
+		return err
+	}
+	defer index.Close()
+	r := rebuild{env: env, session: env.Registries.Session(), contents: env.contents()}
+	r.trust, err = env.trust(ctx, trustOptions{})
+	r.trusts = err == nil // else nothing is known to be signed by anyone
+	seen := map[string]bool{}
+	failed := 0
+	for text, err := range refs {
+		if err != nil {
+			return err
+		}
+		seen[text] = true
+		images, err := r.read(ctx, text)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if err != nil {
+			failed++
+			fmt.Fprintf(env.Err, "warning: %v\n", err)
+			continue
+		}
+		if err := env.record(ctx, images...); err != nil {
+			return err
+		}
+	}
+	if whole {
+		if err := removeGone(ctx, index, seen); err != nil {
+			return err
+		}
+	}
+	stats, err := index.Stats(ctx)
+	if err != nil {
+		return err
+	}
+	if failed > 0 {
+		fmt.Fprintf(env.Err, "warning: %d of %d images could not be read\n", failed, len(seen))
+	}
+	return printStats(env, stats)
+}
+
+// rebuilt gives the references to read: those given, else all of the local store, which
+// whole tells.
+func (env *Env) rebuilt(ctx context.Context, file string, args []string) (refs iter.Seq2[string, error], whole bool, err error) {
+	if file != "" || len(args) > 0 {
+		o := rebaseOptions{file: file}
+		o.Jobs = 1
+		refs, err = o.refs(env, args)
+		return refs, false, err
+	}
+	var names []string
+	s := store{env: env}
+	err = s.with(ctx, registry.Options{}, func(reg *registry.Registry) error {
+		entries, err := reg.List(ctx)
+		for _, e := range entries {
+			if registry.SignatureTag(e.Tag) == "" {
+				names = append(names, e.Repository+":"+e.Tag)
+			}
+		}
+		return err
+	})
+	return func(yield func(string, error) bool) {
+		for _, n := range names {
+			if !yield(n, nil) {
+				return
+			}
+		}
+	}, true, err
+}
+
+// removeGone notes which references of the local store name nothing any more.
+func removeGone(ctx context.Context, index *inventory.Inventory, seen map[string]bool) error {
+	known, err := index.References(ctx, "")
+	if err != nil {
+		return err
+	}
+	gone := slices.DeleteFunc(known, func(text string) bool {
+		ref, err := oci.Parse(text)
+		return err != nil || !ref.IsLocal() || seen[text]
+	})
+	if len(gone) == 0 {
+		return nil
+	}
+	return index.Remove(ctx, gone...)
+}
+
+// rebuild reads images for the inventory.
+type rebuild struct {
+	env      *Env
+	session  *oci.Session
+	contents *sbom.Scanner
+	trust    attest.Trust
+	trusts   bool
+}
+
+// read gives what the inventory is to know of every image that the reference names.
+func (r *rebuild) read(ctx context.Context, text string) ([]inventory.Image, error) {
+	ref, err := oci.Parse(text)
+	if err != nil {
+		return nil, err
+	}
+	images, err := r.env.Registries.Images(ctx, ref)
+	if err != nil {
+		return nil, err
+	}
+	var out []inventory.Image
+	for _, image := range images {
+		subject, err := sbom.ImageOf(image)
+		if err != nil {
+			return nil, err
+		}
+		contents, err := r.contents.Contents(ctx, subject)
+		if err != nil {
+			return nil, err
+		}
+		found, err := known(ref, image, contents)
+		if err != nil {
+			return nil, err
+		}
+		digest, err := image.Digest()
+		if err != nil {
+			return nil, err
+		}
+		attached, err := attest.List(ctx, r.session, ref, digest)
+		if err != nil {
+			return nil, err
+		}
+		for _, c := range attest.Verify(digest, attached, r.trust).Checks {
+			found.Evidence = append(found.Evidence, r.evidence(c))
+		}
+		out = append(out, found)
+	}
+	return out, nil
+}
+
+// evidence gives one thing that is attached, with who signed it when that is somebody the
+// home trusts.
+func (r *rebuild) evidence(c attest.Check) inventory.Evidence {
+	out := inventory.Evidence{PredicateType: c.Predicate, Digest: c.Manifest, Stored: "tag"}
+	if slices.Contains(c.Forms, attest.AsReferrer) {
+		out.Stored = "bundle"
+	}
+	if !r.trusts || !c.Verified {
+		return out
+	}
+	out.VerifiedAt, out.Identity = time.Now(), c.By
+	for _, key := range slices.Concat(r.trust.Images.Keys, r.trust.Attestations.Keys) {
+		if key.Name == c.By {
+			out.KeyID, out.Identity = keys.Fingerprint(key.Public), ""
+		}
+	}
+	return out
+}

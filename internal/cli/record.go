@@ -1,0 +1,122 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+
+	"plimsoll.dev/plimsoll/artifact"
+	"plimsoll.dev/plimsoll/internal/build"
+	"plimsoll.dev/plimsoll/internal/build/rebase"
+	"plimsoll.dev/plimsoll/internal/fault"
+	"plimsoll.dev/plimsoll/internal/inventory"
+	"plimsoll.dev/plimsoll/internal/keys"
+	"plimsoll.dev/plimsoll/internal/oci"
+)
+
+// known gives what the inventory is to know of an image.
+func known(ref oci.Reference, image v1.Image, contents artifact.Contents) (inventory.Image, error) {
+	manifest, err := image.Manifest()
+	if err != nil {
+		return inventory.Image{}, err
+	}
+	config, err := image.ConfigFile()
+	if err != nil {
+		return inventory.Image{}, err
+	}
+	out := inventory.Image{
+		Reference: ref.String(), Contents: contents, Created: config.Created.Time, Size: manifest.Config.Size,
+		Base:   inventory.Base{Name: manifest.Annotations[build.BaseNameAnnotation], Digest: manifest.Annotations[build.BaseDigestAnnotation]},
+		Source: inventory.Source{URL: manifest.Annotations[build.SourceAnnotation], Revision: manifest.Annotations[build.RevisionAnnotation]},
+		Labels: map[string]string{},
+	}
+	for _, l := range manifest.Layers {
+		out.Size += l.Size
+	}
+	for name, value := range config.Config.Labels {
+		const worth = 256 // bytes: what is longer is for machines
+		if strings.HasPrefix(name, "org.opencontainers.image.") && len(value) <= worth {
+			out.Labels[name] = value
+		}
+	}
+	return out, nil
+}
+
+// known gives evidence as the inventory is to know it: just signed here.
+func (l *ledger) known(predicate string, manifest v1.Hash) inventory.Evidence {
+	signer := l.issuer.Signers.Attestations
+	if predicate == artifact.PredicateSignature || signer == nil {
+		signer = l.issuer.Signers.Images
+	}
+	out := inventory.Evidence{PredicateType: predicate, Digest: manifest.String(), Stored: "bundle", VerifiedAt: time.Now()}
+	if signer != nil {
+		out.KeyID = keys.Fingerprint(signer.PublicKey())
+	}
+	return out
+}
+
+// batch is how many images the inventory is told of at a time.
+const batch = 256
+
+// landed hears what became of a reference that was rebased.
+func (l *ledger) landed(ctx context.Context, r rebase.Result) {
+	l.mu.Lock()
+	images := l.moves[r.Ref]
+	delete(l.moves, r.Ref)
+	l.mu.Unlock()
+	if r.Status != rebase.StatusRebased {
+		return
+	}
+	for _, image := range images {
+		if r.Tag != "" {
+			image.Reference = r.Tag
+		}
+		l.done = append(l.done, image)
+	}
+	if len(l.done) >= batch {
+		l.record(ctx)
+	}
+}
+
+// record tells the inventory of the images that are done, and matches what is new in them.
+// The inventory is only an index: when it fails, the images stand, and that is said.
+func (l *ledger) record(ctx context.Context) {
+	if len(l.done) == 0 {
+		return
+	}
+	images := l.done
+	l.done = nil
+	if err := l.env.record(ctx, images...); err != nil {
+		fmt.Fprintf(l.env.Err, "warning: the inventory was not told: %v\nhint: %s\n", err, orDash(fault.HintOf(err)))
+	}
+}
+
+// record puts images into the inventory and matches those packages that no advisory was
+// held against yet.
+func (env *Env) record(ctx context.Context, images ...inventory.Image) error {
+	index, err := env.inventory(ctx)
+	if err != nil {
+		return err
+	}
+	defer index.Close()
+	if err := index.Put(ctx, images...); err != nil {
+		return err
+	}
+	a, err := env.advisories()
+	if err != nil {
+		return err
+	}
+	db, err := a.open(ctx)
+	if fault.KindOf(err) == fault.NotFound {
+		return nil // there is no feed yet: the first sync matches all
+	}
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	_, err = index.Rematch(ctx, inventory.Which{Unmatched: true}, matcher(db))
+	return err
+}

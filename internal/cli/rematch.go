@@ -1,0 +1,80 @@
+package cli
+
+import (
+	"cmp"
+	"context"
+	"path/filepath"
+
+	"plimsoll.dev/plimsoll/artifact"
+	"plimsoll.dev/plimsoll/internal/inventory"
+	"plimsoll.dev/plimsoll/internal/vuln/advisory"
+	"plimsoll.dev/plimsoll/internal/vuln/match"
+)
+
+// inventoryVariable names the database of the inventory, where it is not this home's own.
+const inventoryVariable = "PLIMSOLL_INVENTORY"
+
+// inventory opens the index over all images.
+func (env *Env) inventory(ctx context.Context) (*inventory.Inventory, error) {
+	own := "sqlite:" + filepath.Join(env.Home, "inventory.db")
+	return inventory.Open(ctx, cmp.Or(env.Getenv(inventoryVariable), own), inventory.Options{})
+}
+
+// rematch holds the packages of the inventory against what has changed from the old
+// database, which may be nil, to the new one.
+func (env *Env) rematch(ctx context.Context, old, db *advisory.Database) (*inventory.Rematched, int, error) {
+	index, err := env.inventory(ctx)
+	if err != nil {
+		return nil, 0, err
+	}
+	defer index.Close()
+	which := inventory.Which{}
+	changed := 0
+	if old == nil {
+		for range db.Keys() {
+			changed++
+		}
+	} else {
+		keys, err := advisory.Changed(old, db)
+		if err != nil {
+			return nil, 0, err
+		}
+		which.Names = make([]string, 0, len(keys)) // not nil, which is any name
+		for _, k := range keys {
+			which.Names = append(which.Names, k.Name)
+		}
+		changed = len(keys)
+	}
+	done, err := index.Rematch(ctx, which, matcher(db))
+	if err != nil {
+		return nil, 0, err
+	}
+	fresh, err := index.Rematch(ctx, inventory.Which{Unmatched: true}, matcher(db))
+	done.Packages, done.New, done.Gone = done.Packages+fresh.Packages, done.New+fresh.New, done.Gone+fresh.Gone
+	return &done, changed, err
+}
+
+// matcher finds what concerns packages of the inventory.
+func matcher(db *advisory.Database) inventory.Matcher {
+	return func(ctx context.Context, packages []inventory.Package) ([]inventory.Finding, error) {
+		var out []inventory.Finding
+		next := 0
+		all := func(yield func(artifact.Package) bool) {
+			for _, p := range packages {
+				if !yield(p.Package) {
+					return
+				}
+			}
+		}
+		for result, err := range match.Packages(ctx, db, all) { // in the order of the packages
+			if err != nil {
+				return nil, err
+			}
+			for _, f := range result.Findings {
+				out = append(out, inventory.Finding{PackageID: packages[next].ID, Finding: f})
+			}
+			next++
+		}
+		return out, nil
+	}
+}
