@@ -203,6 +203,7 @@ func TestRefusesServersThatLie(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
 			e := newExport(t, some(10))
 			lying := false
 			web := e.serve(t, func(files http.Handler) http.Handler {

@@ -143,6 +143,7 @@ func TestKeepsWhatCannotBeRead(t *testing.T) {
 
 // TestResumes breaks each answer off after a third of the archive.
 func TestResumes(t *testing.T) {
+	t.Parallel()
 	records := some(400)
 	e := newExport(t, records)
 	info, err := os.Stat(filepath.Join(e.dir, "Go/all.zip"))
@@ -166,6 +167,7 @@ func TestResumes(t *testing.T) {
 
 // TestResumesInTheNextSync breaks off for good, then serves the rest, then another version.
 func TestResumesInTheNextSync(t *testing.T) {
+	t.Parallel()
 	records := some(400)
 	e := newExport(t, records)
 	info, err := os.Stat(filepath.Join(e.dir, "Go/all.zip"))
@@ -253,12 +255,13 @@ func TestStopsWhenAsked(t *testing.T) {
 
 // TestReadersNeverSeeAPart reads while the feed changes between two states.
 func TestReadersNeverSeeAPart(t *testing.T) {
-	e := newExport(t, some(200))
+	t.Parallel()
+	e := newExport(t, some(50))
 	s := newSite(t, e.dir)
 	s.mustSync(t)
 	var readers sync.WaitGroup
 	done := make(chan struct{})
-	for range 3 {
+	for range 2 {
 		readers.Go(func() {
 			for {
 				select {
@@ -281,8 +284,8 @@ func TestReadersNeverSeeAPart(t *testing.T) {
 			}
 		})
 	}
-	for n := 2; n < 12; n++ {
-		all := some(200)
+	for n := 2; n < 6; n++ {
+		all := some(50)
 		for id := range all {
 			all[id] = record(id, n)
 		}
