@@ -4,7 +4,6 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"slices"
-	"sort"
 	"strings"
 )
 
@@ -32,20 +31,18 @@ func (p *paths) add(path string, isFolder bool) {
 
 func (p *paths) empty(folder string) { p.emptied = append(p.emptied, mark(folder)) }
 
-// index gives the paths in a form that is read as it is.
+// index gives the paths sorted.
 func (p *paths) index() index {
-	var x index
-	for i, marks := range [][]uint64{p.files, p.folders, p.emptied} {
-		slices.Sort(marks)
-		for _, m := range slices.Compact(marks) {
-			x[i] = binary.BigEndian.AppendUint64(x[i], m)
-		}
+	x := index{p.files, p.folders, p.emptied}
+	for i := range x {
+		slices.Sort(x[i])
+		x[i] = slices.Compact(x[i])
 	}
 	return x
 }
 
-// index is paths as sorted lists of big-endian marks: files, folders, emptied.
-type index [3][]byte
+// index is paths as sorted lists of marks: files, folders, emptied.
+type index [3][]uint64
 
 // hides says whether a file of a lower layer, which is at the place, is not seen.
 func (x *index) hides(at place) bool {
@@ -89,10 +86,7 @@ func placeOf(path string, links []link) place {
 	return at
 }
 
-const size = 8 // bytes of a mark
-
 func (x *index) has(list int, want uint64) bool {
-	marks := x[list]
-	i := size * sort.Search(len(marks)/size, func(i int) bool { return binary.BigEndian.Uint64(marks[i*size:]) >= want })
-	return i < len(marks) && binary.BigEndian.Uint64(marks[i:]) == want
+	_, found := slices.BinarySearch(x[list], want)
+	return found
 }

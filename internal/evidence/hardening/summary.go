@@ -37,7 +37,9 @@ func encode(s *Summary) ([]byte, error) {
 	out = append(out, '\n')
 	for _, marks := range s.index {
 		out = binary.AppendUvarint(out, uint64(len(marks)))
-		out = append(out, marks...)
+		for _, mark := range marks {
+			out = binary.BigEndian.AppendUint64(out, mark)
+		}
 	}
 	return out, nil
 }
@@ -48,12 +50,18 @@ func decode(data []byte) (*Summary, error) {
 	if err := json.Unmarshal(line, s); err != nil {
 		return nil, err
 	}
+	const size = 8 // bytes of a mark
 	for i := range s.index {
-		length, n := binary.Uvarint(rest)
-		if n <= 0 || length > uint64(len(rest)-n) || length%size != 0 {
+		count, n := binary.Uvarint(rest)
+		if n <= 0 || count > uint64(len(rest)-n)/size {
 			return nil, errors.New("the index is damaged")
 		}
-		s.index[i], rest = rest[n:n+int(length)], rest[n+int(length):]
+		rest = rest[n:]
+		s.index[i] = make([]uint64, count)
+		for j := range s.index[i] {
+			s.index[i][j] = binary.BigEndian.Uint64(rest[j*size:])
+		}
+		rest = rest[count*size:]
 	}
 	return s, nil
 }
