@@ -45,7 +45,6 @@ func (site) CTLogs() map[string]*root.TransparencyLog { return nil }
 
 func (site) name() string              { return workflow }
 func (site) verifies(_, _ []byte) bool { return false }
-func (s site) sealers() sealers        { return sealers{s, s} }
 func (s site) identity(subject string) Trust {
 	return Trust{Root: s, Images: Trusted{Identities: []Identity{{Issuer: issuer, Subject: subject}}}}
 }
@@ -213,13 +212,13 @@ func TestCertificateSwapped(t *testing.T) {
 	}
 }
 
-// stamped seals with a key, and has the site's authority say when.
-type stamped struct {
+// timed seals with a key, and has the site's authority say when.
+type timed struct {
 	keySealer
 	site site
 }
 
-func (s stamped) seal(ctx context.Context, payload []byte, enveloped bool) (seal, error) {
+func (s timed) seal(ctx context.Context, payload []byte, enveloped bool) (seal, error) {
 	out, err := s.keySealer.seal(ctx, payload, enveloped)
 	if err != nil {
 		return out, err
@@ -246,7 +245,7 @@ func TestExpiredKeyWithTime(t *testing.T) {
 	here, elsewhere := newSite(t), newSite(t)
 	key := p256(t)
 	h := store(t)
-	by := stamped{keySealer{key}, here}
+	by := timed{keySealer{key}, here}
 	h.issued(t, sealers{by, by})
 	now := time.Now()
 	all := h.list(t)

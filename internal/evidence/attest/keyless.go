@@ -35,7 +35,7 @@ type Keyless struct {
 	// Token gives an OpenID Connect identity token for the audience that Fulcio expects.
 	Token func(context.Context) (string, error)
 
-	// Transport carries the requests to all three; nil is http.DefaultTransport.
+	// Transport carries the requests to Fulcio and the TSA; nil is http.DefaultTransport.
 	Transport http.RoundTripper
 }
 
@@ -110,10 +110,8 @@ func (k *keylessSealer) seal(ctx context.Context, payload []byte, enveloped bool
 		content = &sign.DSSEData{Data: payload, PayloadType: payloadType}
 	}
 	options := sign.BundleOptions{Context: ctx, CertificateProvider: k}
-	if at := k.services.TSA; at != "" {
-		options.TimestampAuthorities = []*sign.TimestampAuthority{
-			sign.NewTimestampAuthority(&sign.TimestampAuthorityOptions{URL: at, Timeout: timeout, Retries: 1, Transport: k.services.Transport}),
-		}
+	if k.services.TSA != "" {
+		options.TimestampAuthorities = []*sign.TimestampAuthority{k.authority()}
 	}
 	if at := k.services.Rekor; at != "" {
 		version := max(1, k.services.RekorVersion)
@@ -123,9 +121,26 @@ func (k *keylessSealer) seal(ctx context.Context, payload []byte, enveloped bool
 	made, err := sign.Bundle(content, k.keypair, options)
 	k.mu.Unlock()
 	if err != nil {
-		return seal{}, fault.New(fault.Unavailable, "sign keyless", k.who, err).WithHint("check that the log and the timestamp authority can be reached")
+		return seal{}, k.unreached(err)
 	}
-	return k.sealed(made)
+	out, err := k.sealed(made)
+	if err != nil || !enveloped || k.services.TSA == "" {
+		return out, err
+	}
+	// Below the older tag, it is the envelope as a whole that must have a time.
+	stamp, err := k.authority().GetTimestamp(ctx, envelope{payload, [][]byte{out.signature}}.json())
+	if err != nil {
+		return seal{}, k.unreached(err)
+	}
+	return out, noteTime(out.beside, stamp)
+}
+
+func (k *keylessSealer) authority() *sign.TimestampAuthority {
+	return sign.NewTimestampAuthority(&sign.TimestampAuthorityOptions{URL: k.services.TSA, Timeout: timeout, Retries: 1, Transport: k.services.Transport})
+}
+
+func (k *keylessSealer) unreached(err error) error {
+	return fault.New(fault.Unavailable, "sign keyless", k.who, err).WithHint("check that the log and the timestamp authority can be reached")
 }
 
 // sealed takes the bundle apart.
@@ -169,11 +184,19 @@ func besides(material *protobundle.VerificationMaterial, beside map[string]strin
 		beside[logAnnotation] = string(text)
 	}
 	for _, stamp := range material.GetTimestampVerificationData().GetRfc3161Timestamps() {
-		text, err := json.Marshal(struct{ SignedRFC3161Timestamp []byte }{stamp.GetSignedTimestamp()})
-		if err != nil {
+		if err := noteTime(beside, stamp.GetSignedTimestamp()); err != nil {
 			return err
 		}
-		beside[timestampAnnotation] = string(text)
 	}
 	return nil
+}
+
+// stamped is a timestamp as cosign keeps it beside an older signature (RFC 3161, section
+// 2.4.2, TimeStampResp).
+type stamped struct{ SignedRFC3161Timestamp []byte }
+
+func noteTime(beside map[string]string, stamp []byte) error {
+	text, err := json.Marshal(stamped{stamp})
+	beside[timestampAnnotation] = string(text)
+	return err
 }

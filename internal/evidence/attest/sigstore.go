@@ -63,7 +63,7 @@ func (a Attached) older() (*protobundle.Bundle, error) {
 		material.TlogEntries = []*protorekor.TransparencyLogEntry{entry}
 	}
 	if text := a.layer.Annotations[timestampAnnotation]; text != "" {
-		var stamp struct{ SignedRFC3161Timestamp []byte }
+		var stamp stamped
 		if err := unmarshal([]byte(text), &stamp); err != nil {
 			return nil, fmt.Errorf("the timestamp beside the signature is not valid: %w", err)
 		}
@@ -207,6 +207,9 @@ func (t Trust) logged(subject v1.Hash, a Attached, by *bundle.Bundle, key Key) (
 
 // verifiedBy has sigstore-go verify the attestation, without any request.
 func (a Attached) verifiedBy(subject v1.Hash, by *bundle.Bundle, material root.TrustedMaterial, options []verify.VerifierOption, policy []verify.PolicyOption) (*verify.VerificationResult, error) {
+	if a.bundle == nil && len(a.envelope.signatures) > 0 {
+		material = wholly{material, a.Raw}
+	}
 	verifier, err := verify.NewVerifier(material, options...)
 	if err != nil {
 		return nil, err
@@ -226,6 +229,33 @@ func signedAt(result *verify.VerificationResult) *time.Time {
 		}
 	}
 	return nil
+}
+
+// wholly is a trusted root in which a timestamp may also be of an envelope as a whole: below
+// older tags it is of that, or of the signature in it, as the version of cosign was.
+type wholly struct {
+	root.TrustedMaterial
+	envelope []byte
+}
+
+func (w wholly) TimestampingAuthorities() []root.TimestampingAuthority {
+	var out []root.TimestampingAuthority
+	for _, authority := range w.TrustedMaterial.TimestampingAuthorities() {
+		out = append(out, either{authority, w.envelope})
+	}
+	return out
+}
+
+type either struct {
+	root.TimestampingAuthority
+	envelope []byte
+}
+
+func (e either) Verify(stamp, signature []byte) (*root.Timestamp, error) {
+	if at, err := e.TimestampingAuthority.Verify(stamp, signature); err == nil {
+		return at, nil
+	}
+	return e.TimestampingAuthority.Verify(stamp, e.envelope)
 }
 
 // keyed is a trusted root in which one key verifies whatever hint a bundle gives.

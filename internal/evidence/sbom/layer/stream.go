@@ -53,7 +53,7 @@ func open(packed io.Reader, most int64) (*stream, error) {
 		free: make(chan []byte, blocks), stop: make(chan struct{}), sum: sha256.New(),
 	}
 	for range blocks {
-		s.free <- make([]byte, blockSize)
+		s.free <- nil // made when it is needed: most layers are small
 	}
 	s.work.Go(func() {
 		defer close(s.unpacked)
@@ -99,6 +99,9 @@ func (s *stream) fill(plain io.Reader, most int64) {
 		case buf = <-s.free:
 		case <-s.stop:
 			return
+		}
+		if buf == nil {
+			buf = make([]byte, blockSize)
 		}
 		n, err := io.ReadFull(plain, buf)
 		if errors.Is(err, io.ErrUnexpectedEOF) {

@@ -1,0 +1,160 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/google/go-containerregistry/pkg/v1/partial"
+	"github.com/spf13/cobra"
+
+	"plimsoll.dev/plimsoll/artifact"
+	"plimsoll.dev/plimsoll/internal/evidence/attest"
+	"plimsoll.dev/plimsoll/internal/fault"
+	"plimsoll.dev/plimsoll/internal/oci"
+	"plimsoll.dev/plimsoll/internal/vuln/vex"
+)
+
+type attestOptions struct{ kind, file, platform string }
+
+func newAttest(env *Env) *cobra.Command {
+	var o attestOptions
+	cmd := &cobra.Command{
+		Use:   "attest REF",
+		Short: "Vouch for an image that is there, or for something about it",
+		Long: `Attest makes for an image of anybody's what a build makes for its own: SBOMs, a hardening report, a
+malware report where a scanner is configured, and signatures, put beside it. An index and all its
+images are signed. How the image came about it does not say: nobody here saw it.
+
+With --type and --predicate it signs what a file says of the image instead: test results, VEX
+statements, or any predicate of in-toto, as a JSON object.` + "\n" + exitCodes,
+		Example: `  plimsoll attest registry.example.com/theirs:1
+  plimsoll attest shop:1 --type tests --predicate results.json
+  plimsoll attest shop:1 --type vex --predicate shop.openvex.json`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error { return runAttest(cmd.Context(), env, o, args[0]) },
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&o.kind, "type", "", "what the predicate is: tests, vex, vulns, provenance, spdx, cyclonedx, or a predicate type (a URI)")
+	flags.StringVar(&o.file, "predicate", "", "file that holds the predicate; - is standard input")
+	flags.StringVar(&o.platform, "platform", "", "platform that the predicate is about, of an image that has several")
+	cmd.MarkFlagsRequiredTogether("type", "predicate")
+	return cmd
+}
+
+func runAttest(ctx context.Context, env *Env, o attestOptions, text string) error {
+	ref, err := oci.Parse(text)
+	if err != nil {
+		return err
+	}
+	if o.kind == "" {
+		return vouch(ctx, env, ref)
+	}
+	data, err := readPredicate(env, o.file)
+	if err != nil {
+		return err
+	}
+	predicate := predicates([]string{o.kind})[0]
+	if err := checkPredicate(predicate, o.file, data); err != nil {
+		return err
+	}
+	found, err := env.look(ctx, text, o.platform)
+	if err != nil {
+		return err
+	}
+	var compact bytes.Buffer
+	if err := json.Compact(&compact, data); err != nil {
+		return err
+	}
+	evidence := artifact.Evidence{Subject: found.contents.Image, PredicateType: predicate, Predicate: compact.Bytes()}
+	if err := env.attach(ctx, found, evidence); err != nil {
+		return err
+	}
+	out := attested{Ref: ref.String(), Digest: found.contents.Image, Evidence: []string{predicateName(predicate)}}
+	return env.print(out, out.table)
+}
+
+// checkPredicate refuses what is no predicate: a URI and a JSON object, for VEX one whose
+// statements are understood.
+func checkPredicate(predicate, file string, data []byte) error {
+	if !strings.Contains(predicate, "://") {
+		return fault.Newf(fault.Usage, "read flags", "--type "+predicate, "it is neither a type that is known nor a URI").
+			WithHint("want tests, vex, vulns, provenance, spdx, cyclonedx or a URI")
+	}
+	var object map[string]json.RawMessage
+	if err := json.Unmarshal(data, &object); err != nil {
+		return fault.New(fault.Usage, "read predicate", file, err).WithHint("a predicate is a JSON object")
+	}
+	if predicate == artifact.PredicateVEX {
+		_, err := vex.Parse(data, file, "")
+		return err
+	}
+	return nil
+}
+
+// attested is what `attest` gives a script.
+type attested struct {
+	Ref      string   `json:"ref"`
+	Digest   string   `json:"digest"`
+	Evidence []string `json:"evidence"`
+}
+
+func (a attested) table(w io.Writer) {
+	fmt.Fprintf(w, "%s@%s\n%s\n", a.Ref, a.Digest, strings.Join(a.Evidence, ", "))
+}
+
+// attach signs evidence of an image and puts it beside the image.
+func (env *Env) attach(ctx context.Context, found *looked, evidence artifact.Evidence) error {
+	signers, err := env.signers(ctx)
+	if err != nil {
+		return err
+	}
+	d, err := partial.Descriptor(found.image)
+	if err != nil {
+		return err
+	}
+	_, err = attest.Issue(ctx, env.Registries.Session(), found.ref, *d, []artifact.Evidence{evidence}, signers, attest.Options{})
+	return err
+}
+
+// vouch issues all evidence of every image that the reference names.
+func vouch(ctx context.Context, env *Env, ref oci.Reference) error {
+	l, err := env.ledger(ctx, accounting{})
+	if err != nil {
+		return err
+	}
+	top, err := l.session.Manifest(ctx, ref)
+	if err != nil {
+		return err
+	}
+	images, err := env.Registries.Images(ctx, ref.At(top.Digest))
+	if err != nil {
+		return err
+	}
+	out := attested{Ref: ref.String(), Digest: top.Digest.String()}
+	for _, image := range images {
+		subject, err := l.subject(ref, told{image: image})
+		if err != nil {
+			return err
+		}
+		known, err := l.issue(ctx, l.session, subject)
+		if err != nil {
+			return err
+		}
+		l.done = append(l.done, known)
+		out.Evidence = nil
+		for _, e := range known.Evidence {
+			out.Evidence = append(out.Evidence, predicateName(e.PredicateType))
+		}
+	}
+	if top.Index != nil {
+		if _, err := l.issuer.Sign(ctx, l.session, ref, top.Descriptor); err != nil {
+			return err
+		}
+	}
+	l.record(ctx)
+	return env.print(out, out.table)
+}

@@ -1,0 +1,239 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"plimsoll.dev/plimsoll/artifact"
+	"plimsoll.dev/plimsoll/internal/evidence/attest"
+	"plimsoll.dev/plimsoll/internal/fault"
+	"plimsoll.dev/plimsoll/internal/vuln/match"
+	"plimsoll.dev/plimsoll/internal/vuln/report"
+	"plimsoll.dev/plimsoll/internal/vuln/vex"
+)
+
+type scanOptions struct {
+	form, platform, failOn string
+	vex                    []string
+	attest, all            bool
+}
+
+func newScan(env *Env) *cobra.Command {
+	var o scanOptions
+	cmd := &cobra.Command{
+		Use:   "scan REF",
+		Short: "Say which advisories concern an image, and what fixes them",
+		Long: `Scan holds what is in any image against the advisories of this home (plimsoll feed sync) and sorts
+what it finds by what mends it: a rebase, a rebuild, a newer dependency, or nothing yet.
+
+Findings that a VEX statement says do not count are left out, and counted: statements in files
+given with --vex, and those attached to the image by somebody whom the home trusts.
+
+--fail-on takes severities, "fixable", "exploited" and "epss=0.5", joined by "," (any) and "+" (all);
+the exit code is then 3. docs/scan.md tells all.` + "\n" + exitCodes,
+		Example: `  plimsoll scan shop:1
+  plimsoll scan registry.example.com/theirs:1 --fail-on high+fixable,exploited
+  plimsoll scan shop:1 --format sarif > shop.sarif`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error { return runScan(cmd.Context(), env, o, args[0]) },
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&o.form, "format", "", "sarif or cyclonedx (a VEX) instead of a table or -o json")
+	flags.StringVar(&o.platform, "platform", "", "platform of an image that has several, such as linux/arm64")
+	flags.StringVar(&o.failOn, "fail-on", "", "fail when there are such findings, as high+fixable")
+	flags.StringSliceVar(&o.vex, "vex", nil, "file of OpenVEX statements to heed")
+	flags.BoolVar(&o.all, "suppressed", false, "show what VEX statements suppress, too, and why")
+	flags.BoolVar(&o.attest, "attest", false, "sign the result and put it beside the image")
+	return cmd
+}
+
+func runScan(ctx context.Context, env *Env, o scanOptions, text string) error {
+	var rule report.Rule // fails nothing
+	if o.failOn != "" {
+		var err error
+		if rule, err = report.ParseRule(o.failOn); err != nil {
+			return err
+		}
+	}
+	write, err := o.writer(env)
+	if err != nil {
+		return err
+	}
+	found, scan, err := env.scan(ctx, o, text)
+	if err != nil {
+		return err
+	}
+	if o.attest {
+		evidence, err := report.Evidence(scan)
+		if err != nil {
+			return err
+		}
+		if err := env.attach(ctx, found, evidence); err != nil {
+			return err
+		}
+	}
+	if err := write(scan); err != nil {
+		return err
+	}
+	if failing := rule.Failing(scan.Findings); len(failing) > 0 {
+		return fault.Newf(fault.Denied, "scan", text, fmt.Sprintf("%d findings fail --fail-on %s, such as %s in %s", len(failing), o.failOn, failing[0].ID, fullName(failing[0].Package))).
+			WithHint("mend them as the table says, or tell why they do not count with --vex")
+	}
+	return nil
+}
+
+// writer gives what prints the scan.
+func (o scanOptions) writer(env *Env) (func(report.Scan) error, error) {
+	switch o.form {
+	case "":
+		return func(s report.Scan) error {
+			return env.print(s, func(w io.Writer) { printScan(w, s, o.all) })
+		}, nil
+	case "sarif":
+		return func(s report.Scan) error { return report.WriteSARIF(env.Out, s) }, nil
+	case "cyclonedx":
+		return func(s report.Scan) error { return report.WriteCycloneDX(env.Out, s) }, nil
+	}
+	return nil, fault.Newf(fault.Usage, "read flags", "--format "+o.form, "want sarif or cyclonedx")
+}
+
+// scan looks into the image and matches what it finds.
+func (env *Env) scan(ctx context.Context, o scanOptions, text string) (*looked, report.Scan, error) {
+	scan := report.Scan{Reference: text, Version: env.Version, Started: time.Now()}
+	a, err := env.advisories()
+	if err != nil {
+		return nil, scan, err
+	}
+	db, err := a.open(ctx)
+	if err != nil {
+		return nil, scan, err
+	}
+	defer db.Close()
+	found, err := env.look(ctx, text, o.platform)
+	if err != nil {
+		return nil, scan, err
+	}
+	scan.Contents = found.contents
+	if scan.Findings, err = match.Contents(ctx, db, found.contents); err != nil {
+		return nil, scan, err
+	}
+	documents, err := env.statements(ctx, o.vex, found)
+	if err != nil {
+		return nil, scan, err
+	}
+	about := vex.Image{Contents: found.contents, Digests: []string{found.digest.String()}, Repository: found.ref.Repository()}
+	scan.Findings = vex.Apply(scan.Findings, about, documents)
+	for _, s := range a.store.Status(a.feeds, time.Now()) {
+		if s.Synced.After(scan.Database.Updated) {
+			scan.Database.Updated = s.Synced
+		}
+	}
+	scan.Finished = time.Now()
+	return found, scan, nil
+}
+
+// statements gives the VEX documents of the files, and those attached to the image that
+// somebody signed whom the home trusts.
+func (env *Env) statements(ctx context.Context, files []string, found *looked) ([]*vex.Document, error) {
+	var out []*vex.Document
+	for _, file := range files {
+		document, err := vex.Load(file)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, document)
+	}
+	trust, err := env.trust(ctx, trustOptions{})
+	if err != nil {
+		return out, nil // where nobody is trusted, nobody's word counts
+	}
+	digest, err := found.image.Digest()
+	if err != nil {
+		return nil, err
+	}
+	attached, err := attest.List(ctx, env.Registries.Session(), found.ref, digest)
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range attest.Verify(digest, attached, trust).Evidence() {
+		if !strings.HasPrefix(e.PredicateType, "https://openvex.dev/ns") {
+			continue
+		}
+		document, err := vex.Parse(e.Predicate, "attestation", e.Subject)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, document)
+	}
+	return out, nil
+}
+
+func printScan(w io.Writer, s report.Scan, all bool) {
+	fmt.Fprintf(w, "%s@%s  %s\n", s.Reference, s.Contents.Image, s.Contents.Platform)
+	for _, group := range report.Table(s.Findings) {
+		fmt.Fprintf(w, "\n%s\nSEVERITY\tADVISORY\tPACKAGE\tINSTALLED\tFIXED\tNOTES\n", strings.ToUpper(group.Title))
+		for _, r := range group.Rows {
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", r.Severity, visible(r.ID), visible(r.Package()), visible(r.Installed), visible(orDash(r.Fixed)),
+				visible(strings.Join(notes(r), ", ")))
+		}
+	}
+	if all {
+		printSuppressed(w, s.Findings)
+	}
+	c := report.Count(s.Findings)
+	fmt.Fprintf(w, "\n%d findings: %d critical, %d high, %d medium, %d low; %d can be fixed; %d suppressed\n", c.Total,
+		c.Severity[artifact.SeverityCritical], c.Severity[artifact.SeverityHigh], c.Severity[artifact.SeverityMedium], c.Severity[artifact.SeverityLow],
+		c.Fixable, c.Suppressed)
+	fmt.Fprintf(w, "advisories of %s\n", day(s.Database.Updated))
+}
+
+// notes are the row's own, and the distribution's word where it says more than that there
+// is a fix.
+func notes(r report.Row) []string {
+	out := r.Notes
+	if r.State != "" && r.State != "fixed" && r.State != "affected" {
+		out = append(out, r.State)
+	}
+	return out
+}
+
+func printSuppressed(w io.Writer, findings []artifact.Finding) {
+	header := "\nSUPPRESSED\nADVISORY\tPACKAGE\tSTATUS\tBECAUSE\tSAYS\n"
+	for _, f := range findings {
+		if f.Suppressed == nil {
+			continue
+		}
+		because := strings.TrimSpace(f.Suppressed.Justification + " " + f.Suppressed.Statement)
+		fmt.Fprintf(w, "%s%s\t%s\t%s\t%s\t%s (%s)\n", header, visible(f.ID), visible(fullName(f.Package)), visible(f.Suppressed.Status),
+			visible(orDash(because)), visible(orDash(f.Suppressed.Author)), visible(f.Suppressed.From))
+		header = ""
+	}
+}
+
+// readPredicate reads a file of JSON, or standard input.
+func readPredicate(env *Env, file string) ([]byte, error) {
+	const most = 32 << 20
+	in := env.In
+	if file != "-" {
+		opened, err := os.Open(file)
+		if err != nil {
+			return nil, fault.New(fault.NotFound, "read predicate", file, err)
+		}
+		defer opened.Close()
+		in = opened
+	}
+	data, err := io.ReadAll(io.LimitReader(in, most+1))
+	switch {
+	case err != nil:
+		return nil, fault.New(fault.Failed, "read predicate", file, err)
+	case len(data) > most:
+		return nil, fault.Newf(fault.Usage, "read predicate", file, fmt.Sprintf("it has more than %d bytes", most))
+	}
+	return data, nil
+}

@@ -1,0 +1,216 @@
+package inventorytest
+
+import (
+	"bufio"
+	"bytes"
+	"fmt"
+	"hash/fnv"
+	"maps"
+	"math/rand/v2"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"plimsoll.dev/plimsoll/artifact"
+	"plimsoll.dev/plimsoll/internal/inventory"
+	"plimsoll.dev/plimsoll/internal/testbed"
+)
+
+// What a Population is of.
+const (
+	releases = 5  // of each kind of base
+	builds   = 50 // of each app; the base moves with every tenth, the lock file with every other tenth
+	basesIn  = 6  // layers of a base
+)
+
+// kinds of bases, by the packages that they are asked for.
+var kinds = [][]string{
+	{"ca-certificates", "tzdata", "netbase"}, {"libssl3", "libgcc-s1", "zlib1g", "ca-certificates"}, {"bash", "coreutils", "curl"}, {"python3", "libpq5"},
+	{"default-jre-headless"}, {"nodejs"}, {"nginx"}, {"git", "openssh-client"}, {"gcc", "make"}, {"perl", "imagemagick"},
+}
+
+// Population makes a fleet of any size from the packages of the machine's Debian archive:
+// its own for the bases, and what it packages of npm, PyPI, Go and Maven for the apps.
+type Population struct {
+	debian map[string]debPackage
+	apps   map[string][]string // the names in each ecosystem, the popular ones first
+	bases  [][]artifact.Package
+}
+
+type debPackage struct {
+	name, version, source, sourceVersion string
+	depends                              []string
+}
+
+// NewPopulation reads what apt knows.
+func NewPopulation(t testing.TB) *Population {
+	t.Helper()
+	out, err := exec.Command(testbed.Tool(t, "apt-cache"), "dumpavail").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &Population{debian: map[string]debPackage{}, apps: map[string][]string{}}
+	stanza := map[string]string{}
+	for lines := bufio.NewScanner(bytes.NewReader(out)); lines.Scan(); {
+		if lines.Text() == "" {
+			p.add(stanza)
+			clear(stanza)
+		}
+		if name, value, found := strings.Cut(lines.Text(), ": "); found && !strings.HasPrefix(name, " ") {
+			stanza[name] = value
+		}
+	}
+	random := rand.New(rand.NewPCG(1, 1))
+	for _, ecosystem := range []string{"golang", "maven", "npm", "pypi"} {
+		names := p.apps[ecosystem]
+		slices.Sort(names)
+		random.Shuffle(len(names), func(i, j int) { names[i], names[j] = names[j], names[i] })
+		if len(names) < 500 {
+			t.Fatalf("apt knows %d packages of %s: run `apt-get update`", len(names), ecosystem)
+		}
+	}
+	for _, seeds := range kinds {
+		p.bases = append(p.bases, p.closure(seeds))
+	}
+	return p
+}
+
+func (p *Population) add(stanza map[string]string) {
+	d := debPackage{name: stanza["Package"], version: stanza["Version"], source: stanza["Package"], sourceVersion: stanza["Version"]}
+	if source, version, _ := strings.Cut(stanza["Source"], " "); source != "" {
+		d.source = source
+		if version != "" {
+			d.sourceVersion = strings.Trim(version, "()")
+		}
+	}
+	for _, group := range strings.Split(stanza["Depends"]+", "+stanza["Pre-Depends"], ", ") {
+		name, _, _ := strings.Cut(group, " ")
+		d.depends = append(d.depends, strings.TrimSuffix(name, ":any"))
+	}
+	p.debian[d.name] = d
+	for prefix, ecosystem := range map[string]string{"node-": "npm", "python3-": "pypi", "golang-": "golang", "lib": "maven"} {
+		name, found := strings.CutPrefix(d.name, prefix)
+		switch {
+		case ecosystem == "golang":
+			name, found = strings.CutSuffix(name, "-dev")
+			name = strings.Replace(strings.Replace(name, "github-", "github.com/", 1), "golang-x-", "golang.org/x/", 1)
+		case ecosystem == "maven":
+			name, found = strings.CutSuffix(name, "-java")
+		}
+		if found && strings.HasPrefix(d.name, prefix) {
+			p.apps[ecosystem] = append(p.apps[ecosystem], name)
+		}
+	}
+}
+
+// closure gives the packages that apt would install, near enough.
+func (p *Population) closure(seeds []string) []artifact.Package {
+	seen := map[string]bool{}
+	var all []artifact.Package
+	for queue := seeds; len(queue) > 0; queue = queue[1:] {
+		d, found := p.debian[queue[0]]
+		if !found || seen[d.name] {
+			continue
+		}
+		seen[d.name] = true
+		queue = append(queue, d.depends...)
+		all = append(all, artifact.Package{
+			Type: "deb", Namespace: "debian", Name: d.name, Version: d.version, Arch: "amd64", Distro: "debian-12", Source: d.source, SourceVersion: d.sourceVersion,
+			Licenses: []string{[]string{"GPL-2.0-or-later", "LGPL-2.1-or-later", "MIT", "BSD-3-Clause"}[Number(d.source)%4]},
+			Paths:    []string{"var/lib/dpkg/status.d/" + d.name}, FoundBy: []string{"image"},
+		})
+	}
+	return all
+}
+
+// Number gives a number that a text always has.
+func Number(text string) int {
+	h := fnv.New32a()
+	h.Write([]byte(text))
+	return int(h.Sum32() & 0x7fffffff)
+}
+
+// Image gives the nth image. All images of an n have the same contents on every run.
+func (p *Population) Image(n int) inventory.Image {
+	app, build := n/builds, n%builds
+	kind, release := app%len(kinds), build/10
+	team := fmt.Sprintf("team-%d", app%37)
+	base := fmt.Sprintf("base-%d:%d", kind, release)
+	image := inventory.Image{
+		Reference: fmt.Sprintf("registry.example/%s/app-%d:1.%d", team, app, build),
+		Pushed:    day(1).Add(-time.Duration(builds-build) * 4 * 24 * time.Hour).Add(time.Duration(app) * time.Second), Created: time.Unix(0, 0),
+		Size:   30e6 + int64(app)*1e4,
+		Base:   inventory.Base{Name: "registry.example/" + base, Digest: sum(base)},
+		Source: inventory.Source{URL: fmt.Sprintf("https://git.example/%s/app-%d.git", team, app), Revision: sum(fmt.Sprint("commit", n))[7:47]},
+		Labels: map[string]string{"team": team, "tier": fmt.Sprint(app % 3)},
+	}
+	key := "release-key"
+	if app%20 == 0 {
+		key = "old-key"
+	}
+	for _, predicate := range []string{artifact.PredicateSignature, artifact.PredicateSPDX, artifact.PredicateProvenance, artifact.PredicateHardening} {
+		image.Evidence = append(image.Evidence, inventory.Evidence{
+			PredicateType: predicate, Digest: sum(fmt.Sprint(predicate, n)), Stored: "bundle", KeyID: key, VerifiedAt: image.Pushed,
+		})
+	}
+	image.Contents = p.contents(kind, release, app, (build+5)/10, n)
+	return image
+}
+
+func (p *Population) contents(kind, release, app, lock, n int) artifact.Contents {
+	c := artifact.Contents{Image: sum(fmt.Sprint("image", n)), Platform: "linux/amd64", Distro: artifact.Distro{ID: "debian", Version: "12"}, BaseLayers: basesIn}
+	layers := make([]string, basesIn)
+	for i := range layers {
+		layers[i] = sum(fmt.Sprint("base", kind, release, i))
+	}
+	for _, d := range p.bases[kind] {
+		// A fifth of the packages is fixed between one release and the next.
+		if fixes := (release*2 + Number(d.Source)) / 10; fixes > 0 {
+			suffix := fmt.Sprintf("+deb12u%d", fixes%10)
+			d.Version, d.SourceVersion = d.Version+suffix, d.SourceVersion+suffix
+		}
+		d.Layer = layers[Number(d.Source)%basesIn]
+		c.Packages = append(c.Packages, d)
+	}
+	modules, code := sum(fmt.Sprint("modules", app, lock)), sum(fmt.Sprint("code", n))
+	c.Layers = append(layers, modules, code)
+	c.Packages = append(c.Packages, p.modules(app, lock, modules)...)
+	return c
+}
+
+// modules gives what an app's lock file names: popular packages more often than others.
+func (p *Population) modules(app, lock int, layer string) []artifact.Package {
+	ecosystem := []string{"npm", "golang", "npm", "pypi", "golang", "maven", "npm", "pypi", "golang", "npm"}[app/len(kinds)%10]
+	most := map[string]int{"npm": 600, "golang": 120, "pypi": 80, "maven": 150}[ecosystem]
+	random := rand.New(rand.NewPCG(uint64(app), 2))
+	names := p.apps[ecosystem]
+	chosen := map[int]bool{}
+	for range 20 + random.IntN(most) {
+		chosen[int(float64(len(names))*random.Float64()*random.Float64()*random.Float64())] = true
+	}
+	var all []artifact.Package
+	for _, at := range slices.Sorted(maps.Keys(chosen)) {
+		name := names[at]
+		// Each lock is newer in a few packages than the one before.
+		patch := (Number(name) + app%7 + lock*(Number(name)%3)) % 12
+		pkg := artifact.Package{
+			Type: ecosystem, Name: name, Version: fmt.Sprintf("%d.%d.%d", Number(name)%5, Number(name)%17, patch), Layer: layer, FoundBy: []string{"image"},
+			Licenses: []string{[]string{"MIT", "MIT", "Apache-2.0", "BSD-3-Clause", "ISC", "AGPL-3.0-only"}[Number(name)%6]},
+			Paths:    []string{"workspace/node_modules/" + name + "/package.json"},
+		}
+		switch ecosystem {
+		case "golang":
+			pkg.Paths, pkg.Version = []string{"workspace/app"}, "v"+pkg.Version
+			if i := strings.LastIndexByte(name, '/'); i >= 0 {
+				pkg.Namespace, pkg.Name = name[:i], name[i+1:]
+			}
+		case "maven":
+			pkg.Namespace, pkg.Paths = "org."+name, []string{"workspace/app.jar"}
+		}
+		all = append(all, pkg)
+	}
+	return all
+}
+

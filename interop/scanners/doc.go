@@ -1,0 +1,2 @@
+// Package scanners holds plimsoll's findings against those of grype and osv-scanner.
+package scanners
