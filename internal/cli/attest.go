@@ -116,7 +116,11 @@ func (env *Env) attach(ctx context.Context, found *looked, evidence artifact.Evi
 	if err != nil {
 		return err
 	}
-	_, err = attest.Issue(ctx, env.Registries.Session(), found.ref, *d, []artifact.Evidence{evidence}, signers, attest.Options{})
+	keyless, err := env.keyless()
+	if err != nil {
+		return err
+	}
+	_, err = attest.Issue(ctx, env.Registries.Session(), found.ref, *d, []artifact.Evidence{evidence}, signers, attest.Options{Keyless: keyless})
 	return err
 }
 

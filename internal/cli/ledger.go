@@ -60,6 +60,9 @@ func (env *Env) ledger(ctx context.Context, a accounting) (*ledger, error) {
 		Contents: env.contents(), Hardening: hardening.New(filepath.Join(env.Home, "cache", "hardening")),
 		Signers: signers, Version: env.Version,
 	}
+	if l.issuer.Keyless, err = env.keyless(); err != nil {
+		return nil, err
+	}
 	l.issuer.Malware, err = env.malware()
 	return l, err
 }

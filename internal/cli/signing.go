@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"crypto"
 	"errors"
@@ -24,9 +25,23 @@ type signing struct {
 	Images       string `json:"images,omitempty"`
 	Attestations string `json:"attestations,omitempty"`
 
+	Keyless *keyless `json:"keyless,omitempty"` // instead of keys
+
 	Trust trusted `json:"trust,omitzero"`
 
 	path string
+}
+
+// keyless are the services that sign for an identity.
+type keyless struct {
+	Fulcio       string `json:"fulcio"`                 // URL of the certificate authority
+	Rekor        string `json:"rekor,omitempty"`        // URL of the transparency log
+	RekorVersion uint32 `json:"rekorVersion,omitempty"` // 1 or 2; 0 is 1
+	Timestamp    string `json:"timestamp,omitempty"`    // URL of the timestamp authority
+
+	// Token is where the identity token is: env://NAME, or the path of a file that
+	// something keeps fresh. "" is env://SIGSTORE_ID_TOKEN.
+	Token string `json:"token,omitempty"`
 }
 
 // trusted is whom one believes beside one's own keys.
@@ -69,10 +84,42 @@ func (s *signing) at(name string) string {
 	return filepath.Join(filepath.Dir(s.path), name)
 }
 
-// signers opens the keys that sign here: those of the file, else the home's own.
+// keyless gives the services that sign here; nil where keys do.
+func (env *Env) keyless() (*attest.Keyless, error) {
+	s, err := env.signing()
+	if err != nil || s.Keyless == nil {
+		return nil, err
+	}
+	k := s.Keyless
+	return &attest.Keyless{
+		Fulcio: k.Fulcio, Rekor: k.Rekor, RekorVersion: k.RekorVersion, TSA: k.Timestamp,
+		Token: func(context.Context) (string, error) { return env.identityToken(s, k.Token) },
+	}, nil
+}
+
+// identityToken reads the token that proves who signs. It is read each time: they live for
+// minutes.
+func (env *Env) identityToken(s *signing, place string) (string, error) {
+	name, inVariable := strings.CutPrefix(cmp.Or(place, "env://SIGSTORE_ID_TOKEN"), "env://")
+	if inVariable {
+		if token := env.Getenv(name); token != "" {
+			return token, nil
+		}
+		return "", fault.Newf(fault.Usage, "read identity token", name, "the variable is not set").
+			WithHint("set it, or say in " + s.path + " where the token is")
+	}
+	token, err := os.ReadFile(s.at(name))
+	if err != nil {
+		return "", fault.New(fault.Usage, "read identity token", name, err)
+	}
+	return strings.TrimSpace(string(token)), nil
+}
+
+// signers opens the keys that sign here: those of the file, else the home's own; none
+// where signing is keyless.
 func (env *Env) signers(ctx context.Context) (attest.Signers, error) {
 	s, err := env.signing()
-	if err != nil {
+	if err != nil || s.Keyless != nil {
 		return attest.Signers{}, err
 	}
 	if s.Images == "" && s.Attestations == "" {
