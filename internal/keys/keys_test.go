@@ -25,6 +25,7 @@ import (
 
 	"plimsoll.dev/plimsoll/internal/fault"
 	"plimsoll.dev/plimsoll/internal/keys"
+	"plimsoll.dev/plimsoll/internal/testbed"
 )
 
 // secret is a password that no error may show.
@@ -304,9 +305,10 @@ func TestPublicRefuses(t *testing.T) {
 func TestFingerprint(t *testing.T) {
 	private := must[*ecdsa.PrivateKey](t)(ecdsa.GenerateKey(elliptic.P256(), rand.Reader))
 	text := must[[]byte](t)(keys.PEM(private.Public()))
-	der := exec.Command("openssl", "pkey", "-pubin", "-outform", "DER")
+	openssl := testbed.Tool(t, "openssl")
+	der := exec.Command(openssl, "pkey", "-pubin", "-outform", "DER")
 	der.Stdin = bytes.NewReader(text)
-	sum := exec.Command("openssl", "dgst", "-sha256", "-r")
+	sum := exec.Command(openssl, "dgst", "-sha256", "-r")
 	sum.Stdin = bytes.NewReader(must[[]byte](t)(der.Output()))
 	hex, _, _ := strings.Cut(string(must[[]byte](t)(sum.Output())), " ")
 	if got := keys.Fingerprint(private.Public()); got != "sha256:"+hex {

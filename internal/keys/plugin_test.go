@@ -96,19 +96,22 @@ func TestPKCS11(t *testing.T) {
 
 // TestPluginsThatMisbehave holds every answer of a foreign program to an error.
 func TestPluginsThatMisbehave(t *testing.T) {
-	for name, script := range map[string]string{
-		"garbage":     `echo garbage`,
-		"nothing":     `exit 0`,
-		"empty":       `echo '{}'`,
-		"failure":     `echo '{"errorMessage":"no\nway"}'; exit 1`,
-		"not a key":   `echo '{"publicKey":{"publicKeyPEM":"Z2FyYmFnZQ=="}}'`,
-		"long answer": `printf '{"errorMessage":"%0100000d"}' 1`,
+	for _, c := range []struct {
+		name, script string
+		kind         fault.Kind
+	}{
+		{"garbage", `echo garbage`, fault.Unavailable},
+		{"nothing", `exit 0`, fault.Unavailable},
+		{"empty", `echo '{}'`, fault.Unavailable},
+		{"not a key", `echo '{"publicKey":{"publicKeyPEM":"Z2FyYmFnZQ=="}}'`, fault.Unavailable},
+		{"failure", `printf %s '{"errorMessage":"no\nway"}'; exit 1`, fault.Failed},
+		{"long answer", `printf '{"errorMessage":"%0100000d"}' 1`, fault.Failed},
 	} {
-		t.Run(name, func(t *testing.T) {
-			onPath(t, "sigstore-kms-odd", script)
+		t.Run(c.name, func(t *testing.T) {
+			onPath(t, "sigstore-kms-odd", c.script)
 			_, err := keys.New(keys.Options{}).Signer(t.Context(), "odd://key")
-			if fault.KindOf(err) != fault.Unavailable || fault.HintOf(err) == "" {
-				t.Fatalf("%v, want an Unavailable with a hint", err)
+			if err == nil || fault.KindOf(err) != c.kind || fault.HintOf(err) == "" {
+				t.Fatalf("%v, want kind %d with a hint", err, c.kind)
 			}
 			if text := err.Error(); len(text) > 1000 || strings.Contains(text, "\n") {
 				t.Errorf("%d bytes: %.200s", len(text), text)

@@ -10,8 +10,9 @@ import (
 
 	"github.com/sigstore/sigstore/pkg/signature"
 	"github.com/sigstore/sigstore/pkg/signature/kms"
-	_ "github.com/sigstore/sigstore/pkg/signature/kms/aws"        // awskms://
-	_ "github.com/sigstore/sigstore/pkg/signature/kms/azure"      // azurekms://
+	_ "github.com/sigstore/sigstore/pkg/signature/kms/aws"   // awskms://
+	_ "github.com/sigstore/sigstore/pkg/signature/kms/azure" // azurekms://
+	"github.com/sigstore/sigstore/pkg/signature/kms/cliplugin"
 	_ "github.com/sigstore/sigstore/pkg/signature/kms/gcp"        // gcpkms://
 	_ "github.com/sigstore/sigstore/pkg/signature/kms/hashivault" // hashivault://, openbao://
 	"github.com/sigstore/sigstore/pkg/signature/options"
@@ -87,11 +88,15 @@ func serviceFailure(ctx context.Context, what, address string, err error) error 
 		return fault.Newf(fault.Usage, what, address, "the program "+program+" is not on the PATH").
 			WithHint("install " + program + ", or name another key")
 	}
+	kind := fault.Unavailable
+	if errors.Is(err, cliplugin.ErrorPluginReturnError) {
+		kind = fault.Failed // it may have been the PIN: a token locks itself after a few wrong ones
+	}
 	const longest = 400
 	text := err.Error()
 	if len(text) > longest {
 		text = strings.ToValidUTF8(text[:longest], "") + "…"
 	}
-	return fault.Newf(fault.Unavailable, what, address, text).
+	return fault.Newf(kind, what, address, text).
 		WithHint("check the address of the key, and that you are logged in to the service")
 }

@@ -35,7 +35,7 @@ func Each(ctx context.Context, layer v1.Layer, diffID v1.Hash, visit func(*tar.H
 	}
 	defer plain.Close()
 	sum := sha256.New()
-	in := io.TeeReader(plain, sum)
+	in := io.TeeReader(&bounded{plain, maxBytes}, sum)
 	for files := tar.NewReader(in); ; {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -58,6 +58,23 @@ func Each(ctx context.Context, layer v1.Layer, diffID v1.Hash, visit func(*tar.H
 		return fault.Newf(fault.Denied, "read layer", diffID.String(), "its files are not those that the image's configuration names")
 	}
 	return nil
+}
+
+// maxBytes of a layer, unpacked: a few megabytes can unpack to any size.
+const maxBytes = 256 << 30
+
+// bounded fails past its bytes, where io.LimitReader ends.
+type bounded struct {
+	in   io.Reader
+	left int64
+}
+
+func (b *bounded) Read(p []byte) (int, error) {
+	n, err := b.in.Read(p)
+	if b.left -= int64(n); b.left < 0 {
+		return 0, errors.New("the layer unpacks to more than 256 GiB")
+	}
+	return n, err
 }
 
 // unpacked gives the tar in a layer's bytes. The standard library's gzip, by which layers

@@ -30,6 +30,8 @@ func check(r *Report, config *v1.ConfigFile, annotations map[string]string) []Ch
 		none("PLM-4", "No network tools", Info, "tool", r.programs(Network)),
 		none("PLM-5", "Nothing that everybody may write", Warn, "file or folder", names(r.WorldWritable)),
 		none("PLM-6", "No file capabilities", Info, "program with some", names(r.Capabilities)),
+		one("PLM-7", "Nothing left untold", r.Skipped.More == 0, "all findings are here", Fail,
+			fmt.Sprintf("%d findings are more than are told", r.Skipped.More)),
 	}
 }
 

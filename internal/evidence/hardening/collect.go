@@ -15,7 +15,8 @@ import (
 // What a layer may hold, so that a hostile one costs little.
 const (
 	maxEntries  = 4_000_000
-	maxFindings = 5_000   // of each kind that are kept; the others are counted
+	maxFindings = 10_000  // of files, and of secrets, that are kept; the others are counted
+	maxLinks    = 100     // of the root
 	maxText     = 1 << 20 // bytes of a file in which secrets are looked for
 	sniffed     = 8 << 10 // bytes by which text is told from the rest, as git does
 )
@@ -55,14 +56,15 @@ func (c *Collector) File(header *tar.Header, r io.Reader) error {
 	}
 	c.paths.add(at, header.Typeflag == tar.TypeDir)
 	found := c.notable(at, header)
-	if found != (notable{}) {
-		if len(c.at) < 3*maxFindings {
-			c.at[at] = found
-		} else {
-			c.out.Skipped.More++
-		}
+	switch _, again := c.at[at]; {
+	case found == notable{}:
+		delete(c.at, at) // the last entry of a path counts
+	case again || len(c.at) < maxFindings:
+		c.at[at] = found
+	default:
+		c.out.Skipped.More++
 	}
-	if header.Typeflag == tar.TypeSymlink && !strings.Contains(at, "/") {
+	if header.Typeflag == tar.TypeSymlink && !strings.Contains(at, "/") && len(c.out.Links) < maxLinks {
 		c.out.Links = append(c.out.Links, link{at, clean(header.Linkname)})
 	}
 	if header.Typeflag == tar.TypeReg && header.Size > 0 {

@@ -33,6 +33,7 @@ type Scanner struct {
 
 	mu    sync.Mutex
 	known map[string]*Summary // by diffID
+	bytes int                 // of these, about
 }
 
 // New gives a Scanner that keeps summaries of layers in the folder, which is made when
@@ -151,16 +152,21 @@ func (s *Scanner) Keep(diffID v1.Hash, summary *Summary) error {
 	return aside.WriteSealed(s.path(diffID), data)
 }
 
-// held is how many summaries stay in memory: some 100 MB of them.
-const held = 1000
+// held is how many bytes of summaries stay in memory: those of some thousand layers.
+const held = 128 << 20
 
 func (s *Scanner) remember(diffID v1.Hash, summary *Summary) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(s.known) >= held {
+	if s.known[diffID.Hex] != nil {
+		return
+	}
+	if s.bytes > held {
 		clear(s.known)
+		s.bytes = 0
 	}
 	s.known[diffID.Hex] = summary
+	s.bytes += summary.weight()
 }
 
 // path is in a folder of its own for each version of the rules.

@@ -147,6 +147,7 @@ func TestLayersHideAsTheyDoInAContainer(t *testing.T) {
 		{"taken out through a link", [][]entry{{link, su}, {{name: "bin/.wh.su"}}}, nil},
 		{"put in through a link, taken out", [][]entry{{link}, {{name: "bin/su", mode: 0o4755, text: "x"}}, {{name: "usr/bin/.wh.su"}}}, nil},
 		{"put in through a link that comes again", [][]entry{{link}, {{name: "bin/su", mode: 0o4755, text: "x"}}, {link}}, []string{"4755 bin/su"}},
+		{"twice in one layer", [][]entry{{su, {name: "usr/bin/su", mode: 0o755, text: "x"}}}, nil},
 		{"a further name", [][]entry{{su, {name: "usr/bin/us", kind: tar.TypeLink, link: "usr/bin/su", mode: 0o4755}}}, []string{"4755 usr/bin/su", "4755 usr/bin/us"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -200,6 +201,18 @@ func TestWhatAnIntruderLikes(t *testing.T) {
 		if results[id] != want {
 			t.Errorf("%s: %s, want %s", id, results[id], want)
 		}
+	}
+}
+
+// TestManyFindings is about an image that would drown what matters.
+func TestManyFindings(t *testing.T) {
+	var many []entry
+	for i := range 10_001 {
+		many = append(many, entry{name: fmt.Sprint(i), mode: 0o666})
+	}
+	r := report(t, imageOf(t, v1.Config{}, nil, tarOf(t, append(many, entry{name: "bin/sshd", mode: 0o755})...)))
+	if r.Skipped.More != 2 || !slices.Contains(r.TestResult().FailedTests, "PLM-7") {
+		t.Errorf("%+v, failed %v", r.Skipped, r.TestResult().FailedTests)
 	}
 }
 

@@ -27,6 +27,13 @@ type link struct {
 	To   string `json:"to"`
 }
 
+// weight gives the bytes that the summary takes in memory, about.
+func (s *Summary) weight() int {
+	const mark, finding = 8, 200
+	findings := len(s.SetID) + len(s.Capabilities) + len(s.WorldWritable) + len(s.Programs) + len(s.Secrets) + len(s.Links)
+	return mark*(len(s.index[0])+len(s.index[1])+len(s.index[2])) + finding*findings
+}
+
 // encode gives a line of JSON, then the lists of the index, each after its length. As JSON
 // the index would take longer to read than all else.
 func encode(s *Summary) ([]byte, error) {
