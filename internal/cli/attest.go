@@ -73,8 +73,29 @@ func runAttest(ctx context.Context, env *Env, o attestOptions, text string) erro
 	if err := env.attach(ctx, found, evidence); err != nil {
 		return err
 	}
+	env.remember(ctx, text)
 	out := attested{Ref: ref.String(), Digest: found.contents.Image, Evidence: []string{predicateName(predicate)}}
 	return env.print(out, out.table)
+}
+
+// remember tells the inventory what is attached to an image now.
+func (env *Env) remember(ctx context.Context, text string) {
+	err := func() error {
+		index, err := env.inventory(ctx)
+		if err != nil {
+			return err
+		}
+		defer index.Close()
+		r := env.rebuild(ctx)
+		images, err := r.read(ctx, text)
+		if err != nil {
+			return err
+		}
+		return r.keep(ctx, index, images)
+	}()
+	if err != nil {
+		env.untold(err)
+	}
 }
 
 // checkPredicate refuses what is no predicate: a URI and a JSON object, for VEX one whose

@@ -73,6 +73,7 @@ func runImport(ctx context.Context, env *Env, o importOptions) error {
 			if out[i].Sent, err = b.Push(ctx, session, out[i].image, out[i].ref); err != nil {
 				return err
 			}
+			env.remember(ctx, out[i].To)
 		}
 	}
 	return env.print(out, func(w io.Writer) {

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/spf13/cobra"
 
 	"plimsoll.dev/plimsoll/internal/evidence/attest"
@@ -16,6 +17,7 @@ import (
 	"plimsoll.dev/plimsoll/internal/keys"
 	"plimsoll.dev/plimsoll/internal/oci"
 	"plimsoll.dev/plimsoll/internal/registry"
+	"plimsoll.dev/plimsoll/internal/vuln/vex"
 )
 
 func newInventory(env *Env) *cobra.Command {
@@ -83,9 +85,7 @@ func runInventoryRebuild(ctx context.Context, env *Env, file string, args []stri
 		return err
 	}
 	defer index.Close()
-	r := rebuild{env: env, session: env.Registries.Session(), contents: env.contents()}
-	r.trust, err = env.trust(ctx, trustOptions{})
-	r.trusts = err == nil // else nothing is known to be signed by anyone
+	r := env.rebuild(ctx)
 	seen := map[string]bool{}
 	failed := 0
 	for text, err := range refs {
@@ -102,7 +102,7 @@ func runInventoryRebuild(ctx context.Context, env *Env, file string, args []stri
 			fmt.Fprintf(env.Err, "warning: %v\n", err)
 			continue
 		}
-		if err := env.record(ctx, images...); err != nil {
+		if err := r.keep(ctx, index, images); err != nil {
 			return err
 		}
 	}
@@ -171,12 +171,25 @@ type rebuild struct {
 	env      *Env
 	session  *oci.Session
 	contents *sbom.Scanner
-	trust    attest.Trust
-	trusts   bool
+	trust    attest.Trust // the zero value, where nobody is trusted
 }
 
-// read gives what the inventory is to know of every image that the reference names.
-func (r *rebuild) read(ctx context.Context, text string) ([]inventory.Image, error) {
+func (env *Env) rebuild(ctx context.Context) *rebuild {
+	r := &rebuild{env: env, session: env.Registries.Session(), contents: env.contents()}
+	if trust, err := env.trust(ctx, trustOptions{}); err == nil {
+		r.trust = trust
+	}
+	return r
+}
+
+// found is an image as the inventory is to know it, and what VEX statements say of it.
+type found struct {
+	inventory.Image
+	silenced []inventory.Suppression
+}
+
+// read gives every image that the reference names.
+func (r *rebuild) read(ctx context.Context, text string) ([]found, error) {
 	ref, err := oci.Parse(text)
 	if err != nil {
 		return nil, err
@@ -185,34 +198,61 @@ func (r *rebuild) read(ctx context.Context, text string) ([]inventory.Image, err
 	if err != nil {
 		return nil, err
 	}
-	var out []inventory.Image
+	var out []found
 	for _, image := range images {
-		subject, err := sbom.ImageOf(image)
+		one, err := r.one(ctx, ref, image)
 		if err != nil {
 			return nil, err
 		}
-		contents, err := r.contents.Contents(ctx, subject)
-		if err != nil {
-			return nil, err
-		}
-		found, err := known(ref, image, contents)
-		if err != nil {
-			return nil, err
-		}
-		digest, err := image.Digest()
-		if err != nil {
-			return nil, err
-		}
-		attached, err := attest.List(ctx, r.session, ref, digest)
-		if err != nil {
-			return nil, err
-		}
-		for _, c := range attest.Verify(digest, attached, r.trust).Checks {
-			found.Evidence = append(found.Evidence, r.evidence(c))
-		}
-		out = append(out, found)
+		out = append(out, one)
 	}
 	return out, nil
+}
+
+func (r *rebuild) one(ctx context.Context, ref oci.Reference, image v1.Image) (found, error) {
+	subject, err := sbom.ImageOf(image)
+	if err != nil {
+		return found{}, err
+	}
+	contents, err := r.contents.Contents(ctx, subject)
+	if err != nil {
+		return found{}, err
+	}
+	out := found{}
+	if out.Image, err = known(ref, image, contents); err != nil {
+		return found{}, err
+	}
+	digest, err := image.Digest()
+	if err != nil {
+		return found{}, err
+	}
+	attached, err := attest.List(ctx, r.session, ref, digest)
+	if err != nil {
+		return found{}, err
+	}
+	for _, c := range attest.Verify(digest, attached, r.trust).Checks {
+		out.Evidence = append(out.Evidence, r.evidence(c))
+	}
+	documents, err := attachedStatements(digest, attached, r.trust)
+	out.silenced = suppressions(documents, vex.Image{Contents: contents, Repository: ref.Repository()})
+	return out, err
+}
+
+// keep puts images into the inventory.
+func (r *rebuild) keep(ctx context.Context, index *inventory.Inventory, images []found) error {
+	var all []inventory.Image
+	for _, image := range images {
+		all = append(all, image.Image)
+	}
+	if err := r.env.record(ctx, all...); err != nil {
+		return err
+	}
+	for _, image := range images {
+		if err := index.Suppress(ctx, "attestations of "+image.Contents.Image, image.silenced); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // evidence gives one thing that is attached, with who signed it when that is somebody the
@@ -222,7 +262,7 @@ func (r *rebuild) evidence(c attest.Check) inventory.Evidence {
 	if slices.Contains(c.Forms, attest.AsReferrer) {
 		out.Stored = "bundle"
 	}
-	if !r.trusts || !c.Verified {
+	if !c.Verified {
 		return out
 	}
 	out.VerifiedAt, out.Identity = time.Now(), c.By

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"strings"
@@ -90,8 +91,13 @@ func (l *ledger) record(ctx context.Context) {
 	images := l.done
 	l.done = nil
 	if err := l.env.record(ctx, images...); err != nil {
-		fmt.Fprintf(l.env.Err, "warning: the inventory was not told: %v\nhint: %s\n", err, orDash(fault.HintOf(err)))
+		l.env.untold(err)
 	}
+}
+
+// untold says that the inventory does not know of what was done.
+func (env *Env) untold(err error) {
+	fmt.Fprintf(env.Err, "warning: the inventory was not told: %v\nhint: %s\n", err, cmp.Or(fault.HintOf(err), "run `plimsoll inventory rebuild` when that is mended"))
 }
 
 // record puts images into the inventory and matches those packages that no advisory was

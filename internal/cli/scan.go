@@ -11,7 +11,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"plimsoll.dev/plimsoll/artifact"
-	"plimsoll.dev/plimsoll/internal/evidence/attest"
 	"plimsoll.dev/plimsoll/internal/fault"
 	"plimsoll.dev/plimsoll/internal/vuln/match"
 	"plimsoll.dev/plimsoll/internal/vuln/report"
@@ -123,7 +122,7 @@ func (env *Env) scan(ctx context.Context, o scanOptions, text string) (*looked, 
 	if scan.Findings, err = match.Contents(ctx, db, found.contents); err != nil {
 		return nil, scan, err
 	}
-	documents, err := env.statements(ctx, o.vex, found)
+	documents, err := env.statements(ctx, o.vex, found.ref, found.contents.Image)
 	if err != nil {
 		return nil, scan, err
 	}
@@ -136,42 +135,6 @@ func (env *Env) scan(ctx context.Context, o scanOptions, text string) (*looked, 
 	}
 	scan.Finished = time.Now()
 	return found, scan, nil
-}
-
-// statements gives the VEX documents of the files, and those attached to the image that
-// somebody signed whom the home trusts.
-func (env *Env) statements(ctx context.Context, files []string, found *looked) ([]*vex.Document, error) {
-	var out []*vex.Document
-	for _, file := range files {
-		document, err := vex.Load(file)
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, document)
-	}
-	trust, err := env.trust(ctx, trustOptions{})
-	if err != nil {
-		return out, nil // where nobody is trusted, nobody's word counts
-	}
-	digest, err := found.image.Digest()
-	if err != nil {
-		return nil, err
-	}
-	attached, err := attest.List(ctx, env.Registries.Session(), found.ref, digest)
-	if err != nil {
-		return nil, err
-	}
-	for _, e := range attest.Verify(digest, attached, trust).Evidence() {
-		if !strings.HasPrefix(e.PredicateType, "https://openvex.dev/ns") {
-			continue
-		}
-		document, err := vex.Parse(e.Predicate, "attestation", e.Subject)
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, document)
-	}
-	return out, nil
 }
 
 func printScan(w io.Writer, s report.Scan, all bool) {
