@@ -70,6 +70,9 @@ func (s *Scanner) Report(ctx context.Context, image v1.Image) (Report, error) {
 		return Report{}, failure("", err)
 	}
 	diffIDs := config.RootFS.DiffIDs
+	if len(manifest.Layers) != len(diffIDs) {
+		return Report{}, fault.Newf(fault.Denied, "report on hardening", "", "the manifest has another number of layers than the configuration")
+	}
 	summaries := make([]*Summary, len(diffIDs))
 	var missing []int
 	for i, diffID := range diffIDs {
@@ -91,9 +94,6 @@ func (s *Scanner) read(ctx context.Context, image v1.Image, diffIDs []v1.Hash, n
 	layers, err := image.Layers()
 	if err != nil {
 		return failure("", err)
-	}
-	if len(layers) != len(into) {
-		return fault.Newf(fault.Denied, "report on hardening", "", "the manifest has another number of layers than the configuration")
 	}
 	reading, ctx := errgroup.WithContext(ctx)
 	reading.SetLimit(runtime.GOMAXPROCS(0))
