@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"plimsoll.dev/plimsoll/internal/debian/index"
 )
 
@@ -68,4 +70,27 @@ func FuzzOpen(f *testing.F) {
 			_, _ = x.Providers(name)
 		}
 	})
+}
+
+// TestStanzas reads a control file that is no Packages file.
+func TestStanzas(t *testing.T) {
+	const text = "Package: curl\nChecksums-Sha256:\n a 1 b\n c 2 d\n\n\nPackage: zlib\npackage-list: x\n"
+	var got [][2]string
+	for field, err := range index.Stanzas(strings.NewReader(text)) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, [2]string{field("Package"), field("Checksums-Sha256") + field("Package-List")})
+	}
+	want := [][2]string{{"curl", "a 1 b\n c 2 d"}, {"zlib", "x"}}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+	var last error
+	for _, err := range index.Stanzas(strings.NewReader("Package: curl\n\nno field\n")) {
+		last = err
+	}
+	if last == nil || !strings.Contains(last.Error(), "line 3") {
+		t.Errorf("want an error that names line 3, got %v", last)
+	}
 }
