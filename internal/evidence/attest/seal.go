@@ -35,6 +35,11 @@ func (s sealers) of(c claim) sealer {
 	return s.attestations
 }
 
+// own tells whether the signer of that name is one of these.
+func (s sealers) own(name string) bool {
+	return name == s.images.name() || name == s.attestations.name()
+}
+
 func newSealers(ctx context.Context, keys Signers, o Options) (sealers, error) {
 	if o.Keyless != nil {
 		one, err := o.Keyless.sealer(ctx)

@@ -104,33 +104,45 @@ func same(a, b []record) bool {
 // writeTags writes those of the older tags that are not as the records say.
 func (w *writer) writeTags(ctx context.Context, now []record) (sent int64, wrote bool, err error) {
 	for _, kind := range []types.MediaType{simpleType, envelopeType} {
-		ours := layersOf(now, kind)
-		if len(ours) == 0 {
+		tag := olderTag(w.repo, w.subject.Digest, kind)
+		all := slices.DeleteFunc(slices.Clone(now), func(r record) bool { return r.layerType() != kind })
+		own := slices.DeleteFunc(slices.Clone(all), func(r record) bool { return !w.by.own(r.by) })
+		if len(all) == 0 {
 			continue
 		}
-		tag := olderTag(w.repo, w.subject.Digest, kind)
 		there, err := layersAt(ctx, w.session, tag)
 		if err != nil {
 			return sent, wrote, err
 		}
-		want := slices.DeleteFunc(slices.Clone(there), func(d v1.Descriptor) bool { return d.Annotations[byAnnotation] != "" })
-		want = append(want, ours...)
-		if slices.EqualFunc(want, there, equal) {
-			continue
+		n, put, err := w.writeTag(ctx, tag, there, all, func(by string) bool { return by != "" })
+		sent, wrote = sent+n, wrote || put
+		if err != nil && len(own) < len(all) && ctx.Err() == nil {
+			// What others recorded may be gone from the registry, or never have been there.
+			n, put, err = w.writeTag(ctx, tag, there, own, w.by.own)
+			sent, wrote = sent+n, wrote || put
 		}
-		n, err := w.putTag(ctx, tag, want)
-		if sent += n; err != nil {
+		if err != nil {
 			return sent, wrote, err
 		}
-		wrote = true
 	}
 	return sent, wrote, nil
 }
 
-// layersOf gives the layers that the records have for the tag of that kind, in an order
-// that does not depend on who wrote first.
-func layersOf(all []record, kind types.MediaType) []v1.Descriptor {
-	all = slices.DeleteFunc(slices.Clone(all), func(r record) bool { return r.layerType() != kind })
+// writeTag puts the records' layers in the place of those that are there and that are
+// replaced by them, as their marks say.
+func (w *writer) writeTag(ctx context.Context, tag oci.Reference, there []v1.Descriptor, all []record, replaced func(by string) bool) (int64, bool, error) {
+	want := slices.DeleteFunc(slices.Clone(there), func(d v1.Descriptor) bool { return replaced(d.Annotations[byAnnotation]) })
+	want = append(want, layersOf(all)...)
+	if slices.EqualFunc(want, there, equal) {
+		return 0, false, nil
+	}
+	sent, err := w.putTag(ctx, tag, want)
+	return sent, err == nil, err
+}
+
+// layersOf gives the layers of the records in an order that does not depend on who wrote
+// first.
+func layersOf(all []record) []v1.Descriptor {
 	slices.SortFunc(all, func(a, b record) int {
 		return cmp.Or(cmp.Compare(a.predicate, b.predicate), cmp.Compare(a.by, b.by), cmp.Compare(a.Digest.Hex, b.Digest.Hex))
 	})

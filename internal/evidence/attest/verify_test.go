@@ -266,6 +266,17 @@ func TestStrangersHarmNothing(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	// One says that it has a layer for the older tag, and has not.
+	gone := record{by: "eve", predicate: artifact.PredicateSignature, layer: describe(t, simpleType, []byte("never put"))}
+	gone.layer.Annotations = map[string]string{byAnnotation: gone.by}
+	bundle, _, err := w.putBlob(t.Context(), bundleType, []byte("gone"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.putReferrer(t.Context(), &gone, bundle); err != nil {
+		t.Fatal(err)
+	}
+	h.issue(t, h.evidence(artifact.PredicateSPDX), key, key)
 	all := h.list(t)
 	broken := 0
 	for _, a := range all {
@@ -273,7 +284,7 @@ func TestStrangersHarmNothing(t *testing.T) {
 			broken++
 		}
 	}
-	if err := Verify(h.image.Digest, all, trusts(key, key)).Err("app"); err != nil || broken != 4 {
+	if err := Verify(h.image.Digest, all, trusts(key, key), artifact.PredicateSignature, artifact.PredicateSPDX).Err("app"); err != nil || broken != 5 {
 		t.Errorf("%d broken, %v", broken, err)
 	}
 }
