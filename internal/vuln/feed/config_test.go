@@ -81,3 +81,25 @@ func TestLoadNamesTheLine(t *testing.T) {
 		})
 	}
 }
+
+// TestDocumentedFeedsAreRead holds the examples of docs/feeds.md against the reader.
+func TestDocumentedFeedsAreRead(t *testing.T) {
+	text, err := os.ReadFile("../../../docs/feeds.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	kinds := map[Kind]bool{}
+	for _, block := range strings.Split(string(text), "```yaml\n")[1:] {
+		example, _, _ := strings.Cut(block, "```")
+		feeds, _, err := Load(write(t, example))
+		if err != nil {
+			t.Errorf("%v\n%s", err, example)
+		}
+		for _, f := range feeds {
+			kinds[f.Kind] = true
+		}
+	}
+	if len(kinds) != 5 {
+		t.Errorf("the examples show the kinds %v, want all five", kinds)
+	}
+}
