@@ -160,3 +160,37 @@ func (p Package) AdvisoryName() (name, version string) {
 	}
 	return p.Namespace + "/" + p.Name, p.Version
 }
+
+// AdvisoryKey gives the ecosystem and the name under which advisories on the package are
+// kept: one for all spellings of it. ok is false when none can be about it.
+func (p Package) AdvisoryKey() (ecosystem, name string, ok bool) {
+	ecosystem = p.Ecosystem()
+	name, _ = p.AdvisoryName()
+	switch {
+	case p.Type == "golang" && name == "go":
+		name = "stdlib"
+	case p.Type == "deb" && strings.HasPrefix(name, "linux-signed-"):
+		name = "linux" // signed binaries of the same source, and of the same version
+	}
+	return ecosystem, AdvisorySpelling(ecosystem, name), ecosystem != ""
+}
+
+// AdvisorySpelling gives the one spelling of a name that its ecosystem's registry, or the
+// package URL, takes for the same as others.
+func AdvisorySpelling(ecosystem, name string) string {
+	switch ecosystem {
+	case "PyPI": // PEP 503: lower case, runs of "-", "_" and "." are one "-"
+		var b strings.Builder
+		for i, part := range strings.FieldsFunc(strings.ToLower(name), func(r rune) bool { return r == '-' || r == '_' || r == '.' }) {
+			if i > 0 {
+				b.WriteByte('-')
+			}
+			b.WriteString(part)
+		}
+		return b.String()
+	case "Go", "NuGet", "Packagist", "GitHub Actions":
+		// Go minds the case, package URLs do not (purl-spec, types/golang).
+		return strings.ToLower(name)
+	}
+	return name
+}

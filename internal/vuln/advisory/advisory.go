@@ -20,7 +20,7 @@ type Key struct {
 }
 
 // KeyOf gives the Key of a package: point releases are their release ("Debian:13.2" is
-// "Debian:13"), and names are spelt as the ecosystem's registry normalises them.
+// "Debian:13"), and a name has one spelling (artifact.AdvisorySpelling).
 func KeyOf(ecosystem, name string) Key {
 	family, release, _ := strings.Cut(ecosystem, ":")
 	switch family {
@@ -28,38 +28,11 @@ func KeyOf(ecosystem, name string) Key {
 		release, _, _ = strings.Cut(release, ".")
 	case "Ubuntu":
 		release = strings.TrimSuffix(release, ":LTS")
-	case "PyPI":
-		name = normalizePython(name)
-	case "NuGet", "Packagist", "GitHub Actions":
-		name = strings.ToLower(name)
 	}
 	if release != "" {
 		family += ":" + release
 	}
-	return Key{family, name}
-}
-
-// normalizePython spells a name as PEP 503 says: lower case, runs of "-", "_" and "." as
-// one "-".
-func normalizePython(name string) string {
-	var b strings.Builder
-	b.Grow(len(name))
-	separated := false
-	for _, r := range strings.ToLower(name) {
-		if r == '-' || r == '_' || r == '.' {
-			separated = true
-			continue
-		}
-		if separated {
-			b.WriteByte('-')
-			separated = false
-		}
-		b.WriteRune(r)
-	}
-	if separated {
-		b.WriteByte('-')
-	}
-	return b.String()
+	return Key{family, artifact.AdvisorySpelling(family, name)}
 }
 
 // family is the Key of the same name in all releases of a distribution.

@@ -17,40 +17,34 @@ var nmu = regexp.MustCompile(`\+b[0-9]+$`)
 // both are empty when no advisory can be about it. A version that nobody knows, as a Go
 // program has that was built from a work tree, is "": nothing can be said of it.
 func Identify(p artifact.Package) (advisory.Key, string) {
-	ecosystem := p.Ecosystem()
-	if ecosystem == "" {
+	ecosystem, name, ok := p.AdvisoryKey()
+	if !ok {
 		return advisory.Key{}, ""
 	}
-	name, installed := p.AdvisoryName()
-	switch {
-	case p.Type == "golang":
-		name, installed = goModule(name, installed)
-	case p.Type == "deb":
+	_, installed := p.AdvisoryName()
+	switch p.Type {
+	case "golang":
+		installed = goVersion(name, installed)
+	case "deb":
 		if p.SourceVersion == "" || p.SourceVersion == p.Version {
 			installed = nmu.ReplaceAllString(installed, "")
-		}
-		if strings.HasPrefix(name, "linux-signed-") {
-			name = "linux" // signed binaries of the same source, and of the same version
 		}
 	}
 	return advisory.KeyOf(ecosystem, name), installed
 }
 
-// goModule gives a module's name and version as Go's vulnerability database has them: the
-// standard library's versions are semantic there ("go1.21rc2" is "1.21.0-rc.2").
-func goModule(name, installed string) (string, string) {
+// goVersion gives a module's version as Go's vulnerability database has it: the standard
+// library's are semantic there ("go1.21rc2" is "1.21.0-rc.2").
+func goVersion(name, installed string) string {
 	installed = strings.TrimPrefix(installed, "v")
-	if name == "go" {
-		name = "stdlib"
-	}
 	if name == "stdlib" || name == "toolchain" {
 		installed, _, _ = strings.Cut(strings.TrimPrefix(installed, "go"), " ")
 		installed = goRelease(installed)
 	}
 	if installed == "(devel)" || strings.HasPrefix(installed, "devel") {
-		installed = ""
+		return ""
 	}
-	return name, installed
+	return installed
 }
 
 var goCandidate = regexp.MustCompile(`^(1\.[0-9]+)((?:\.[0-9]+)?)(rc|beta)([0-9]+)$`)
