@@ -147,7 +147,7 @@ func FuzzRecords(f *testing.F) {
 	f.Add("me", artifact.PredicateSPDX, `{"mediaType":"`+envelopeType+`","digest":"`+subject().String()+`","size":1,"annotations":{"`+byAnnotation+`":"me"}}`)
 	f.Add("me", artifact.PredicateSignature, `{"mediaType":"x"}`)
 	f.Fuzz(func(t *testing.T, by, predicate, layer string) {
-		d := v1.Descriptor{Annotations: map[string]string{byAnnotation: by, bundleTypeOfContent: predicate, layerAnnotation: layer}}
+		d := v1.Descriptor{Annotations: map[string]string{byAnnotation: by, bundlePredicateAnnotation: predicate, layerAnnotation: layer}}
 		for _, r := range records([]v1.Descriptor{d}) {
 			if r.by == "" || r.layer.MediaType != r.layerType() || r.layer.Annotations[byAnnotation] != by {
 				t.Errorf("it was taken: %+v", r)

@@ -27,7 +27,7 @@ type record struct {
 func records(listed []v1.Descriptor) []record {
 	var out []record
 	for _, d := range listed {
-		r := record{Descriptor: d, by: d.Annotations[byAnnotation], predicate: d.Annotations[bundleTypeOfContent]}
+		r := record{Descriptor: d, by: d.Annotations[byAnnotation], predicate: d.Annotations[bundlePredicateAnnotation]}
 		if r.by == "" || json.Unmarshal([]byte(d.Annotations[layerAnnotation]), &r.layer) != nil {
 			continue
 		}

@@ -19,9 +19,9 @@ import (
 // Annotations of the manifests of bundles: cosign's own, and ours, by which a writer knows
 // from the list of referrers alone what it issued and what belongs below the older tags.
 const (
-	contentAnnotation   = "dev.sigstore.bundle.content"
-	bundleTypeOfContent = "dev.sigstore.bundle.predicateType"
-	createdAnnotation   = "org.opencontainers.image.created"
+	contentAnnotation         = "dev.sigstore.bundle.content"
+	bundlePredicateAnnotation = "dev.sigstore.bundle.predicateType"
+	createdAnnotation         = "org.opencontainers.image.created"
 
 	byAnnotation    = "dev.plimsoll.attestation.by"    // the signer's name; also on layers below older tags
 	layerAnnotation = "dev.plimsoll.attestation.layer" // descriptor, in JSON, of the layer for the older tag
@@ -187,7 +187,7 @@ func (w *writer) putReferrer(ctx context.Context, r *record, bundle v1.Descripto
 		return 0, err
 	}
 	annotations := map[string]string{
-		contentAnnotation: "dsse-envelope", bundleTypeOfContent: r.predicate, createdAnnotation: w.now.Format(time.RFC3339),
+		contentAnnotation: "dsse-envelope", bundlePredicateAnnotation: r.predicate, createdAnnotation: w.now.Format(time.RFC3339),
 		byAnnotation: r.by, layerAnnotation: string(layer),
 	}
 	raw, err := json.Marshal(v1.Manifest{
@@ -216,7 +216,7 @@ func (w *writer) replace(ctx context.Context, tagged bool, known, made []record)
 	var old []record
 	for _, r := range known {
 		switch {
-		case slices.ContainsFunc(made, func(m record) bool { return m.Digest == r.Digest }):
+		case holds(made, r.Descriptor):
 		case slices.ContainsFunc(made, func(m record) bool { return m.by == r.by && m.predicate == r.predicate }):
 			old = append(old, r)
 		default:
