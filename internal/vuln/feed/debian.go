@@ -34,9 +34,6 @@ type Archive interface {
 	Changelogs(ctx context.Context, have func(source, version, sum string) bool, read func(source, version, sum string, changelog io.Reader) error) (missing []string, err error)
 }
 
-// rules is the version of what is made of changelogs: a change of it makes all records anew.
-const rules = "1"
-
 // sourcePattern is that of Debian Policy 5.6.1: such a name is safe as a file's.
 var sourcePattern = regexp.MustCompile(`^[a-z0-9][a-z0-9+.-]{1,127}$`)
 
@@ -60,8 +57,8 @@ func (s *syncer) syncDebian(ctx context.Context, f Feed, p *part) error {
 		return err
 	}
 	release, digest := archive.Release()
-	digest += " " + rules
-	if digest == p.Input && p.Rejected == 0 {
+	unchanged := digest == p.Input && p.isOf(f)
+	if unchanged && p.Rejected == 0 {
 		return nil
 	}
 	dir := filepath.Join(p.dir, "changelogs")
@@ -92,7 +89,7 @@ func (s *syncer) syncDebian(ctx context.Context, f Feed, p *part) error {
 	if err != nil {
 		return err
 	}
-	if fresh.Load() > 0 || digest != p.Input {
+	if fresh.Load() > 0 || !unchanged {
 		if err := p.derive(ctx, release, dir, s.force); err != nil {
 			return err
 		}

@@ -130,6 +130,25 @@ func (f Feed) parts() []string {
 	return []string{string(f.Kind)}
 }
 
+// rules is the version of how records are read and kept. A change of it has all feeds read
+// again.
+const rules = "1"
+
+// made tells how the feed's records are made of what is at its address.
+func (f Feed) made() string {
+	return strings.Join(append([]string{rules, string(f.Kind)}, f.madeOf()...), " ")
+}
+
+func (f Feed) madeOf() []string {
+	switch f.Kind {
+	case Debian:
+		return f.AllSuites()
+	case Tracker:
+		return f.Ecosystems
+	}
+	return nil
+}
+
 func isAddress(s string) bool {
 	if filepath.IsAbs(s) {
 		return true

@@ -34,12 +34,12 @@ func (s *syncer) syncFile(ctx context.Context, f Feed, p *part, read parse) erro
 	if err != nil {
 		return err
 	}
-	d, err := s.origin(f.URL).fetch(ctx, "", filepath.Join(p.dir, "file"), p.seenAt(f.URL), maxFile)
+	d, err := s.origin(f.URL).fetch(ctx, "", filepath.Join(p.dir, "file"), p.seenBy(f), maxFile)
 	if err != nil || d == nil {
 		return err
 	}
 	err = sums.check(name, d.sha256)
-	if err == nil && d.sha256 != p.Input {
+	if err == nil && (d.sha256 != p.Input || !p.isOf(f)) {
 		err = s.replaceByFile(ctx, p, d, read)
 	}
 	p.Seen, p.Input = d.validators, d.sha256

@@ -127,6 +127,19 @@ func TestTrackerKeepsItsWords(t *testing.T) {
 	}
 }
 
+// TestOtherReleasesAreReadOfTheSameFile holds that a change of the configuration counts,
+// though the file did not change.
+func TestOtherReleasesAreReadOfTheSameFile(t *testing.T) {
+	s, _ := single(t, Tracker, []byte(trackerText))
+	for _, releases := range [][]string{{"Debian:13=trixie"}, {"Debian:13=trixie", "Debian:12=bookworm"}} {
+		s.feed.Ecosystems = releases
+		s.mustSync(t)
+		if got := len(s.have(t)["DEBIAN-CVE-2025-0001"].Affected); got != len(releases)+1 {
+			t.Errorf("%q: %d packages are affected", releases, got)
+		}
+	}
+}
+
 func TestFilesThatAreNone(t *testing.T) {
 	change := func(text, old, new string) []byte { return []byte(strings.Replace(text, old, new, 1)) }
 	tests := []struct {

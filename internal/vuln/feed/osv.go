@@ -38,19 +38,19 @@ func (s *syncer) syncOSV(ctx context.Context, f Feed, p *part) error {
 	if err != nil {
 		return err
 	}
-	if p.Serial > 0 && sums == nil && p.URL == redact(f.URL) {
+	if sums == nil && p.isOf(f) {
 		done, err := s.syncChanges(ctx, o, p)
 		if done || err != nil {
 			return err
 		}
 	}
 	name := p.name + "/all.zip"
-	d, err := o.fetch(ctx, name, filepath.Join(p.dir, "all.zip"), p.seenAt(f.URL), maxArchive)
+	d, err := o.fetch(ctx, name, filepath.Join(p.dir, "all.zip"), p.seenBy(f), maxArchive)
 	if err != nil || d == nil {
 		return err
 	}
 	err = sums.check(name, d.sha256)
-	if err == nil && d.sha256 != p.Input {
+	if err == nil && (d.sha256 != p.Input || !p.isOf(f)) {
 		err = s.replaceByArchive(ctx, p, d.path)
 	}
 	p.Seen, p.Input = d.validators, d.sha256

@@ -26,7 +26,8 @@ type part struct {
 
 // state is what is known of a part.
 type state struct {
-	URL    string `json:"url,omitempty"` // where it came from, without credentials
+	URL    string `json:"url,omitempty"`  // where it came from, without credentials
+	Made   string `json:"made,omitempty"` // how: Feed.made
 	Serial int    `json:"serial,omitempty"`
 
 	Records   int       `json:"records"`
@@ -44,6 +45,20 @@ type state struct {
 	Synced time.Time `json:"synced,omitzero"` // last time that the feed was asked and all was well
 	Tried  time.Time `json:"tried,omitzero"`
 	Error  string    `json:"error,omitempty"` // of the last try; "" when it went well
+}
+
+// isOf says whether what is kept was made of the feed as it is configured now. If not, it
+// stays till the feed was read again, however unchanged that is.
+func (s state) isOf(f Feed) bool {
+	return s.Serial > 0 && s.URL == redact(f.URL) && s.Made == f.made()
+}
+
+// seenBy gives the validators of what was read last, if the feed is still the same.
+func (s state) seenBy(f Feed) validators {
+	if !s.isOf(f) {
+		return validators{}
+	}
+	return s.Seen
 }
 
 const stateFile = "state.json"

@@ -103,6 +103,7 @@ func TestRefusesWhatIsBroken(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
 			records := some(100)
 			e := newExport(t, records)
 			e.remove(t, "Go/modified_id.csv")

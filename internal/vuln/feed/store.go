@@ -121,7 +121,7 @@ func (s *syncer) part(ctx context.Context, f Feed, p *part) error {
 		p.state = before
 		p.Tried, p.Error = s.Now().UTC(), err.Error()
 	} else {
-		p.URL, p.Synced, p.Error = redact(f.URL), p.Tried, ""
+		p.URL, p.Made, p.Synced, p.Error = redact(f.URL), f.made(), p.Tried, ""
 	}
 	if saved := p.save(); saved != nil {
 		return errors.Join(err, fault.New(fault.Failed, "save feed", f.Name, saved))
@@ -143,14 +143,6 @@ func (s *syncer) read(ctx context.Context, f Feed, p *part) error {
 		return s.syncFile(ctx, f, p, parseEPSS)
 	}
 	return fmt.Errorf("kind %q is not known", string(f.Kind))
-}
-
-// seenAt gives the validators of what was read last, if that came from the same address.
-func (s state) seenAt(address string) validators {
-	if s.Serial == 0 || s.URL != redact(address) {
-		return validators{}
-	}
-	return s.Seen
 }
 
 // Status tells how one part of a feed stands.

@@ -121,6 +121,7 @@ func TestTamperedFeedIsCaught(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
 			e := newExport(t, some(30))
 			s := newSite(t, e.dir)
 			tt.vouch(t, e, &s.feed)
