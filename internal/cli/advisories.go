@@ -33,7 +33,7 @@ func (env *Env) advisories() (*advisories, error) {
 func (env *Env) feedsFile() string { return filepath.Join(env.Home, "feeds.yaml") }
 
 // path is where the database lies.
-func (a *advisories) path() string { return filepath.Join(a.env.Home, "cache", "advisories.db") }
+func (a *advisories) path() string { return filepath.Join(a.env.Home, "advisories.db") }
 
 // sync brings the feeds up to date; what could not be stays as it was.
 func (a *advisories) sync(ctx context.Context, force bool) error {

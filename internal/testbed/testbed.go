@@ -20,20 +20,22 @@ func Tool(t testing.TB, name string) string {
 }
 
 // Home gives a new home for plimsoll, which the test owns, whose cache of downloads and of
-// unpacked packages is kept from run to run.
+// unpacked packages, and whose advisories, are kept from run to run.
 func Home(t testing.TB) string {
 	t.Helper()
 	kept, err := os.UserCacheDir()
 	if err != nil {
 		t.Fatal(err)
 	}
-	kept = filepath.Join(kept, "plimsoll-test", "cache")
-	if err := os.MkdirAll(kept, 0o755); err != nil {
-		t.Fatal(err)
-	}
 	home := t.TempDir()
-	if err := os.Symlink(kept, filepath.Join(home, "cache")); err != nil {
-		t.Fatal(err)
+	for _, name := range []string{"cache", "advisories"} {
+		folder := filepath.Join(kept, "plimsoll-test", name)
+		if err := os.MkdirAll(folder, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Symlink(folder, filepath.Join(home, name)); err != nil {
+			t.Fatal(err)
+		}
 	}
 	return home
 }
