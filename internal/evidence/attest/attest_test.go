@@ -291,6 +291,7 @@ func TestIssueRefuses(t *testing.T) {
 		"no object":     {Subject: h.image.Digest.String(), PredicateType: "x", Predicate: []byte(`[]`)},
 		"no JSON":       {Subject: h.image.Digest.String(), PredicateType: "x", Predicate: []byte(`{"a":`)},
 		"nothing":       {Subject: h.image.Digest.String(), PredicateType: "x"},
+		"no URI":        {Subject: h.image.Digest.String(), PredicateType: "a b", Predicate: []byte(`{}`)},
 		"no type":       {Subject: h.image.Digest.String(), Predicate: []byte(`{}`)},
 	} {
 		_, err := Issue(t.Context(), h.session, h.ref, h.image, []artifact.Evidence{evidence}, Signers{Images: key}, Options{})

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/types"
@@ -112,7 +113,10 @@ func locate(ctx context.Context, session *oci.Session, ref oci.Reference, subjec
 
 // readReferrer reads a bundle by the descriptor of its manifest.
 func readReferrer(ctx context.Context, session *oci.Session, ref oci.Reference, d v1.Descriptor) (Attached, error) {
-	out := Attached{Forms: []Form{AsReferrer}, Manifest: d.Digest.String(), Created: d.Annotations[createdAnnotation]}
+	out := Attached{Forms: []Form{AsReferrer}, Manifest: d.Digest.String()}
+	if at, err := time.Parse(time.RFC3339, d.Annotations[createdAnnotation]); err == nil {
+		out.Created = at.UTC().Format(time.RFC3339)
+	}
 	m, err := session.Manifest(ctx, ref.At(d.Digest))
 	if err != nil {
 		return out.broken(err)
@@ -160,7 +164,7 @@ func (a Attached) broken(err error) (Attached, error) {
 	if kind := fault.KindOf(err); kind != fault.Failed && kind != fault.NotFound {
 		return a, err
 	}
-	a.Problem = err.Error()
+	a.Problem = legible(err.Error())
 	return a, nil
 }
 

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"unicode"
 
 	"sigs.k8s.io/json"
 
@@ -30,8 +31,8 @@ const (
 // statement gives the bytes that are signed. The predicate stays as it is, byte for byte.
 func statement(repository string, e artifact.Evidence) ([]byte, error) {
 	algorithm, hex, ok := strings.Cut(e.Subject, ":")
-	if !ok || e.PredicateType == "" {
-		return nil, fmt.Errorf("evidence wants a subject and a type, not %q and %q", e.Subject, e.PredicateType)
+	if !ok || !legibleType(e.PredicateType) {
+		return nil, fmt.Errorf("evidence wants a digest and the URI of a type, not %q and %q", e.Subject, e.PredicateType)
 	}
 	predicate := bytes.TrimSpace(e.Predicate)
 	if !stdjson.Valid(predicate) || predicate[0] != '{' {
@@ -86,14 +87,33 @@ func parseStatement(payload []byte) (parsed, error) {
 		return parsed{}, fmt.Errorf("it is not an in-toto statement, but %q", in.Type)
 	case len(in.Subject) == 0 || len(in.Subject) > maxSubjects:
 		return parsed{}, fmt.Errorf("the statement has %d subjects, want 1 to %d", len(in.Subject), maxSubjects)
-	case in.PredicateType == "":
-		return parsed{}, errors.New("the statement has no predicate type")
+	case !legibleType(in.PredicateType):
+		return parsed{}, errors.New("the statement's predicate type is not a URI")
 	}
 	p := parsed{predicateType: in.PredicateType, predicate: in.Predicate}
 	for _, s := range in.Subject {
 		p.subjects = append(p.subjects, s.Digest)
 	}
 	return p, nil
+}
+
+// legibleType tells whether a predicate type can be a URI; people are shown it.
+func legibleType(kind string) bool {
+	return kind != "" && len(kind) <= 512 && !strings.ContainsFunc(kind, func(r rune) bool { return r <= ' ' || r > '~' })
+}
+
+// legible gives a text in which strangers may have a say as people can be shown it.
+func legible(text string) string {
+	const most = 400 // bytes
+	if len(text) > most {
+		text = text[:most] + "…"
+	}
+	return strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return '?'
+		}
+		return r
+	}, text)
 }
 
 // preAuth gives what a signature of the payload is made over (DSSE v1, "Signature

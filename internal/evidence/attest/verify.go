@@ -89,7 +89,7 @@ func (t Trust) of(predicate string) Trusted {
 func (t Trust) check(subject v1.Hash, a Attached) Check {
 	out := Check{Predicate: a.Predicate, Forms: a.Forms, Manifest: a.Manifest}
 	if err := t.verify(subject, a, &out); err != nil {
-		out.By, out.Why = "", err.Error()
+		out.By, out.Why = "", legible(err.Error())
 		return out
 	}
 	out.Verified = true

@@ -257,7 +257,7 @@ func TestStrangersHarmNothing(t *testing.T) {
 	key := p256(t)
 	h.issue(t, h.evidence(), key, key)
 	w := &writer{session: h.session, repo: h.ref, subject: h.image, now: morning}
-	for i, rubbish := range []string{``, `{}`, `[`, `{"mediaType":"` + bundleType + `"}`} {
+	for i, rubbish := range []string{``, `{}`, `[`, `{"mediaType":"` + bundleType + `"}`, "\x1b[2J" + strings.Repeat("x", 10_000)} {
 		bundle, _, err := w.putBlob(t.Context(), bundleType, []byte(rubbish))
 		if err != nil {
 			t.Fatal(err)
@@ -283,8 +283,11 @@ func TestStrangersHarmNothing(t *testing.T) {
 		if a.Problem != "" {
 			broken++
 		}
+		if strings.ContainsRune(a.Problem, '\x1b') || len(a.Problem) > 500 {
+			t.Errorf("people would be shown %q", a.Problem)
+		}
 	}
-	if err := Verify(h.image.Digest, all, trusts(key, key), artifact.PredicateSignature, artifact.PredicateSPDX).Err("app"); err != nil || broken != 5 {
+	if err := Verify(h.image.Digest, all, trusts(key, key), artifact.PredicateSignature, artifact.PredicateSPDX).Err("app"); err != nil || broken != 6 {
 		t.Errorf("%d broken, %v", broken, err)
 	}
 }
@@ -323,5 +326,30 @@ func TestReportAsJSON(t *testing.T) {
 }`
 	if diff := cmp.Diff(want, string(got)); diff != "" {
 		t.Errorf("-want +got\n%s", diff)
+	}
+}
+
+func TestParseStatement(t *testing.T) {
+	whole := `{"_type":"https://in-toto.io/Statement/v1","subject":[{"name":"a","digest":{"sha256":"ab"}}],"predicateType":"https://x","predicate":{}}`
+	for _, c := range []struct {
+		name, text string
+		ok         bool
+	}{
+		{"whole", whole, true},
+		{"the older version", strings.Replace(whole, "/v1", "/v0.1", 1), true},
+		{"fields of tomorrow", strings.Replace(whole, `{"_type"`, `{"more":1,"_type"`, 1), true},
+		{"another type", strings.Replace(whole, "Statement", "Link", 1), false},
+		{"no subject", strings.Replace(whole, `{"name":"a","digest":{"sha256":"ab"}}`, "", 1), false},
+		{"too many subjects", strings.Replace(whole, `"subject":[`, `"subject":[`+strings.Repeat("{},", maxSubjects), 1), false},
+		{"two subjects", strings.Replace(whole, `{"_type"`, `{"subject":[],"_type"`, 1), false},
+		{"two digests", strings.Replace(whole, `{"sha256"`, `{"sha256":"cd","sha256"`, 1), false},
+		{"a name in another case", strings.Replace(whole, `"predicateType"`, `"PredicateType"`, 1), false},
+		{"no type", strings.Replace(whole, "https://x", "", 1), false},
+		{"a type for the terminal", strings.Replace(whole, "https://x", `\u001b[2J`, 1), false},
+		{"something behind it", whole + "{}", false},
+	} {
+		if p, err := parseStatement([]byte(c.text)); (err == nil) != c.ok || c.ok && !p.of("sha256", "ab") {
+			t.Errorf("%s: %+v, %v", c.name, p, err)
+		}
 	}
 }
