@@ -8,10 +8,11 @@ go 1.26.3
 replace plimsoll.dev/plimsoll => ../..
 
 require (
-	github.com/google/go-cmp v0.7.0
 	github.com/google/osv-scalibr v0.5.3
 	plimsoll.dev/plimsoll v0.0.0-00010101000000-000000000000
 )
+
+require github.com/google/go-cmp v0.7.0 // indirect
 
 require (
 	cel.dev/expr v0.25.2 // indirect
@@ -59,7 +60,7 @@ require (
 	github.com/anchore/grype v0.104.2
 	github.com/anchore/packageurl-go v0.1.1-0.20250220190351-d62adb6e1115 // indirect
 	github.com/anchore/stereoscope v0.1.14 // indirect
-	github.com/anchore/syft v1.38.2 // indirect
+	github.com/anchore/syft v1.38.2
 	github.com/andybalholm/brotli v1.2.0 // indirect
 	github.com/apparentlymart/go-textseg/v15 v15.0.0 // indirect
 	github.com/aquasecurity/go-pep440-version v0.0.1 // indirect
@@ -215,7 +216,7 @@ require (
 	github.com/opencontainers/runtime-spec v1.2.1 // indirect
 	github.com/opencontainers/selinux v1.14.1 // indirect
 	github.com/ossf/osv-schema/bindings/go v0.0.0-20260424063704-83285ce2a866 // indirect
-	github.com/package-url/packageurl-go v0.1.5 // indirect
+	github.com/package-url/packageurl-go v0.1.5
 	github.com/pandatix/go-cvss v0.6.2 // indirect
 	github.com/pborman/indent v1.2.1 // indirect
 	github.com/pelletier/go-toml v1.9.5 // indirect
