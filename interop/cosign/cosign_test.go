@@ -1,7 +1,11 @@
 package cosign
 
 import (
+	"encoding/json"
 	"testing"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/types"
 
 	"plimsoll.dev/plimsoll/artifact"
 	"plimsoll.dev/plimsoll/internal/evidence/attest"
@@ -98,5 +102,32 @@ func TestSideBySide(t *testing.T) {
 		if err := b.report(i, artifact.PredicateSignature, artifact.PredicateSPDX).Err(i.at()); err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+// TestIndex signs an index of several platforms as what it is.
+func TestIndex(t *testing.T) {
+	b := newBed(t)
+	one := b.push("many")
+	one.desc.Platform = &v1.Platform{OS: "linux", Architecture: "amd64"}
+	raw, err := json.Marshal(v1.IndexManifest{SchemaVersion: 2, MediaType: types.OCIImageIndex, Manifests: []v1.Descriptor{one.desc}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.session.PutManifest(t.Context(), one.ref, types.OCIImageIndex, raw); err != nil {
+		t.Fatal(err)
+	}
+	index := image{one.ref, describe(t, types.OCIImageIndex, raw)}
+	b.issue(index, attest.Sign(index.desc.Digest))
+	for _, f := range []format{bundles, older} {
+		if err := b.verify(f, "image", index.ref.String()); err != nil {
+			t.Error(err)
+		}
+		if b.verify(f, "image", one.at()) == nil {
+			t.Errorf("%s: its image is verified, which is not signed", f)
+		}
+	}
+	if err := b.report(index, artifact.PredicateSignature).Err(index.at()); err != nil {
+		t.Error(err)
 	}
 }
