@@ -72,7 +72,7 @@ func Open(ctx context.Context, options Options) (*Archive, error) {
 		mirror := options.Mirrors[suite]
 		if mirror == "" {
 			if mirror, err = archive.MirrorFor(machine, suite); err != nil {
-				return nil, err
+				return nil, fault.New(fault.Usage, "find mirror", suite, errors.Unwrap(err)).WithHint("name the suite's mirror, or add it to the machine's apt sources")
 			}
 		}
 		o.Suites = append(o.Suites, archive.Suite{Name: suite, Mirror: mirror})
@@ -131,9 +131,9 @@ type place struct {
 }
 
 // Changelogs reads the changelog of the newest version of each source package, but of those
-// that have says it knows. Both are called from several goroutines. sum, the SHA-256 of the
-// package's .dsc, tells the contents of a version. It gives the source packages that are
-// listed but that the mirrors do not have, sorted.
+// that have says it knows: it asks that of all first. read is called from several goroutines.
+// sum, the SHA-256 of the package's .dsc, tells the contents of a version. missing are the
+// source packages that are listed but that the mirrors do not have, sorted.
 func (a *Archive) Changelogs(ctx context.Context, have func(source, version, sum string) bool, read func(source, version, sum string, changelog io.Reader) error) (missing []string, err error) {
 	newest, err := a.newest(ctx)
 	if err != nil {
@@ -253,8 +253,11 @@ func (s *source) changelog(ctx context.Context, pool *archive.Pool) (io.ReadClos
 			return nil, err
 		}
 		text, err := p.open(path, s)
-		if err = errors.Join(err, os.Remove(path)); err != nil {
-			return nil, fault.New(fault.Denied, "read changelog", p.path, err)
+		if err != nil {
+			return nil, fault.New(fault.Denied, "read changelog", p.path, err).WithHint("it is signed, but malformed: tell the archive's keeper")
+		}
+		if err := os.Remove(path); err != nil { // it is read once
+			return nil, fault.New(fault.Failed, "remove package", path, err)
 		}
 		if text != nil {
 			return text, nil

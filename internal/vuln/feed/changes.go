@@ -45,13 +45,13 @@ func (s *syncer) syncChanges(ctx context.Context, o *origin, p *part) (done bool
 	}
 	if len(wanted) > 0 {
 		changed, err := s.fetchRecords(ctx, o, p.name, wanted)
-		if errors.Is(err, errAbsent) {
-			return false, nil
+		if errors.Is(err, errAbsent) || errors.Is(err, errUnreadable) {
+			return false, nil // the archive of all tells whether that is one record, or a broken feed
 		}
 		if err != nil {
 			return false, err
 		}
-		if err := p.replace(ctx, overlay(readEntries(p.records()), changed), nil, s.force); err != nil {
+		if err := p.replace(ctx, overlay(readEntries(p.records()), changed), nil, s.Force); err != nil {
 			return false, err
 		}
 		p.Input = "" // it is not what any archive of all made
@@ -97,6 +97,9 @@ func (p *part) behind(modified map[string]time.Time) (ids []string, complete boo
 	return ids, true, nil
 }
 
+// errUnreadable says that a record is none, or another's.
+var errUnreadable = errors.New("the record cannot be read")
+
 // fetchRecords gives the records of the ids, in that order.
 func (s *syncer) fetchRecords(ctx context.Context, o *origin, ecosystem string, ids []string) ([]entry, error) {
 	entries := make([]entry, len(ids))
@@ -109,7 +112,7 @@ func (s *syncer) fetchRecords(ctx context.Context, o *origin, ecosystem string, 
 				return fmt.Errorf("%s: %w", id, err)
 			}
 			if entries[i], err = newEntry(id, text); err != nil {
-				return fmt.Errorf("%s: %w", id, err)
+				return fmt.Errorf("%s: %w: %w", id, errUnreadable, err)
 			}
 			return nil
 		})

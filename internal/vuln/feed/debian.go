@@ -90,7 +90,7 @@ func (s *syncer) syncDebian(ctx context.Context, f Feed, p *part) error {
 		return err
 	}
 	if fresh.Load() > 0 || !unchanged {
-		if err := p.derive(ctx, release, dir, s.force); err != nil {
+		if err := p.derive(ctx, release, dir, s.Force); err != nil {
 			return err
 		}
 	}

@@ -71,7 +71,7 @@ func (s *syncer) replaceByFile(ctx context.Context, p *part, d *download, read p
 		return err
 	}
 	slices.SortFunc(entries, func(a, b entry) int { return strings.Compare(a.id, b.id) })
-	return p.replace(ctx, sound(entries), nil, s.force)
+	return p.replace(ctx, sound(entries), nil, s.Force)
 }
 
 // unzipped gives the plain stream of a file that may be packed with gzip.

@@ -250,7 +250,7 @@ func judge(ctx context.Context, what, which string, err error) error {
 		return fault.New(fault.NotFound, what, which, err).WithHint("check the feed's url and ecosystems")
 	case errors.Is(err, errBroken):
 		return fault.New(fault.Unavailable, what, which, err).WithHint("check the network and the feed's url, then sync again: what is here stays as it is")
-	case errors.Is(err, errShrunk), errors.Is(err, errOlder):
+	case errors.Is(err, errShrunk), errors.Is(err, errOlder), errors.Is(err, errEmpty):
 		return fault.New(fault.Denied, what, which, err).WithHint("what is here stays as it is; if the loss is meant, sync once with --force")
 	case errors.As(err, &disk):
 		return fault.New(fault.Failed, what, which, err).WithHint("check the disk: is it full, read-only, or the path wrong?")

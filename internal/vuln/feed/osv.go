@@ -69,7 +69,7 @@ func (s *syncer) replaceByArchive(ctx context.Context, p *part, path string) err
 	}
 	s.progress(p.name, 0, len(records.files))
 	records.progress = func(done int) { s.progress(p.name, done, len(records.files)) }
-	if err := p.replace(ctx, records.entries(), records.rejected, s.force); err != nil {
+	if err := p.replace(ctx, records.entries(), records.rejected, s.Force); err != nil {
 		return err
 	}
 	p.Rejected, p.RejectedWhy = len(records.rejected), records.why

@@ -257,5 +257,5 @@ func (s state) age(now time.Time) time.Duration {
 	if s.Synced.IsZero() {
 		return 0
 	}
-	return cmp.Or(now.Sub(s.Synced), 1)
+	return now.Sub(s.Synced)
 }

@@ -4,6 +4,7 @@ import (
 	"archive/zip"
 	"bytes"
 	"encoding/binary"
+	"encoding/json"
 	"errors"
 	"net/http"
 	"os"
@@ -241,14 +242,6 @@ func TestRefusesListsThatLie(t *testing.T) {
 		{"an id that is a path", func(t testing.TB, e *export) {
 			e.put(t, "Go/modified_id.csv", []byte("2026-01-01T00:00:00Z,../../T-0001\n"))
 		}},
-		{"a record of another name", func(t testing.TB, e *export) {
-			text, err := os.ReadFile(filepath.Join(e.dir, "Go/T-0002.json"))
-			if err != nil {
-				t.Fatal(err)
-			}
-			e.put(t, "Go/T-0001.json", text)
-		}},
-		{"a record that is none", func(t testing.TB, e *export) { e.put(t, "Go/T-0001.json", []byte("{}")) }},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -275,6 +268,42 @@ func TestRefusesListsThatLie(t *testing.T) {
 	}
 }
 
+// TestBadSingleRecordsSendToTheArchive spoils the single records that a small sync reads: the
+// archive, which has them sound, is read in their place.
+func TestBadSingleRecordsSendToTheArchive(t *testing.T) {
+	other, err := json.Marshal(record("T-0002", 4))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range map[string][]byte{"another's": other, "none": []byte("{}"), "no JSON": []byte("<html>")} {
+		e := newExport(t, some(30))
+		s := newSite(t, e.dir)
+		s.mustSync(t)
+		newer := some(30)
+		newer["T-0001"] = record("T-0001", 4)
+		e.write(t, newer)
+		e.put(t, "Go/T-0001.json", text)
+		s.mustSync(t)
+		if diff := cmp.Diff(newer, s.have(t)); diff != "" {
+			t.Errorf("%s: -want +got:\n%s", name, diff)
+		}
+	}
+}
+
+// TestRecordsThatNobodyCanReadDoNotStopALaterSync has a feed that lists one of them.
+func TestRecordsThatNobodyCanReadDoNotStopALaterSync(t *testing.T) {
+	records := some(30)
+	records["T-0004"].Affected[0].Ranges[0].Type = "CALVER"
+	e := newExport(t, records)
+	s := newSite(t, e.dir)
+	for range 3 {
+		s.mustSync(t)
+		if got := s.status(); got.Records != 29 || got.Rejected != 1 {
+			t.Errorf("%d records, %d rejected", got.Records, got.Rejected)
+		}
+	}
+}
+
 func TestOneFeedsFailureIsNotAnothers(t *testing.T) {
 	sound, gone := newExport(t, some(3)), newExport(t, some(3))
 	s := newSite(t, sound.dir)
@@ -284,6 +313,11 @@ func TestOneFeedsFailureIsNotAnothers(t *testing.T) {
 	var known *fault.Error
 	if !errors.As(err, &known) || !strings.Contains(err.Error(), "gone/Go") {
 		t.Errorf("want the one failure, got %v", err)
+	}
+	other.Ecosystems = []string{"Go", "npm"}
+	err = s.Sync(t.Context(), []Feed{other, s.feed}, s.options)
+	if fault.KindOf(err) != fault.NotFound || !strings.Contains(err.Error(), "2 parts failed") || strings.Contains(err.Error(), "\n") {
+		t.Errorf("want one line for two failures, got %v", err)
 	}
 	if len(s.have(t)) != 3 {
 		t.Error("the sound feed was not read")

@@ -47,7 +47,6 @@ type Options struct {
 type syncer struct {
 	Options
 	client *http.Client
-	force  bool
 }
 
 func (s *syncer) origin(base string) *origin {
@@ -60,68 +59,64 @@ func (s *syncer) progress(stage string, done, total int) {
 	}
 }
 
-// Sync brings each part of each feed up to date, one after the other; what cannot be stays
-// as it was, and is told by its Status and the error, which joins all.
+// Sync brings each part of each feed up to date, one after the other. What cannot be stays as
+// it was; its Status tells why, and the error tells of the first.
 func (s *Store) Sync(ctx context.Context, feeds []Feed, options Options) error {
 	if options.Now == nil {
 		options.Now = time.Now
 	}
-	sync := &syncer{Options: options, client: newClient(), force: options.Force}
+	sync := &syncer{Options: options, client: newClient()}
 	defer sync.client.CloseIdleConnections()
 	var failed []error
 	for _, f := range feeds {
 		if err := f.Check(); err != nil {
 			return err
 		}
-		if err := s.syncFeed(ctx, sync, f); err != nil {
-			failed = append(failed, err)
-		}
+		failed = append(failed, s.syncFeed(ctx, sync, f)...)
 		if ctx.Err() != nil {
 			break
 		}
 	}
-	if len(failed) == 1 {
-		return failed[0]
+	if len(failed) > 1 {
+		return fault.New(fault.KindOf(failed[0]), "sync feeds", "", fmt.Errorf("%d parts failed, the first being %w", len(failed), failed[0])).
+			WithHint("the status of the feeds tells of each")
 	}
 	return errors.Join(failed...)
 }
 
-func (s *Store) syncFeed(ctx context.Context, sync *syncer, f Feed) error {
+func (s *Store) syncFeed(ctx context.Context, sync *syncer, f Feed) (failed []error) {
 	dir := s.folder(f)
 	unlock, err := lock(dir)
 	if err != nil {
-		return fault.New(fault.Failed, "lock feed", f.Name, err)
+		return []error{fault.New(fault.Failed, "lock feed", f.Name, err)}
 	}
 	defer unlock()
-	var failed []error
 	for _, name := range f.parts() {
-		p := openPart(dir, name)
-		if err := os.MkdirAll(p.dir, 0o755); err != nil {
-			return fault.New(fault.Failed, "sync feed", f.Name, err)
-		}
-		if err := sync.part(ctx, f, p); err != nil {
+		if err := sync.part(ctx, f, openPart(dir, name)); err != nil {
 			failed = append(failed, err)
 		}
 	}
-	return errors.Join(failed...)
+	return failed
 }
 
 // part brings one part up to date and saves what came of it.
 func (s *syncer) part(ctx context.Context, f Feed, p *part) error {
 	before := p.state
-	err := s.read(ctx, f, p)
+	err := os.MkdirAll(p.dir, 0o755)
+	if err == nil {
+		err = s.read(ctx, f, p)
+	}
 	if errors.Is(err, errDamaged) {
 		p.state = state{} // nothing is left to hold the feed against
 		err = s.read(ctx, f, p)
 	}
 	err = judge(ctx, "sync feed", f.Name+"/"+p.name, err)
-	p.Tried = s.Now().UTC()
+	now := s.Now().UTC()
 	if err != nil {
-		// What was read on the way to the failure does not count.
-		p.state = before
-		p.Tried, p.Error = s.Now().UTC(), err.Error()
+		p.state = before // what was read on the way to the failure does not count
+		p.Tried, p.Error = now, err.Error()
 	} else {
-		p.URL, p.Made, p.Synced, p.Error = redact(f.URL), f.made(), p.Tried, ""
+		p.URL, p.Made, p.Tried, p.Synced, p.Error = redact(f.URL), f.made(), now, now, ""
 	}
 	if saved := p.save(); saved != nil {
 		return errors.Join(err, fault.New(fault.Failed, "save feed", f.Name, saved))
