@@ -84,7 +84,7 @@ type claimOf struct {
 
 // fact is what a record says of a vulnerability as such.
 type fact struct {
-	node    int32
+	node    int32 // of names
 	rating  rating
 	summary string
 	rank    int // of the summary: the lowest is shown

@@ -42,6 +42,8 @@ type writer struct {
 	out     io.Writer
 	written uint64
 	crc     hash.Hash32 // of the tables
+	pool    []byte
+	keys    []byte
 	names   []nameAt
 }
 
@@ -61,48 +63,27 @@ func (b *builder) write(out io.Writer, known Exploitation) error {
 	w := &writer{out: out, crc: crc32.New(crc32.MakeTable(crc32.Castagnoli))}
 	keys := b.order()
 	sets := b.names.sets()
-	group := make([]int32, len(b.names.text)) // a set's place, by its root
-	for i, s := range sets {
-		group[s.root] = int32(i)
-	}
-	for i := range b.claims {
-		b.claims[i].node = group[b.names.root(b.claims[i].node)]
-	}
-	slices.SortFunc(b.claims, func(x, y claimOf) int {
-		return cmp.Or(cmp.Compare(x.key, y.key), cmp.Compare(x.node, y.node), cmp.Compare(x.order, y.order), bytes.Compare(x.payload, y.payload))
-	})
+	b.group(sets)
+	where := b.keysOf(len(sets))
+	b.stats.Packages = len(keys)
 	header := append([]byte(magicStart), make([]byte, headerSize-len(magicStart))...)
 	binary.LittleEndian.PutUint32(header[8:], formatVersion)
 	if err := w.write(header); err != nil {
 		return err
 	}
-	told, err := w.vulnerabilities(sets, b.vulnerabilitiesOf(sets, group, known), b.keysOf(len(sets)))
+	told, err := w.vulnerabilities(sets, b.join(sets, known), where)
 	if err != nil {
 		return err
 	}
-	var pool, keyTable, nameTable []byte
-	for i, claims := 0, b.claims; len(claims) > 0; i++ {
-		n := 1
-		for n < len(claims) && claims[n].key == claims[0].key {
-			n++
+	for _, t := range told {
+		if t.record != 0 {
+			b.stats.Vulnerabilities++
 		}
-		payload, print := packageRecord(claims[:n], told)
-		at := len(pool)
-		pool = append(append(append(pool, keys[i].Ecosystem...), separator...), keys[i].Name...)
-		keyTable = appendPlace(keyTable, at, len(pool)-at, w.written)
-		keyTable = binary.LittleEndian.AppendUint64(keyTable, print)
-		if err := w.record(payload); err != nil {
-			return err
-		}
-		claims = claims[n:]
 	}
-	slices.SortFunc(w.names, func(x, y nameAt) int { return cmp.Or(cmp.Compare(x.name, y.name), cmp.Compare(x.record, y.record)) })
-	for _, n := range w.names {
-		nameTable = appendPlace(nameTable, len(pool), len(n.name), n.record)
-		pool = append(pool, n.name...)
+	if err := w.packages(keys, b.claims, told); err != nil {
+		return err
 	}
-	b.stats.Packages = len(keys)
-	return w.finish(pool, keyTable, nameTable)
+	return w.finish()
 }
 
 // order gives the keys sorted, and has the claims speak of their places in that order.
@@ -112,7 +93,7 @@ func (b *builder) order() []Key {
 		keys = append(keys, key)
 	}
 	slices.SortFunc(keys, func(a, b Key) int {
-		return cmp.Or(cmp.Compare(a.Ecosystem+separator, b.Ecosystem+separator), cmp.Compare(a.Name, b.Name))
+		return cmp.Or(cmp.Compare(a.Ecosystem, b.Ecosystem), cmp.Compare(a.Name, b.Name)) // as with the NUL between them
 	})
 	place := make([]int32, len(keys))
 	for i, key := range keys {
@@ -122,6 +103,23 @@ func (b *builder) order() []Key {
 		b.claims[i].key = place[b.claims[i].key]
 	}
 	return keys
+}
+
+// group has claims and facts speak of the sets' places, and sorts the claims.
+func (b *builder) group(sets []set) {
+	place := make([]int32, len(b.names.text)) // by root
+	for i, s := range sets {
+		place[s.root] = int32(i)
+	}
+	for i := range b.claims {
+		b.claims[i].node = place[b.names.root(b.claims[i].node)]
+	}
+	for i := range b.facts {
+		b.facts[i].node = place[b.names.root(b.facts[i].node)]
+	}
+	slices.SortFunc(b.claims, func(x, y claimOf) int {
+		return cmp.Or(cmp.Compare(x.key, y.key), cmp.Compare(x.node, y.node), cmp.Compare(x.order, y.order), bytes.Compare(x.payload, y.payload))
+	})
 }
 
 // keysOf gives the places of the keys of every vulnerability, sorted.
@@ -135,14 +133,14 @@ func (b *builder) keysOf(vulnerabilities int) [][]int32 {
 	return keys
 }
 
-// vulnerabilitiesOf puts together what all records say of each.
-func (b *builder) vulnerabilitiesOf(sets []set, group []int32, known Exploitation) []Vulnerability {
+// join puts together what all records say of each vulnerability.
+func (b *builder) join(sets []set, known Exploitation) []Vulnerability {
 	best := make([]fact, len(sets))
 	for i := range best {
 		best[i].rank = math.MaxInt
 	}
 	for _, f := range b.facts {
-		to := &best[group[b.names.root(f.node)]]
+		to := &best[f.node]
 		if f.rating.above(to.rating) {
 			to.rating = f.rating
 		}
@@ -161,12 +159,6 @@ func (b *builder) vulnerabilitiesOf(sets []set, group []int32, known Exploitatio
 			v.EPSS = max(v.EPSS, known.EPSS[name])
 		}
 		out[i] = v
-	}
-	b.stats.Vulnerabilities = 0
-	for _, of := range b.keysOf(len(sets)) {
-		if len(of) > 0 {
-			b.stats.Vulnerabilities++
-		}
 	}
 	return out
 }
@@ -196,6 +188,24 @@ func (w *writer) vulnerabilities(sets []set, all []Vulnerability, keys [][]int32
 	return told, nil
 }
 
+// packages writes a record for each key.
+func (w *writer) packages(keys []Key, claims []claimOf, told []described) error {
+	for _, key := range keys {
+		n := 1
+		for n < len(claims) && claims[n].key == claims[0].key {
+			n++
+		}
+		payload, print := packageRecord(claims[:n], told)
+		claims = claims[n:]
+		w.keys = w.appendPlace(w.keys, key.Ecosystem+separator+key.Name, w.written)
+		w.keys = binary.LittleEndian.AppendUint64(w.keys, print)
+		if err := w.record(payload); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // packageRecord gives the record of one key and the fingerprint of what it says.
 func packageRecord(claims []claimOf, told []described) (payload []byte, print uint64) {
 	sum := sha256.New()
@@ -217,21 +227,27 @@ func packageRecord(claims []claimOf, told []described) (payload []byte, print ui
 	return payload, binary.LittleEndian.Uint64(sum.Sum(nil))
 }
 
-func appendPlace(table []byte, at, length int, record uint64) []byte {
-	table = binary.LittleEndian.AppendUint32(table, uint32(at))
-	table = binary.LittleEndian.AppendUint32(table, uint32(length))
+// appendPlace puts the text into the pool and adds a table's row for it.
+func (w *writer) appendPlace(table []byte, text string, record uint64) []byte {
+	table = binary.LittleEndian.AppendUint32(table, uint32(len(w.pool)))
+	table = binary.LittleEndian.AppendUint32(table, uint32(len(text)))
+	w.pool = append(w.pool, text...)
 	return binary.LittleEndian.AppendUint64(table, record)
 }
 
 // finish writes the tables and the footer.
-func (w *writer) finish(pool, keys, names []byte) error {
-	records := w.written - headerSize
+func (w *writer) finish() error {
+	slices.SortFunc(w.names, func(x, y nameAt) int { return cmp.Or(cmp.Compare(x.name, y.name), cmp.Compare(x.record, y.record)) })
+	var names []byte
+	for _, n := range w.names {
+		names = w.appendPlace(names, n.name, n.record)
+	}
 	var footer []byte
-	for _, n := range []uint64{records, uint64(len(pool)), uint64(len(keys) / keySize), uint64(len(names) / nameSize)} {
+	for _, n := range []uint64{w.written - headerSize, uint64(len(w.pool)), uint64(len(w.keys) / keySize), uint64(len(w.names))} {
 		footer = binary.LittleEndian.AppendUint64(footer, n)
 	}
-	for _, section := range [][]byte{pool, keys, names} {
-		w.crc.Write(section)
+	for _, section := range [][]byte{w.pool, w.keys, names} {
+		w.crc.Write(section) // a hash never gives an error
 		if err := w.write(section); err != nil {
 			return err
 		}

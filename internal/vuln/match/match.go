@@ -106,15 +106,16 @@ func one(db *advisory.Database, p artifact.Package) ([]artifact.Finding, error) 
 	s := subject{installed: installed, python: key.Ecosystem == "PyPI"}
 	var findings []artifact.Finding
 	for _, e := range entries {
-		claims := s.affected(heard(e.Claims))
-		if len(claims) == 0 {
+		claims := heard(e.Claims)
+		affected := s.affected(claims)
+		if len(affected) == 0 {
 			continue
 		}
 		v, err := db.Describe(e)
 		if err != nil {
 			return nil, err
 		}
-		findings = append(findings, finding(p, v, claims, s.fixed(heard(e.Claims))))
+		findings = append(findings, finding(p, v, affected, s.fixed(claims)))
 	}
 	slices.SortFunc(findings, func(a, b artifact.Finding) int { return cmp.Compare(a.ID, b.ID) })
 	return findings, nil
