@@ -4,9 +4,13 @@ import (
 	"cmp"
 	"context"
 	"crypto/sha256"
+	"encoding/hex"
+	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -48,11 +52,12 @@ type Attached struct {
 // Limits of what is attached to one image.
 const (
 	maxAttached = 512
-	maxTotal    = 256 << 20 // bytes
+	maxTotal    = 128 << 20 // bytes
 )
 
+// tooMany refuses to look at less than all: what is missing might be what matters.
 func tooMany(at oci.Reference) error {
-	return fault.Newf(fault.Failed, "read attestations", at.String(), fmt.Sprintf("there are more than %d", maxAttached)).
+	return fault.Newf(fault.Denied, "read attestations", at.String(), fmt.Sprintf("there are more than %d, or more than %d MB of them", maxAttached, maxTotal>>20)).
 		WithHint("remove those that nobody needs")
 }
 
@@ -61,70 +66,96 @@ func tooMany(at oci.Reference) error {
 // cannot be read is listed with its Problem; there is an error only when the registry fails
 // or there is too much to look at.
 func List(ctx context.Context, session *oci.Session, ref oci.Reference, subject v1.Hash) ([]Attached, error) {
-	reads, err := locate(ctx, session, ref, subject)
+	l := &lister{session: session, ref: ref, subject: subject, known: map[string]Attached{}}
+	bundles, err := l.referrers(ctx)
 	if err != nil {
 		return nil, err
 	}
-	out := make([]Attached, len(reads))
-	group, inner := errgroup.WithContext(ctx)
-	group.SetLimit(jobs)
-	for i, read := range reads {
-		group.Go(func() (err error) {
-			out[i], err = read(inner)
-			return err
-		})
-	}
-	if err := group.Wait(); err != nil {
-		return nil, err
-	}
-	return once(out), nil
-}
-
-// locate gives a function for each attestation, which reads it.
-func locate(ctx context.Context, session *oci.Session, ref oci.Reference, subject v1.Hash) ([]func(context.Context) (Attached, error), error) {
-	listed, err := session.Referrers(ctx, ref, subject)
-	if err != nil {
-		return nil, err
-	}
-	var reads []func(context.Context) (Attached, error)
-	var total int64
-	for _, d := range listed.Manifests {
-		// Some registries list a manifest by the type of its configuration.
-		if strings.HasPrefix(d.ArtifactType, bundlePrefix) || d.Annotations[contentAnnotation] != "" {
-			reads = append(reads, func(ctx context.Context) (Attached, error) { return readReferrer(ctx, session, ref, d) })
+	for _, a := range bundles {
+		if digest, ok := a.same(); ok {
+			l.known[digest] = a
 		}
 	}
+	layers, err := l.layers(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if len(bundles)+len(layers) > maxAttached {
+		return nil, tooMany(ref.At(subject))
+	}
+	return once(append(bundles, layers...)), nil
+}
+
+// lister reads what is attached to one image.
+type lister struct {
+	session *oci.Session
+	ref     oci.Reference
+	subject v1.Hash
+	known   map[string]Attached // bundles, by the digest of the layer that is the same
+	taken   atomic.Int64        // bytes
+}
+
+// referrers reads the bundles that refer to the image.
+func (l *lister) referrers(ctx context.Context) ([]Attached, error) {
+	listed, err := l.session.Referrers(ctx, l.ref, l.subject)
+	if err != nil {
+		return nil, err
+	}
+	// Some registries list a manifest by the type of its configuration.
+	bundles := slices.DeleteFunc(listed.Manifests, func(d v1.Descriptor) bool {
+		return !strings.HasPrefix(d.ArtifactType, bundlePrefix) && d.Annotations[contentAnnotation] == ""
+	})
+	if len(bundles) > maxAttached {
+		return nil, tooMany(l.ref.At(l.subject))
+	}
+	return each(ctx, bundles, l.referrer)
+}
+
+// layers reads what is below the older tags.
+func (l *lister) layers(ctx context.Context) ([]Attached, error) {
+	var out []Attached
 	for _, kind := range []types.MediaType{simpleType, envelopeType} {
-		tag := olderTag(ref, subject, kind)
-		layers, err := layersAt(ctx, session, tag)
+		layers, err := layersAt(ctx, l.session, olderTag(l.ref, l.subject, kind))
 		if err != nil {
 			return nil, err
 		}
-		for _, d := range layers {
-			total += d.Size
-			reads = append(reads, func(ctx context.Context) (Attached, error) { return readLayer(ctx, session, tag, kind, d) })
+		read, err := each(ctx, layers, func(ctx context.Context, d v1.Descriptor) (Attached, error) { return l.layer(ctx, kind, d) })
+		if err != nil {
+			return nil, err
 		}
+		out = append(out, read...)
 	}
-	if len(reads) > maxAttached || total > maxTotal {
-		return nil, tooMany(ref.At(subject))
-	}
-	return reads, nil
+	return out, nil
 }
 
-// readReferrer reads a bundle by the descriptor of its manifest.
-func readReferrer(ctx context.Context, session *oci.Session, ref oci.Reference, d v1.Descriptor) (Attached, error) {
+// each reads several at once, and gives them in order.
+func each(ctx context.Context, all []v1.Descriptor, read func(context.Context, v1.Descriptor) (Attached, error)) ([]Attached, error) {
+	out := make([]Attached, len(all))
+	group, inner := errgroup.WithContext(ctx)
+	group.SetLimit(jobs)
+	for i, d := range all {
+		group.Go(func() (err error) {
+			out[i], err = read(inner, d)
+			return err
+		})
+	}
+	return out, group.Wait()
+}
+
+// referrer reads a bundle by the descriptor of its manifest.
+func (l *lister) referrer(ctx context.Context, d v1.Descriptor) (Attached, error) {
 	out := Attached{Forms: []Form{AsReferrer}, Manifest: d.Digest.String()}
 	if at, err := time.Parse(time.RFC3339, d.Annotations[createdAnnotation]); err == nil {
 		out.Created = at.UTC().Format(time.RFC3339)
 	}
-	m, err := session.Manifest(ctx, ref.At(d.Digest))
+	m, err := l.session.Manifest(ctx, l.ref.At(d.Digest))
 	if err != nil {
 		return out.broken(err)
 	}
 	if m.Image == nil || len(m.Image.Layers) != 1 || !strings.HasPrefix(string(m.Image.Layers[0].MediaType), bundlePrefix) {
 		return out.broken(fault.Newf(fault.Failed, "read bundle", "", "its manifest does not hold just a bundle"))
 	}
-	if out.Raw, err = session.Blob(ctx, ref, m.Image.Layers[0]); err != nil {
+	if out.Raw, err = l.blob(ctx, m.Image.Layers[0]); err != nil {
 		return out.broken(err)
 	}
 	if out.bundle, out.envelope, err = parseBundle(out.Raw); err != nil {
@@ -133,13 +164,18 @@ func readReferrer(ctx context.Context, session *oci.Session, ref oci.Reference, 
 	return out.stated()
 }
 
-// readLayer reads what is below an older tag.
-func readLayer(ctx context.Context, session *oci.Session, tag oci.Reference, kind types.MediaType, d v1.Descriptor) (out Attached, err error) {
+// layer reads what is below an older tag, unless a bundle has the very same.
+func (l *lister) layer(ctx context.Context, kind types.MediaType, d v1.Descriptor) (out Attached, err error) {
+	tag := olderTag(l.ref, l.subject, kind)
 	out = Attached{Forms: []Form{Form(suffix(kind))}, Manifest: tag.Identifier(), layer: d}
 	if d.MediaType != kind {
 		return out.broken(fmt.Errorf("it is of type %q, want %q", d.MediaType, kind))
 	}
-	if out.Raw, err = session.Blob(ctx, tag, d); err != nil {
+	if twin, ok := l.known[d.Digest.Hex]; ok && kind == envelopeType && out.plain() {
+		out.Predicate, out.envelope, out.statement = twin.Predicate, twin.envelope, twin.statement
+		return out, nil
+	}
+	if out.Raw, err = l.blob(ctx, d); err != nil {
 		return out.broken(err)
 	}
 	if kind == envelopeType {
@@ -158,10 +194,19 @@ func readLayer(ctx context.Context, session *oci.Session, tag oci.Reference, kin
 	return out, nil
 }
 
+// blob reads a blob if that is not too much in all.
+func (l *lister) blob(ctx context.Context, d v1.Descriptor) ([]byte, error) {
+	if l.taken.Add(max(0, d.Size)) > maxTotal {
+		return nil, tooMany(l.ref.At(l.subject))
+	}
+	return l.session.Blob(ctx, l.ref, d)
+}
+
 // broken notes what is wrong with the attestation, and passes on what is wrong with the
-// registry.
+// registry or with all that is attached.
 func (a Attached) broken(err error) (Attached, error) {
-	if kind := fault.KindOf(err); kind != fault.Failed && kind != fault.NotFound {
+	short := errors.Is(err, io.ErrUnexpectedEOF) // than it says: by a stranger's hand, perhaps
+	if kind := fault.KindOf(err); !short && kind != fault.Failed && kind != fault.NotFound {
 		return a, err
 	}
 	a.Problem = legible(err.Error())
@@ -178,27 +223,35 @@ func (a Attached) stated() (Attached, error) {
 	return a, nil
 }
 
-// once leaves out what is there in two forms, with the first of them. Only what is verified
-// with keys alone is the same for sure: what a certificate or a log entry beside it is
-// worth differs.
+// once leaves out what is there in two forms, with the first of them.
 func once(all []Attached) []Attached {
 	var out []Attached
-	seen := map[[sha256.Size]byte]int{}
+	seen := map[string]int{}
 	for _, a := range all {
-		if a.Problem == "" && a.plain() && len(a.envelope.signatures) > 0 {
-			key := sha256.Sum256(a.envelope.json())
-			if i, ok := seen[key]; ok {
+		if digest, ok := a.same(); ok {
+			if i, ok := seen[digest]; ok {
 				if !slices.Contains(out[i].Forms, a.Forms[0]) {
 					out[i].Forms = append(out[i].Forms, a.Forms[0])
 				}
 				continue
 			}
-			seen[key] = len(out)
+			seen[digest] = len(out)
 		}
 		out = append(out, a)
 	}
 	slices.SortStableFunc(out, func(a, b Attached) int { return cmp.Compare(a.Predicate, b.Predicate) })
 	return out
+}
+
+// same gives what others have in common with the attestation that say the same: the digest,
+// in hexadecimal, of its envelope as a layer. Only what is verified with keys alone is the
+// same for sure: what a certificate or a log entry beside it is worth differs.
+func (a Attached) same() (string, bool) {
+	if a.Problem != "" || len(a.envelope.signatures) == 0 || !a.plain() {
+		return "", false
+	}
+	sum := sha256.Sum256(a.envelope.json())
+	return hex.EncodeToString(sum[:]), true
 }
 
 // plain says that there is nothing beside the signature to verify it with.

@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -79,7 +80,7 @@ func (h *harbour) tamper(t *testing.T, form Form, change func(layer *v1.Descript
 	}
 	if form == AsReferrer {
 		for _, r := range records(listed.Manifests) {
-			a, err := readReferrer(t.Context(), h.session, h.ref, r.Descriptor)
+			a, err := (&lister{session: h.session, ref: h.ref}).referrer(t.Context(), r.Descriptor)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -289,6 +290,44 @@ func TestStrangersHarmNothing(t *testing.T) {
 	}
 	if err := Verify(h.image.Digest, all, trusts(key, key), artifact.PredicateSignature, artifact.PredicateSPDX).Err("app"); err != nil || broken != 6 {
 		t.Errorf("%d broken, %v", broken, err)
+	}
+}
+
+// TestTooMuch refuses what nobody could look through.
+func TestTooMuch(t *testing.T) {
+	small := []byte(`{}`)
+	for name, c := range map[string]struct {
+		layers int
+		size   int64
+		ok     bool
+	}{
+		"much":       {2, maxTotal / 2, true},
+		"too much":   {3, maxTotal / 2, false},
+		"many":       {maxAttached, int64(len(small)), true},
+		"too many":   {maxAttached + 1, int64(len(small)), false},
+		"less than0": {3, -1, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := withoutAPI(t)
+			w := &writer{session: h.session, repo: h.ref, subject: h.image}
+			d, _, err := w.putBlob(t.Context(), envelopeType, small)
+			if err != nil {
+				t.Fatal(err)
+			}
+			d.Size = c.size
+			if _, err := w.putTag(t.Context(), olderTag(h.ref, h.image.Digest, envelopeType), slices.Repeat([]v1.Descriptor{d}, c.layers)); err != nil {
+				t.Fatal(err)
+			}
+			all, err := List(t.Context(), h.session, h.ref, h.image.Digest)
+			if (err == nil) != c.ok || err != nil && fault.KindOf(err) != fault.Denied {
+				t.Fatalf("got %v", err)
+			}
+			for _, a := range all {
+				if a.Problem == "" {
+					t.Errorf("it was read: %+v", a)
+				}
+			}
+		})
 	}
 }
 

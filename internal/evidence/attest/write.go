@@ -116,7 +116,7 @@ func (w *writer) attach(ctx context.Context, c claim, known []record) (record, i
 // stands tells whether what is attached is the claim in fact, signed by us. It puts the
 // layer for the older tag once more: that may have been collected before it had a tag.
 func (w *writer) stands(ctx context.Context, c claim, r record) (bool, error) {
-	a, err := readReferrer(ctx, w.session, w.repo, r.Descriptor)
+	a, err := (&lister{session: w.session, ref: w.repo, subject: w.subject.Digest}).referrer(ctx, r.Descriptor)
 	if err != nil || a.Problem != "" || !bytes.Equal(a.envelope.payload, c.payload) {
 		return false, err
 	}
