@@ -6,13 +6,14 @@ import (
 	"strings"
 )
 
-// meaning is what an entry says of a CVE.
+// meaning is what an entry says of a CVE. Of several in one entry, the later constants come
+// last.
 type meaning int
 
 const (
-	fixes    meaning = iota // this version fixes it; what is not said otherwise
-	nothing                 // it is only mentioned
+	nothing  meaning = iota // it is only mentioned
 	unfixes                 // this version takes a fix back
+	fixes                   // this version fixes it; what is not said otherwise
 	perfects                // this version fixes what the earlier try did not
 )
 

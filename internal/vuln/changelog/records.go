@@ -122,18 +122,21 @@ type history struct {
 // takes it back or says that it was not enough. ok is false when there is no fix.
 func newHistory(changes []change) (h history, ok bool) {
 	slices.SortStableFunc(changes, func(a, b change) int {
-		return cmp.Or(version.Compare(a.version, b.version), cmp.Compare(b.meaning, a.meaning))
+		return cmp.Or(version.Compare(a.version, b.version), cmp.Compare(a.meaning, b.meaning))
 	})
 	h.events = []osv.Event{{Introduced: "0"}}
 	for _, c := range changes {
-		fixed := len(h.events)%2 == 0
+		at, last := c.version.String(), len(h.events)-1
+		fixed := h.events[last].Fixed != ""
 		switch {
 		case c.meaning == unfixes && fixed:
-			h.events = append(h.events, osv.Event{Introduced: c.version.String()})
+			h.events = append(h.events, osv.Event{Introduced: at})
 		case c.meaning == perfects && fixed:
-			h.events[len(h.events)-1].Fixed = c.version.String()
+			h.events[last].Fixed = at
+		case c.meaning != unfixes && last > 0 && h.events[last].Introduced == at:
+			h.events = h.events[:last] // a better fix took the place of the old one
 		case c.meaning != unfixes && !fixed:
-			h.events = append(h.events, osv.Event{Fixed: c.version.String()})
+			h.events = append(h.events, osv.Event{Fixed: at})
 		default:
 			continue
 		}
@@ -148,7 +151,7 @@ var advisoryPattern = regexp.MustCompile(`\bDSA[- ](\d{3,5}-\d+)\b`)
 func (h *history) note(c change) {
 	if h.first.IsZero() {
 		h.first, h.urgency = c.entry.date, c.entry.urgency
-		h.summary = tidy(c.item)
+		h.summary = osv.Summary(tidy(c.item))
 	}
 	if c.entry.date.After(h.last) {
 		h.last = c.entry.date

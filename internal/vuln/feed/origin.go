@@ -87,7 +87,7 @@ func (o *origin) open(ctx context.Context, path string, seen, have validators, r
 	if path != "" {
 		address = strings.TrimSuffix(o.base, "/") + "/" + (&url.URL{Path: path}).EscapedPath()
 	}
-	ctx, cancel := context.WithCancel(ctx)
+	ctx, cancel := context.WithTimeout(ctx, longest)
 	a, err := o.get(ctx, address, seen, have, resume)
 	if err != nil || a == nil {
 		cancel()
@@ -159,8 +159,12 @@ func (r refusal) Is(target error) bool {
 	return target == errBroken && (r >= 500 || r == http.StatusRequestTimeout || r == http.StatusTooManyRequests)
 }
 
-// stall bounds the wait for the next bytes of an answer.
-const stall = time.Minute
+// stall bounds the wait for the next bytes of an answer, longest that for all of them: a
+// server that drips is left, and resumed with.
+const (
+	stall   = time.Minute
+	longest = time.Hour
+)
 
 // body is an answer's bytes; that they break off is told from what they hold.
 type body struct {

@@ -60,7 +60,7 @@ func Parse(data []byte) (*Record, error) {
 	r.Modified = t.Modified.UTC()
 	r.Published, r.Withdrawn = r.Published.UTC(), r.Withdrawn.UTC()
 	r.Aliases, r.Upstream, r.Related = ids(r.Aliases), ids(r.Upstream), ids(r.Related)
-	r.Summary = summary(cmp.Or(r.Summary, t.Details))
+	r.Summary = Summary(cmp.Or(r.Summary, t.Details))
 	r.References = worthKeeping(r.References)
 	if err := r.check(); err != nil {
 		return nil, fmt.Errorf("%s: %w", r.ID, err)
@@ -80,8 +80,8 @@ func ids(names []string) []string {
 	return kept
 }
 
-// summary gives the first line of prose, shortened.
-func summary(prose string) string {
+// Summary gives the first line of prose, fit to be printed, of at most 256 bytes.
+func Summary(prose string) string {
 	line, _, _ := strings.Cut(strings.TrimSpace(prose), "\n")
 	line = strings.TrimSpace(strings.Map(func(r rune) rune {
 		if unicode.IsPrint(r) {
