@@ -1,15 +1,17 @@
 package main
 
 import (
+	"archive/tar"
+	"bytes"
 	"context"
 	"encoding/json"
+	"io"
 	"net/http"
 	"path/filepath"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
-	"github.com/google/go-containerregistry/pkg/v1/static"
-	"github.com/google/go-containerregistry/pkg/v1/types"
+	"github.com/google/go-containerregistry/pkg/v1/tarball"
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"plimsoll.dev/plimsoll/internal/build/cnb"
@@ -44,7 +46,11 @@ func app(base v1.Image, name oci.Reference) (v1.Image, error) {
 	if err != nil {
 		return nil, err
 	}
-	image, err := mutate.AppendLayers(base, static.NewLayer([]byte("app"), types.OCIUncompressedLayer))
+	layer, err := tarball.LayerFromOpener(func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(workspace())), nil })
+	if err != nil {
+		return nil, err
+	}
+	image, err := mutate.AppendLayers(base, layer)
 	if err != nil {
 		return nil, err
 	}
@@ -64,4 +70,15 @@ func app(base v1.Image, name oci.Reference) (v1.Image, error) {
 	config.Config.Env = append(config.Config.Env, "CNB_PLATFORM_API=0.15")
 	config.Config.Labels[cnb.LifecycleMetadataLabel] = string(label)
 	return mutate.ConfigFile(image, config)
+}
+
+// workspace is a layer with a file in it.
+func workspace() []byte {
+	var out bytes.Buffer
+	w := tar.NewWriter(&out)
+	text := []byte("app")
+	_ = w.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: "workspace/app", Mode: 0o755, Size: int64(len(text))})
+	_, _ = w.Write(text)
+	_ = w.Close()
+	return out.Bytes()
 }

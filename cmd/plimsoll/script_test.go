@@ -86,7 +86,7 @@ func suite(version string) debarchive.Suite {
 	return debarchive.Suite{Name: "test", Architectures: []string{"amd64", "arm64"}, Packages: []debarchive.Package{
 		{Name: "base-files", Version: "13", Files: []debarchive.File{
 			debarchive.Symlink("bin", "usr/bin"), debarchive.Dir("usr/bin", 0),
-			debarchive.Regular("usr/lib/os-release", "ID=test\n"), debarchive.Symlink("etc/os-release", "../usr/lib/os-release"),
+			debarchive.Regular("usr/lib/os-release", "ID=debian\nVERSION_ID=13\n"), debarchive.Symlink("etc/os-release", "../usr/lib/os-release"),
 		}},
 		{Name: "app", Fields: map[string]string{"Depends": "lib"}, Files: []debarchive.File{debarchive.Regular("usr/bin/app", "app")}},
 		{Name: "lib", Version: version, Files: []debarchive.File{debarchive.Regular("usr/lib/lib.so", "lib "+version)}},

@@ -243,7 +243,7 @@ func shortKey(name string, public crypto.PublicKey) string {
 	if !strings.Contains(name, ":") {
 		name = filepath.Base(name)
 	}
-	const shown = len("SHA256:") + 12
+	const shown = len("sha256:") + 12
 	fingerprint := keys.Fingerprint(public)
 	return name + " (" + fingerprint[:min(shown, len(fingerprint))] + ")"
 }
