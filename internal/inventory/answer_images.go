@@ -85,9 +85,10 @@ func (a *asking) within(c cond, scanned bool) cond {
 	return cond{text: span.text + " AND (" + c.text + ")", args: slices.Concat(span.args, c.args), narrow: c.narrow, cold: c.cold}
 }
 
-// many is from how many rows on a page is found by walking all images in order, rather
-// than by sorting those that hold.
-const many = 5000
+// From so many rows on, a page is found by walking images in order until it is full,
+// rather than by sorting all that hold: those that an index finds, those that only a pass
+// over all images finds.
+const manyFound, manyScanned = 5000, 500
 
 func (a *asking) answerImages(result *Result) error {
 	c, err := compile(a.q.Where, true, a.imageTerm)
@@ -95,13 +96,13 @@ func (a *asking) answerImages(result *Result) error {
 		return err
 	}
 	counted := a.within(c, c.cold && !c.narrow)
-	total, err := a.tx.Int(a.ctx, "SELECT count(*) FROM images i WHERE "+counted.text, counted.args...)
+	total, err := a.count(counted, result)
 	if err != nil || total == 0 {
 		return err
 	}
-	result.Total = int(total)
+	result.Total = total
 	order, chosen := " ORDER BY i.name || '', i.id", counted
-	if total > many {
+	if total > manyFound || !c.narrow && total > manyScanned {
 		order, chosen = " ORDER BY i.name, i.id", a.within(c, true)
 	}
 	if a.after != nil {
@@ -123,10 +124,26 @@ func (a *asking) answerImages(result *Result) error {
 	for i := range rows {
 		result.Images = append(result.Images, rows[i].ImageAnswer)
 	}
-	if a.q.Fix {
-		result.Fixes, err = a.fixes(counted)
+	return nil
+}
+
+// count counts the images, and where it was asked finds their fixes, which needs the
+// images of each stack counted anyway.
+func (a *asking) count(where cond, result *Result) (int, error) {
+	if !a.q.Fix {
+		total, err := a.tx.Int(a.ctx, "SELECT count(*) FROM images i WHERE "+where.text, where.args...)
+		return int(total), err
 	}
-	return err
+	counts, err := a.used(where)
+	if err != nil {
+		return 0, err
+	}
+	total := 0
+	for _, count := range counts {
+		total += count
+	}
+	result.Fixes, err = a.fixes(counts)
+	return total, err
 }
 
 // imageRow is an answer with what leads to its details.
@@ -155,7 +172,7 @@ func (a *asking) readImages(where cond, order string) ([]*imageRow, error) {
 
 // detail fills in what is told beside the row itself.
 func (a *asking) detail(rows []*imageRow) error {
-	for _, step := range []func([]*imageRow) error{a.addWords, a.addReferences, a.addBases, a.addCold, a.addMatches} {
+	for _, step := range []func([]*imageRow) error{a.addWords, a.addReferences, a.addBases, a.addCold, a.addLabels, a.addMatches} {
 		if err := step(rows); err != nil {
 			return err
 		}
@@ -232,19 +249,46 @@ func (a *asking) addCold(rows []*imageRow) error {
 		of[r.id] = r
 		ids = append(ids, r.id)
 	}
-	condition, arg := a.tx.Ints("image", ids)
+	claims := map[int64][]claim{} // few: most images have the same
+	condition, arg := a.tx.Ints("d.image", ids)
 	return a.tx.Each(a.ctx, func(scan func(...any) error) error {
-		var id int64
-		var layers []byte
-		var evidence, labels string
-		if err := scan(&id, &layers, &evidence, &labels); err != nil {
+		var id, number int64
+		var layers, evidence []byte
+		var text string
+		if err := scan(&id, &layers, &evidence, &number, &text); err != nil {
 			return err
+		}
+		if claims[number] == nil {
+			var list []claim
+			if err := json.Unmarshal([]byte(text), &list); err != nil {
+				return err
+			}
+			claims[number] = list
 		}
 		r := of[id]
 		r.layers = append(r.layers, slices.Collect(slices.Chunk(layers, 32))...)
-		if err := json.Unmarshal([]byte(labels), &r.Labels); err != nil {
-			return err
+		r.Evidence = decodeEvidence(evidence, claims[number])
+		return nil
+	}, `SELECT d.image, d.layers, d.evidence, c.id, c.claims FROM image_details d
+		JOIN images i ON i.id = d.image JOIN claims c ON c.id = i.claims WHERE `+condition, arg)
+}
+
+func (a *asking) addLabels(rows []*imageRow) error {
+	of := map[int64]*imageRow{}
+	var ids []int64
+	for _, r := range rows {
+		of[r.id] = r
+		ids = append(ids, r.id)
+	}
+	condition, arg := a.tx.Ints("il.image", ids)
+	return a.tx.Each(a.ctx, func(scan func(...any) error) error {
+		var id int64
+		var name, value string
+		err := scan(&id, &name, &value)
+		if of[id].Labels == nil {
+			of[id].Labels = map[string]string{}
 		}
-		return json.Unmarshal([]byte(evidence), &r.Evidence)
-	}, "SELECT image, layers, evidence, labels FROM image_details WHERE "+condition, arg)
+		of[id].Labels[name] = value
+		return err
+	}, "SELECT il.image, l.name, l.value FROM image_labels il JOIN labels l ON l.id = il.label WHERE "+condition, arg)
 }

@@ -56,9 +56,39 @@ func (a *asking) used(where cond) ([]int, error) {
 	return counts, err
 }
 
-// tally counts for each of the groups that packages belong to the images that hold one:
-// counts are the images of each stack, of gives the groups of a package.
-func (v view) tally(counts []int, of map[int64][]int, groups int) []int {
+// tally counts for each group that packages belong to the images that hold one of them:
+// counts are the images of each stack; inBase and above give the groups of a package by
+// where in an image it stands. Without above it makes no difference.
+func (v view) tally(counts []int, inBase, above map[int64][]int, groups int) []int {
+	low := v.groupsOfSets(inBase)
+	high := low
+	if len(above) > 0 {
+		high = v.groupsOfSets(above)
+	}
+	totals, last := make([]int, groups), make([]int, groups)
+	for id, count := range counts {
+		if count == 0 {
+			continue
+		}
+		stack := v.stacks[id]
+		for _, s := range stack.sets {
+			of := high
+			if s.position < stack.baseLayers {
+				of = low
+			}
+			for _, group := range of[s.set] {
+				if last[group] != id+1 { // once for each stack
+					last[group] = id + 1
+					totals[group] += count
+				}
+			}
+		}
+	}
+	return totals
+}
+
+// groupsOfSets gives the groups of each set's packages.
+func (v view) groupsOfSets(of map[int64][]int) [][]int {
 	highest := int64(-1)
 	for pkg := range of {
 		highest = max(highest, pkg)
@@ -75,21 +105,7 @@ func (v view) tally(counts []int, of map[int64][]int, groups int) []int {
 			}
 		}
 	}
-	totals, last := make([]int, groups), make([]int, groups)
-	for id, count := range counts {
-		if count == 0 {
-			continue
-		}
-		for _, s := range v.stacks[id].sets {
-			for _, group := range bySet[s.set] {
-				if last[group] != id+1 { // once for each stack
-					last[group] = id + 1
-					totals[group] += count
-				}
-			}
-		}
-	}
-	return totals
+	return bySet
 }
 
 func (a *asking) answerPackages(result *Result) error {
@@ -138,7 +154,7 @@ func (a *asking) answerPackages(result *Result) error {
 	}
 	condition, arg := a.tx.Ints("p.id", ids)
 	packages, err := readPackages(a.ctx, a.tx, condition, arg)
-	totals := a.tally(counts, group, len(all))
+	totals := a.tally(counts, group, nil, len(all))
 	result.Packages = make([]PackageAnswer, len(all))
 	for _, p := range packages {
 		i := group[p.ID][0]
@@ -209,7 +225,7 @@ func (a *asking) answerAdvisories(result *Result) error {
 			of[p] = append(of[p], i)
 		}
 	}
-	totals := a.tally(counts, of, len(all))
+	totals := a.tally(counts, of, nil, len(all))
 	for i := range all {
 		all[i].Images = totals[i]
 		result.Advisories = append(result.Advisories, all[i].AdvisoryAnswer)
@@ -284,12 +300,8 @@ func (a *asking) readAdvisories(ids []int64, where cond) ([]advisoryRow, error) 
 // maxFixes is how many fixes an answer lists.
 const maxFixes = 100
 
-// fixes tells how the findings asked for are fixed in all images that hold the condition.
-func (a *asking) fixes(where cond) ([]Fix, error) {
-	counts, err := a.used(where)
-	if err != nil {
-		return nil, err
-	}
+// fixes tells how the findings asked for are fixed in all images, so many of each stack.
+func (a *asking) fixes(counts []int) ([]Fix, error) {
 	groups := map[Fix]int{}
 	var order []Fix
 	inBase, above := map[int64][]int{}, map[int64][]int{}
@@ -301,7 +313,7 @@ func (a *asking) fixes(where cond) ([]Fix, error) {
 			return nil, err
 		}
 	}
-	for i, images := range a.tallyFixes(counts, inBase, above, len(order)) {
+	for i, images := range a.tally(counts, inBase, above, len(order)) {
 		order[i].Images = images
 	}
 	order = slices.DeleteFunc(order, func(f Fix) bool { return f.Images == 0 })
@@ -314,62 +326,30 @@ func (a *asking) fixes(where cond) ([]Fix, error) {
 
 // groupFixes finds the fixes of each package, in a base and above one.
 func (a *asking) groupFixes(m *matching, groups map[Fix]int, order *[]Fix, inBase, above map[int64][]int) error {
-	var ids []int64
-	for id := range m.packages {
-		if m.packages[id] == 1 {
-			ids = append(ids, int64(id))
+	where := *m.findings
+	return a.tx.Each(a.ctx, func(scan func(...any) error) error {
+		var p Package
+		var advisory int64
+		var name, fixed string
+		err := scan(&p.ID, &p.Type, &p.Namespace, &p.Name, &p.Distro, &p.Source, &p.Version, &p.SourceVersion, &advisory, &name, &fixed)
+		if err != nil || !m.packages.has(p.ID) {
+			return err
 		}
-	}
-	condition, arg := a.tx.Ints("p.id", ids)
-	packages, err := readPackages(a.ctx, a.tx, condition, arg)
-	if err != nil {
-		return err
-	}
-	findings, err := a.told(*m.findings, ids)
-	if err != nil {
-		return err
-	}
-	for _, p := range packages {
-		name, _ := p.AdvisoryName()
-		for _, t := range findings[p.ID] {
-			if a.silent(t.id, "", p.Package) {
-				continue
-			}
-			for base, into := range map[bool]map[int64][]int{true: inBase, false: above} {
-				fix := Fix{Advisory: t.advisory, Package: name, Fixed: t.fixed, Remedy: remedy(p.Package, place{}, base, t.fixed)}
-				group, known := groups[fix]
-				if !known {
-					group = len(*order)
-					groups[fix] = group
-					*order = append(*order, fix)
-				}
-				into[p.ID] = append(into[p.ID], group)
-			}
+		if a.silent(advisory, "", p.Package) {
+			return nil
 		}
-	}
-	return nil
-}
-
-// tallyFixes is tally with other groups for what is in the base and what is above.
-func (a *asking) tallyFixes(counts []int, inBase, above map[int64][]int, groups int) []int {
-	totals := make([]int, groups)
-	last := make([]int, groups)
-	for id, count := range counts {
-		if count == 0 {
-			continue
-		}
-		for p, at := range a.packagesOf(int64(id)) {
-			of := above
-			if at.position < a.stacks[id].baseLayers {
-				of = inBase
+		title, _ := p.AdvisoryName()
+		for i, into := range []map[int64][]int{inBase, above} {
+			fix := Fix{Advisory: name, Package: title, Fixed: fixed, Remedy: remedy(p.Package, place{}, i == 0, fixed)}
+			group, known := groups[fix]
+			if !known {
+				group = len(*order)
+				groups[fix] = group
+				*order = append(*order, fix)
 			}
-			for _, group := range of[p] {
-				if last[group] != id+1 {
-					last[group] = id + 1
-					totals[group] += count
-				}
-			}
+			into[p.ID] = append(into[p.ID], group)
 		}
-	}
-	return totals
+		return nil
+	}, "SELECT p.id, p.type, p.namespace, p.name, p.distro, p.source, p.version, p.source_version, a.id, a.name, f.fixed"+
+		" FROM findings f JOIN advisories a ON a.id = f.advisory JOIN packages p ON p.id = f.package WHERE "+where.text, where.args...)
 }

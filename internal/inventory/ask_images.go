@@ -158,13 +158,23 @@ func (a *asking) named(c query.Compare) cond {
 	switch c.Field {
 	case query.Repository:
 		inner = a.text("w.text", op, c.Value.Text)
+		inner.text = "r.repository IN (SELECT w.id FROM words w WHERE " + inner.text + ")"
 	case query.Tag:
 		inner = a.text("r.tail", op, ":"+c.Value.Text)
 	default:
 		inner = a.reference(op, c.Value.Text)
 	}
+	if c.Field == query.Reference && op == query.Glob && a.q.AsOf.IsZero() && !a.q.Ever {
+		// Most images have one name, which their row holds.
+		whole := a.text("i.name", op, c.Value.Text)
+		return cond{
+			text: "(" + whole.text + " OR (i.others > 0 AND i.id IN (SELECT r.image FROM images o JOIN refs r ON r.image = o.id WHERE o.others > 0 AND " +
+				span.text + " AND " + inner.text + ")))",
+			args: slices.Concat(whole.args, span.args, inner.args),
+		}
+	}
 	return cond{
-		text: "i.id" + not + " IN (SELECT r.image FROM refs r JOIN words w ON w.id = r.repository WHERE " + span.text + " AND " + inner.text + ")",
+		text: "i.id" + not + " IN (SELECT r.image FROM refs r WHERE " + span.text + " AND " + inner.text + ")",
 		args: slices.Concat(span.args, inner.args),
 	}
 }
@@ -174,9 +184,9 @@ func (a *asking) reference(op query.Op, value string) cond {
 	value = clean(value)
 	if op == query.Equal {
 		repository, tail := splitReference(value)
-		return cond{text: "w.text = ? AND r.tail = ?", args: []any{repository, tail}}
+		return cond{text: "r.repository = (SELECT w.id FROM words w WHERE w.text = ?) AND r.tail = ?", args: []any{repository, tail}}
 	}
-	whole := a.text("w.text || r.tail", op, value)
+	whole := a.text("(SELECT w.text FROM words w WHERE w.id = r.repository) || r.tail", op, value)
 	literal := value
 	if wild := strings.IndexAny(value, "*?"); wild >= 0 {
 		literal = value[:wild]
@@ -187,7 +197,7 @@ func (a *asking) reference(op query.Op, value string) cond {
 	// A repository can match that begins with the literal part, or that the literal part
 	// begins with.
 	return cond{
-		text: "((w.text >= ? AND w.text < ?) OR w.text = substr(CAST(? AS TEXT), 1, length(w.text))) AND " + whole.text,
+		text: "r.repository IN (SELECT w.id FROM words w WHERE (w.text >= ? AND w.text < ?) OR w.text = substr(CAST(? AS TEXT), 1, length(w.text))) AND " + whole.text,
 		args: append([]any{literal, literal + "\U0010FFFF", literal}, whole.args...),
 	}
 }

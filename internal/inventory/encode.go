@@ -48,12 +48,12 @@ type place struct {
 }
 
 // newPart takes of a package what the index keeps.
-func newPart(p *artifact.Package) part {
+func newPart(p *artifact.Package) *part {
 	kept := artifact.Package{
 		Type: clean(p.Type), Namespace: clean(p.Namespace), Name: clean(p.Name), Version: clean(p.Version), Arch: clean(p.Arch),
 		Distro: clean(p.Distro), Source: clean(p.Source), SourceVersion: clean(p.SourceVersion), Licenses: cleanAll(p.Licenses, maxLicences),
 	}
-	return part{
+	return &part{
 		key: keyOf(append([]string{
 			kept.Type, kept.Namespace, kept.Name, kept.Version, kept.Arch, kept.Distro, kept.Source, kept.SourceVersion,
 		}, kept.Licenses...)...),
@@ -73,12 +73,16 @@ func cleanAll(texts []string, most int) []string {
 // layerSet is what one layer brings, each package once, in the order of their keys.
 type layerSet struct {
 	key   key
-	parts []part
+	parts []*part
 }
 
-// newLayerSet puts parts in order and joins those that are the same package.
-func newLayerSet(parts []part) layerSet {
-	slices.SortStableFunc(parts, func(a, b part) int { return bytes.Compare(a.key[:], b.key[:]) })
+// newLayerSet puts the packages of a layer in order and joins those that are the same.
+func newLayerSet(packages []*artifact.Package) layerSet {
+	parts := make([]*part, len(packages))
+	for i, p := range packages {
+		parts[i] = newPart(p)
+	}
+	slices.SortStableFunc(parts, func(a, b *part) int { return bytes.Compare(a.key[:], b.key[:]) })
 	joined := parts[:0]
 	for _, p := range parts {
 		if n := len(joined); n > 0 && joined[n-1].key == p.key {
@@ -110,27 +114,48 @@ type positioned struct {
 	set      int64
 }
 
-// setsOf gives an image's sets by position. Packages of no layer stand beyond the last.
-func setsOf(c *artifact.Contents) map[int]layerSet {
+// layerSets remembers the sets of layers for a while: most images of a batch stand on the
+// same base.
+type layerSets map[string]remembered
+
+type remembered struct {
+	packages []*artifact.Package
+	set      layerSet
+}
+
+// of gives an image's sets by position. Packages of no layer stand beyond the last.
+func (l layerSets) of(c *artifact.Contents) map[int]layerSet {
 	at := map[string]int{}
 	for position, layer := range c.Layers {
 		if _, twice := at[layer]; !twice { // as for an empty layer: the lowest brought it
 			at[layer] = position
 		}
 	}
-	parts := map[int][]part{}
+	packages := map[int][]*artifact.Package{}
 	for i := range c.Packages {
 		position, known := at[c.Packages[i].Layer]
 		if !known {
 			position = len(c.Layers)
 		}
-		parts[position] = append(parts[position], newPart(&c.Packages[i]))
+		packages[position] = append(packages[position], &c.Packages[i])
 	}
 	sets := map[int]layerSet{}
-	for position, p := range parts {
-		sets[position] = newLayerSet(p)
+	for position, list := range packages {
+		// What is seen of a layer depends on the layers above it: its name alone says little.
+		r, known := l[list[0].Layer]
+		if !known || !slices.EqualFunc(r.packages, list, samePackage) {
+			r = remembered{list, newLayerSet(list)}
+			l[list[0].Layer] = r
+		}
+		sets[position] = r.set
 	}
 	return sets
+}
+
+func samePackage(a, b *artifact.Package) bool {
+	return a.Type == b.Type && a.Namespace == b.Namespace && a.Name == b.Name && a.Version == b.Version && a.Arch == b.Arch &&
+		a.Distro == b.Distro && a.Source == b.Source && a.SourceVersion == b.SourceVersion &&
+		slices.Equal(a.Licenses, b.Licenses) && slices.Equal(a.Paths, b.Paths) && slices.Equal(a.FoundBy, b.FoundBy)
 }
 
 // encodeStack gives the row of a stack: how many layers are the base's, then position and
@@ -145,7 +170,8 @@ func encodeStack(baseLayers int, sets []positioned) []byte {
 	return row
 }
 
-func decodeStack(row []byte) (baseLayers int, sets []positioned) {
+// decodeStack appends the sets of a row.
+func decodeStack(sets []positioned, row []byte) (baseLayers int, all []positioned) {
 	next := func() int64 {
 		n, width := binary.Uvarint(row)
 		row = row[max(width, min(1, len(row))):]
@@ -170,8 +196,8 @@ func encodeNumbers(numbers []int64) []byte {
 	return row
 }
 
-func decodeNumbers(row []byte) []int32 {
-	numbers := make([]int32, 0, len(row))
+// decodeNumbers appends the numbers of a row.
+func decodeNumbers(numbers []int32, row []byte) []int32 {
 	last := int32(0)
 	for len(row) > 0 {
 		n, width := binary.Uvarint(row)
@@ -179,7 +205,7 @@ func decodeNumbers(row []byte) []int32 {
 		last += int32(n)
 		numbers = append(numbers, last)
 	}
-	return slices.Clip(numbers)
+	return numbers
 }
 
 // encodePlaces packs the places of a set in the order of its packages.
@@ -202,4 +228,42 @@ func decodePlaces(packed []byte) ([]place, error) {
 	var places []place
 	err := json.NewDecoder(flate.NewReader(bytes.NewReader(packed))).Decode(&places)
 	return places, err
+}
+
+// encodeEvidence gives what is not the same for many images: for each piece the place of
+// its claim, its digest, and when it was verified.
+func encodeEvidence(evidence []Evidence, claims []claim) []byte {
+	row := []byte{}
+	for _, e := range evidence {
+		digest, err := digestBytes(e.Digest)
+		if err != nil {
+			digest = nil
+		}
+		row = binary.AppendUvarint(row, uint64(slices.Index(claims, claimOf(e))))
+		row = append(append(row, byte(len(digest))), digest...)
+		row = binary.AppendUvarint(row, uint64(seconds(e.VerifiedAt)))
+	}
+	return row
+}
+
+func decodeEvidence(row []byte, claims []claim) []Evidence {
+	var all []Evidence
+	next := func() int {
+		n, width := binary.Uvarint(row)
+		row = row[max(width, min(1, len(row))):]
+		return int(n)
+	}
+	for len(row) > 0 {
+		var e Evidence
+		if at := next(); at < len(claims) {
+			c := claims[at]
+			e = Evidence{PredicateType: c.PredicateType, Stored: c.Stored, KeyID: c.KeyID, Identity: c.Identity}
+		}
+		size := min(next(), len(row))
+		e.Digest = digestText(row[:size])
+		row = row[size:]
+		e.VerifiedAt = moment(int64(next()))
+		all = append(all, e)
+	}
+	return all
 }

@@ -157,7 +157,7 @@ func internSets(ctx context.Context, tx store.Tx, sets map[key]layerSet) (map[ke
 	var rows [][]any
 	for i, k := range keys {
 		parts := slices.Clone(sets[k].parts)
-		slices.SortFunc(parts, func(a, b part) int { return cmp.Compare(packages[a.key], packages[b.key]) })
+		slices.SortFunc(parts, func(a, b *part) int { return cmp.Compare(packages[a.key], packages[b.key]) })
 		ids, places := make([]int64, len(parts)), make([]place, len(parts))
 		for j, p := range parts {
 			ids[j], places[j] = packages[p.key], p.place
@@ -174,7 +174,7 @@ func internSets(ctx context.Context, tx store.Tx, sets map[key]layerSet) (map[ke
 
 // internPackages gives the numbers of the packages in those sets.
 func internPackages(ctx context.Context, tx store.Tx, keys []key, sets map[key]layerSet) (map[key]int64, error) {
-	parts := map[key]part{}
+	parts := map[key]*part{}
 	for _, k := range keys {
 		for _, p := range sets[k].parts {
 			parts[p.key] = p

@@ -26,6 +26,7 @@ type move struct {
 type named struct {
 	name         string
 	began, ended int64
+	others       int64 // names that it has now beside the first
 }
 
 // naming moves references in one transaction, and keeps images' names and spans in step.
@@ -152,8 +153,13 @@ func (n *naming) names(written []*entry) (map[int64]named, error) {
 		if !there {
 			s = named{name: was[id].name, began: began, ended: ended}
 		}
-		if ended == forever && (s.ended != forever || name < s.name || !there) {
-			s.name = name
+		if ended == forever {
+			if there && s.ended == forever {
+				s.others++
+			}
+			if !there || s.ended != forever || name < s.name {
+				s.name = name
+			}
 		}
 		s.began, s.ended = min(s.began, began), max(s.ended, ended)
 		now[id], latest[id] = s, max(latest[id], began)
@@ -172,10 +178,10 @@ func (n *naming) before(ids []int64) (map[int64]named, error) {
 	err := n.tx.Each(n.ctx, func(scan func(...any) error) error {
 		var id int64
 		var s named
-		err := scan(&id, &s.name, &s.began, &s.ended)
+		err := scan(&id, &s.name, &s.began, &s.ended, &s.others)
 		was[id] = s
 		return err
-	}, "SELECT id, name, began, ended FROM images WHERE "+condition, arg)
+	}, "SELECT id, name, began, ended, others FROM images WHERE "+condition, arg)
 	return was, err
 }
 
@@ -189,7 +195,7 @@ func (n *naming) mend(ids []int64, written []*entry, was, now map[int64]named, l
 		before, known := was[id]
 		after, hasName := now[id]
 		if !hasName { // its only span had no length: it was named, then not, within a second
-			after = named{before.name, n.now, n.now}
+			after = named{name: before.name, began: n.now, ended: n.now}
 			now[id] = after
 		}
 		if known && before.ended != forever && latest[id] > before.ended {
@@ -198,7 +204,9 @@ func (n *naming) mend(ids []int64, written []*entry, was, now map[int64]named, l
 			}
 		}
 		if known && !rewritten[id] && before != after {
-			if _, err := n.tx.Exec(n.ctx, "UPDATE images SET name = ?, began = ?, ended = ? WHERE id = ?", after.name, after.began, after.ended, id); err != nil {
+			_, err := n.tx.Exec(n.ctx, "UPDATE images SET name = ?, began = ?, ended = ?, others = ? WHERE id = ?",
+				after.name, after.began, after.ended, after.others, id)
+			if err != nil {
 				return err
 			}
 		}

@@ -1,6 +1,7 @@
 package inventory
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/json"
@@ -19,13 +20,14 @@ const batch = 500
 // again changes nothing; a reference that named another image of that platform names this
 // one from now on.
 func (inv *Inventory) Put(ctx context.Context, images ...Image) error {
+	layers := layerSets{}
 	for some := range slices.Chunk(images, batch) {
 		entries := make([]entry, len(some))
 		for i := range some {
 			if err := check(&some[i]); err != nil {
 				return err
 			}
-			entries[i] = newEntry(&some[i])
+			entries[i] = newEntry(&some[i], layers)
 		}
 		err := inv.db.Write(ctx, func(tx store.Tx) error {
 			return (&putting{ctx: ctx, tx: tx, now: seconds(inv.now()), entries: entries}).run()
@@ -42,6 +44,7 @@ type entry struct {
 	*Image
 	digest []byte
 	sets   map[int]layerSet
+	proof  []byte // its evidence
 	base   row
 	claims row
 	labels []row
@@ -51,11 +54,13 @@ type entry struct {
 }
 
 // newEntry does what needs no database, so that others write meanwhile.
-func newEntry(image *Image) entry {
-	e := entry{Image: image, sets: setsOf(&image.Contents)}
+func newEntry(image *Image, layers layerSets) entry {
+	e := entry{Image: image, sets: layers.of(&image.Contents)}
 	e.digest, _ = digestBytes(image.Contents.Image)
 	e.base = baseRow(image)
-	e.claims = claimsRow(image.Evidence)
+	evidence := image.Evidence[:min(len(image.Evidence), maxEvidence)]
+	claims := claimsOf(evidence)
+	e.claims, e.proof = newRow(jsonText(claims)), encodeEvidence(evidence, claims)
 	for name, value := range image.Labels {
 		if len(name) <= maxText && len(value) <= maxText && len(e.labels) < maxLabels {
 			e.labels = append(e.labels, newRow(clean(name), clean(value)))
@@ -69,7 +74,10 @@ func newEntry(image *Image) entry {
 	}
 	c := image.Contents
 	writeText(h, c.Layers...)
-	writeText(h, "", c.Platform, distroOf(c), e.evidence(), e.labelText(), image.Source.URL, image.Source.Revision, string(e.base.key[:]))
+	writeText(h, "", c.Platform, distroOf(c), string(e.claims.key[:]), string(e.proof), image.Source.URL, image.Source.Revision, string(e.base.key[:]))
+	for _, label := range e.labels {
+		writeText(h, string(label.key[:]))
+	}
 	for _, n := range []int64{int64(c.BaseLayers), seconds(image.Created), seconds(image.Pushed), image.Size} {
 		writeText(h, strconv.FormatInt(n, 10))
 	}
@@ -94,36 +102,18 @@ type claim struct {
 	Verified      bool   `json:"verified,omitempty"`
 }
 
-func claimsRow(evidence []Evidence) row {
-	texts := []string{}
-	for _, e := range evidence[:min(len(evidence), maxEvidence)] {
-		texts = append(texts, jsonText(claim{clean(e.PredicateType), clean(e.Stored), clean(e.KeyID), clean(e.Identity), !e.VerifiedAt.IsZero()}))
-	}
-	slices.Sort(texts)
-	var claims []json.RawMessage
-	for _, text := range slices.Compact(texts) {
-		claims = append(claims, json.RawMessage(text))
-	}
-	return newRow(jsonText(claims))
+func claimOf(e Evidence) claim {
+	return claim{clean(e.PredicateType), clean(e.Stored), clean(e.KeyID), clean(e.Identity), !e.VerifiedAt.IsZero()}
 }
 
-// evidence gives the image's evidence as its details hold it.
-func (e *entry) evidence() string {
-	kept := make([]Evidence, 0, len(e.Evidence))
-	for _, one := range e.Evidence[:min(len(e.Evidence), maxEvidence)] {
-		kept = append(kept, Evidence{
-			clean(one.PredicateType), clean(one.Digest), clean(one.Stored), clean(one.KeyID), clean(one.Identity), moment(seconds(one.VerifiedAt)),
-		})
+// claimsOf gives the different claims of an image's evidence, in order.
+func claimsOf(evidence []Evidence) []claim {
+	var claims []claim
+	for _, e := range evidence {
+		claims = append(claims, claimOf(e))
 	}
-	return jsonText(kept)
-}
-
-func (e *entry) labelText() string {
-	labels := map[string]any{}
-	for _, row := range e.labels {
-		labels[row.values[0].(string)] = row.values[1]
-	}
-	return jsonText(labels)
+	slices.SortFunc(claims, func(a, b claim) int { return cmp.Compare(jsonText(a), jsonText(b)) })
+	return slices.Compact(claims)
 }
 
 // jsonText encodes values whose encoding cannot fail: texts, times and their lists.
@@ -268,7 +258,7 @@ func (p *putting) details(changed []*entry) error {
 	for _, e := range changed {
 		ids = append(ids, e.id)
 		own := layerBytes(e.Contents.Layers[baseLayers(e.Contents):])
-		details = append(details, []any{e.id, own, e.evidence(), e.labelText()})
+		details = append(details, []any{e.id, own, e.proof})
 		labels = append(labels, e.labels...)
 	}
 	numbers, err := intern(p.ctx, p.tx, store.Table{Name: "labels", Columns: "id, key, name, value"}, labels)
@@ -287,7 +277,7 @@ func (p *putting) details(changed []*entry) error {
 			return err
 		}
 	}
-	if err := p.tx.Insert(p.ctx, store.Table{Name: "image_details", Columns: "image, layers, evidence, labels"}, details); err != nil {
+	if err := p.tx.Insert(p.ctx, store.Table{Name: "image_details", Columns: "image, layers, evidence"}, details); err != nil {
 		return err
 	}
 	return p.tx.Insert(p.ctx, store.Table{Name: "image_labels", Columns: "label, image"}, links)
@@ -341,7 +331,7 @@ func (p *putting) write(changed []*entry, named map[int64]named) error {
 		}
 		ids = append(ids, e.id)
 		rows = append(rows, []any{
-			e.id, e.digest, e.key[:], n.name, n.began, n.ended,
+			e.id, e.digest, e.key[:], n.name, n.began, n.ended, n.others,
 			e.stack, p.bases[e.base.key], p.claims[e.claims.key], p.words[clean(e.Source.URL)],
 			p.words[clean(e.Contents.Platform)], p.words[distroOf(e.Contents)],
 			seconds(e.Created), pushed, seen, e.Size, clean(e.Source.Revision),
@@ -353,7 +343,7 @@ func (p *putting) write(changed []*entry, named map[int64]named) error {
 	}
 	return p.tx.Insert(p.ctx, store.Table{
 		Name:    "images",
-		Columns: "id, digest, key, name, began, ended, stack, base, claims, source, platform, distro, created, pushed, seen, size, revision",
+		Columns: "id, digest, key, name, began, ended, others, stack, base, claims, source, platform, distro, created, pushed, seen, size, revision",
 	}, rows)
 }
 

@@ -2,6 +2,7 @@ package inventory
 
 import (
 	"context"
+	"database/sql"
 	"iter"
 	"sync"
 
@@ -34,26 +35,32 @@ func (s *stacks) load(ctx context.Context, tx store.Tx) (view, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	v := s.view
+	var numbers []int32 // of all sets; those of one are a part of it
 	err := tx.Each(ctx, func(scan func(...any) error) error {
 		var id int64
-		var row []byte
+		var row sql.RawBytes // good until the next row
 		if err := scan(&id, &row); err != nil {
 			return err
 		}
-		v.sets = append(grow(v.sets, id), decodeNumbers(row))
+		start := len(numbers)
+		numbers = decodeNumbers(numbers, row)
+		v.sets = append(grow(v.sets, id), numbers[start:len(numbers):len(numbers)])
 		return nil
 	}, "SELECT id, packages FROM sets WHERE id >= ? ORDER BY id", len(v.sets))
 	if err != nil {
 		return view{}, err
 	}
+	var places []positioned // of all stacks
 	err = tx.Each(ctx, func(scan func(...any) error) error {
 		var id int64
-		var row []byte
+		var row sql.RawBytes
 		if err := scan(&id, &row); err != nil {
 			return err
 		}
-		base, sets := decodeStack(row)
-		v.stacks = append(grow(v.stacks, id), stack{base, sets})
+		start := len(places)
+		var base int
+		base, places = decodeStack(places, row)
+		v.stacks = append(grow(v.stacks, id), stack{base, places[start:len(places):len(places)]})
 		return nil
 	}, "SELECT id, sets FROM stacks WHERE id >= ? ORDER BY id", len(v.stacks))
 	if err != nil {

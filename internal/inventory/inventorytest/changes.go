@@ -127,6 +127,20 @@ func testIdempotent(t *testing.T, address string) {
 	if diff := cmp.Diff([]string{ledger}, named(t, inv, `images where label.team = books`)); diff != "" {
 		t.Error(diff)
 	}
+	// An image with two names is one image, found by either.
+	image.Reference = "other.example/ledger:newest"
+	put(t, inv, image)
+	for _, question := range []string{`images where ref ~ "*:newest"`, `images where ref ~ "*er:2"`, `images where tag = newest and tag = 2`} {
+		if diff := cmp.Diff([]string{ledger}, named(t, inv, question)); diff != "" {
+			t.Errorf("%s: %s", question, diff)
+		}
+	}
+	if err := inv.Remove(t.Context(), ledger); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{image.Reference}, named(t, inv, `images where ref ~ "*ledger*" and not tag = 2`)); diff != "" {
+		t.Error(diff)
+	}
 	missing, err := inv.Missing(t.Context(), []string{sum("shop-1"), sum("nobody"), sum("ledger")})
 	if diff := cmp.Diff([]string{sum("nobody")}, missing); diff != "" || err != nil {
 		t.Error(diff, err)

@@ -213,4 +213,3 @@ func (p *Population) modules(app, lock int, layer string) []artifact.Package {
 	}
 	return all
 }
-

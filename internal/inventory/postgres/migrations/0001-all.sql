@@ -27,15 +27,17 @@ CREATE TABLE claims (id BIGINT PRIMARY KEY, key BYTEA NOT NULL UNIQUE, claims TE
 
 CREATE TABLE images (
   id BIGINT PRIMARY KEY, digest BYTEA NOT NULL UNIQUE, key BYTEA NOT NULL, name TEXT COLLATE "C" NOT NULL,
-  began BIGINT NOT NULL, ended BIGINT NOT NULL,
+  began BIGINT NOT NULL, ended BIGINT NOT NULL, others BIGINT NOT NULL,
   stack BIGINT NOT NULL, base BIGINT NOT NULL, claims BIGINT NOT NULL, source BIGINT NOT NULL,
   platform BIGINT NOT NULL, distro BIGINT NOT NULL,
   created BIGINT NOT NULL, pushed BIGINT NOT NULL, seen BIGINT NOT NULL, size BIGINT NOT NULL, revision TEXT COLLATE "C" NOT NULL
 );
 CREATE INDEX images_name ON images (name, id);
 CREATE INDEX images_stack ON images (ended, stack);
+-- Those with other names than the one in their row: so many others name them now.
+CREATE INDEX images_others ON images (id) WHERE others > 0;
 -- What only an answer shows.
-CREATE TABLE image_details (image BIGINT PRIMARY KEY, layers BYTEA NOT NULL, evidence TEXT NOT NULL, labels TEXT NOT NULL);
+CREATE TABLE image_details (image BIGINT PRIMARY KEY, layers BYTEA NOT NULL, evidence BYTEA NOT NULL);
 
 CREATE TABLE labels (id BIGINT PRIMARY KEY, key BYTEA NOT NULL UNIQUE, name TEXT COLLATE "C" NOT NULL, value TEXT COLLATE "C" NOT NULL);
 CREATE INDEX labels_name ON labels (name, value);

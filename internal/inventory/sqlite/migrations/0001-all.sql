@@ -27,15 +27,17 @@ CREATE TABLE claims (id INTEGER PRIMARY KEY, key BLOB NOT NULL UNIQUE, claims TE
 
 CREATE TABLE images (
   id INTEGER PRIMARY KEY, digest BLOB NOT NULL UNIQUE, key BLOB NOT NULL, name TEXT NOT NULL,
-  began INTEGER NOT NULL, ended INTEGER NOT NULL,
+  began INTEGER NOT NULL, ended INTEGER NOT NULL, others INTEGER NOT NULL,
   stack INTEGER NOT NULL, base INTEGER NOT NULL, claims INTEGER NOT NULL, source INTEGER NOT NULL,
   platform INTEGER NOT NULL, distro INTEGER NOT NULL,
   created INTEGER NOT NULL, pushed INTEGER NOT NULL, seen INTEGER NOT NULL, size INTEGER NOT NULL, revision TEXT NOT NULL
 );
 CREATE INDEX images_name ON images (name, id);
 CREATE INDEX images_stack ON images (ended, stack);
+-- Those with other names than the one in their row: so many others name them now.
+CREATE INDEX images_others ON images (id) WHERE others > 0;
 -- What only an answer shows.
-CREATE TABLE image_details (image INTEGER PRIMARY KEY, layers BLOB NOT NULL, evidence TEXT NOT NULL, labels TEXT NOT NULL);
+CREATE TABLE image_details (image INTEGER PRIMARY KEY, layers BLOB NOT NULL, evidence BLOB NOT NULL);
 
 CREATE TABLE labels (id INTEGER PRIMARY KEY, key BLOB NOT NULL UNIQUE, name TEXT NOT NULL, value TEXT NOT NULL);
 CREATE INDEX labels_name ON labels (name, value);
