@@ -16,15 +16,15 @@ import (
 
 // The build types: each names its schema in docs/provenance.md.
 const (
-	BuildType   = "https://plimsoll.dev/docs/provenance#build-v1"
-	RebaseType  = "https://plimsoll.dev/docs/provenance#rebase-v1"
-	BaseType    = "https://plimsoll.dev/docs/provenance#base-v1"
-	BuilderType = "https://plimsoll.dev/docs/provenance#builder-v1"
+	BuildType   = "https://plimsoll.dev/provenance#build-v1"
+	RebaseType  = "https://plimsoll.dev/provenance#rebase-v1"
+	BaseType    = "https://plimsoll.dev/provenance#base-v1"
+	BuilderType = "https://plimsoll.dev/provenance#builder-v1"
 )
 
 // Platform is the builder's identity (runDetails.builder.id): plimsoll on a machine its
 // user trusts, with steps confined in a sandbox.
-const Platform = "https://plimsoll.dev/docs/provenance#platform-local"
+const Platform = "https://plimsoll.dev/provenance#platform-local"
 
 // Run is one run of the platform.
 type Run struct {
