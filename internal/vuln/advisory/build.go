@@ -2,8 +2,8 @@ package advisory
 
 import (
 	"bufio"
+	"bytes"
 	"context"
-	"fmt"
 	"iter"
 	"os"
 	"slices"
@@ -71,6 +71,7 @@ type builder struct {
 	keys   map[Key]int32 // their places in order of first mention
 	claims []claimOf
 	facts  []fact
+	buffer []byte
 	stats  Stats
 }
 
@@ -78,7 +79,6 @@ type builder struct {
 type claimOf struct {
 	key     int32
 	node    int32 // of names
-	order   string
 	payload []byte
 }
 
@@ -116,10 +116,10 @@ func (b *builder) add(feed string, r *osv.Record) {
 			at = int32(len(b.keys))
 			b.keys[key] = at
 		}
-		payload := claim.append(nil)
-		order := fmt.Sprintf("%d\x00%s\x00%s\x00%d", claim.Rank, claim.Feed, claim.Record, i)
+		b.buffer = claim.append(b.buffer[:0])
+		payload := bytes.Clone(b.buffer) // of its exact size: there are hundreds of thousands
 		for _, node := range about {
-			b.claims = append(b.claims, claimOf{at, node, order, payload})
+			b.claims = append(b.claims, claimOf{at, node, payload})
 		}
 	}
 }

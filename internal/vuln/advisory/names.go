@@ -82,25 +82,27 @@ func (n *names) sets() []set {
 			best[a] = best[b]
 		}
 	}
-	byRoot := make(map[int32]*set, len(n.text))
+	sets := make([]set, 0, len(n.text)/2)
+	place := make([]int32, len(n.text)) // of a root's set, from 1
 	for at, name := range n.text {
 		root := n.root(int32(at))
-		if byRoot[root] == nil {
-			byRoot[root] = &set{root: root}
+		if place[root] == 0 {
+			sets = append(sets, set{root: root})
+			place[root] = int32(len(sets))
 		}
-		byRoot[root].names = append(byRoot[root].names, name)
+		of := &sets[place[root]-1]
+		of.names = append(of.names, name)
 	}
 	for _, b := range n.bundles {
-		of := byRoot[n.root(b.node)]
+		of := &sets[place[n.root(b.node)]-1]
 		of.bundles = append(of.bundles, b.name)
 	}
-	sets := make([]set, 0, len(byRoot))
-	for _, s := range byRoot {
+	for i := range sets {
+		s := &sets[i]
 		slices.SortFunc(s.names, compareNames)
 		slices.Sort(s.names[1:])
 		slices.Sort(s.bundles)
 		s.bundles = slices.Compact(s.bundles)
-		sets = append(sets, *s)
 	}
 	slices.SortFunc(sets, func(a, b set) int { return compareNames(a.names[0], b.names[0]) })
 	return sets

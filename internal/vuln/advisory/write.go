@@ -118,7 +118,7 @@ func (b *builder) group(sets []set) {
 		b.facts[i].node = place[b.names.root(b.facts[i].node)]
 	}
 	slices.SortFunc(b.claims, func(x, y claimOf) int {
-		return cmp.Or(cmp.Compare(x.key, y.key), cmp.Compare(x.node, y.node), cmp.Compare(x.order, y.order), bytes.Compare(x.payload, y.payload))
+		return cmp.Or(cmp.Compare(x.key, y.key), cmp.Compare(x.node, y.node), bytes.Compare(x.payload, y.payload)) // which start with the rank
 	})
 }
 

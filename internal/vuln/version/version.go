@@ -38,9 +38,16 @@ type Version struct {
 	other  semantic.Version // nil when the scheme's own reader took the text
 }
 
+// longest is how long a version may be, in bytes. Images may hold any, and to compare numbers
+// takes more than their length.
+const longest = 1024
+
 // Parse reads a version. An error means that the scheme is not known or that it does not
 // allow such a version.
 func (s Scheme) Parse(text string) (Version, error) {
+	if len(text) > longest {
+		return Version{}, fmt.Errorf("version %.60q…: it is longer than %d bytes", text, longest)
+	}
 	v := Version{scheme: s, text: text}
 	switch s {
 	case SemVer:

@@ -117,6 +117,9 @@ func TestWhatCannotBeComparedIsAnError(t *testing.T) {
 	if _, err := version.Of("Nowhere").Parse("1"); err == nil {
 		t.Error("a version of an unknown ecosystem was read")
 	}
+	if _, err := version.Of("Maven").Parse(strings.Repeat("9", 2000)); err == nil {
+		t.Error("a version that takes long to compare was read")
+	}
 	if _, err := version.Of("Debian").Parse("x:1"); err == nil {
 		t.Error("an epoch that is no number was read")
 	}
