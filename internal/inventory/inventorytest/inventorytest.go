@@ -171,6 +171,16 @@ func rematch(t testing.TB, inv *inventory.Inventory, which inventory.Which, advi
 // Exec runs a statement in a database as its users cannot.
 func Exec(t testing.TB, address, statement string) {
 	t.Helper()
+	db := database(t, address)
+	defer db.Close()
+	if _, err := db.ExecContext(t.Context(), statement); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// database opens the database behind an inventory's back.
+func database(t testing.TB, address string) *sql.DB {
+	t.Helper()
 	driver, source := "pgx", address+"&search_path=plimsoll"
 	if path, found := strings.CutPrefix(address, "sqlite:"); found {
 		driver, source = "sqlite", path
@@ -179,8 +189,5 @@ func Exec(t testing.TB, address, statement string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer db.Close()
-	if _, err := db.ExecContext(t.Context(), statement); err != nil {
-		t.Fatal(err)
-	}
+	return db
 }

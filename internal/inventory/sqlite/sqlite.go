@@ -34,7 +34,7 @@ func Open(ctx context.Context, path string) (*store.DB, error) {
 		return nil, fault.Newf(fault.Usage, "open the inventory", "sqlite:", "there is no path").WithHint("write sqlite:PATH")
 	}
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return nil, fault.New(fault.Failed, "open the inventory", path, err)
+		return nil, fault.New(fault.Failed, "open the inventory", path, err).WithHint("name a path in a folder that can be written")
 	}
 	// Waits are long: a batch of another process is over in seconds. NORMAL loses the last
 	// transactions of a power cut, but never the file; what is lost is in the registries.

@@ -1,0 +1,153 @@
+-- Numbers come from counters and are never given twice. Times are seconds since 1970, and
+-- 9223372036854775807 stands for "not yet". Keys are SHA-256 over what a row holds.
+CREATE TABLE counters (name TEXT PRIMARY KEY, next BIGINT NOT NULL);
+
+-- Short texts that many rows share: platforms, distributions, repositories, source URLs.
+CREATE TABLE words (id BIGINT PRIMARY KEY, text TEXT COLLATE "C" NOT NULL UNIQUE);
+
+CREATE TABLE packages (
+  id BIGINT PRIMARY KEY, key BYTEA NOT NULL UNIQUE,
+  type TEXT COLLATE "C" NOT NULL, namespace TEXT COLLATE "C" NOT NULL, name TEXT COLLATE "C" NOT NULL, title TEXT COLLATE "C" NOT NULL,
+  version TEXT COLLATE "C" NOT NULL, arch TEXT COLLATE "C" NOT NULL, distro TEXT COLLATE "C" NOT NULL,
+  source TEXT COLLATE "C" NOT NULL, source_version TEXT COLLATE "C" NOT NULL, licences TEXT NOT NULL,
+  matched_at BIGINT NOT NULL
+);
+CREATE INDEX packages_title ON packages (title);
+CREATE INDEX packages_source ON packages (source);
+CREATE INDEX packages_unmatched ON packages (id) WHERE matched_at = 0;
+CREATE TABLE package_licences (licence TEXT COLLATE "C" NOT NULL, package BIGINT NOT NULL, PRIMARY KEY (licence, package));
+
+-- What one layer brings: package numbers, and where in the layer each is told of.
+CREATE TABLE sets (id BIGINT PRIMARY KEY, key BYTEA NOT NULL UNIQUE, packages BYTEA NOT NULL, places BYTEA NOT NULL);
+-- What an image is of: how many layers are the base's, and the set of each position.
+CREATE TABLE stacks (id BIGINT PRIMARY KEY, key BYTEA NOT NULL UNIQUE, sets BYTEA NOT NULL);
+CREATE TABLE bases (id BIGINT PRIMARY KEY, key BYTEA NOT NULL UNIQUE, name TEXT COLLATE "C" NOT NULL, digest BYTEA NOT NULL, layers BYTEA NOT NULL);
+-- What kinds of evidence an image has, and whose.
+CREATE TABLE claims (id BIGINT PRIMARY KEY, key BYTEA NOT NULL UNIQUE, claims TEXT NOT NULL);
+
+CREATE TABLE images (
+  id BIGINT PRIMARY KEY, digest BYTEA NOT NULL UNIQUE, key BYTEA NOT NULL, name TEXT COLLATE "C" NOT NULL,
+  began BIGINT NOT NULL, ended BIGINT NOT NULL, others BIGINT NOT NULL,
+  stack BIGINT NOT NULL, base BIGINT NOT NULL, claims BIGINT NOT NULL, source BIGINT NOT NULL,
+  platform BIGINT NOT NULL, distro BIGINT NOT NULL,
+  created BIGINT NOT NULL, pushed BIGINT NOT NULL, seen BIGINT NOT NULL, size BIGINT NOT NULL, revision TEXT COLLATE "C" NOT NULL
+);
+CREATE INDEX images_name ON images (name, id);
+CREATE INDEX images_stack ON images (ended, stack);
+-- Those with other names than the one in their row: so many others name them now.
+CREATE INDEX images_others ON images (id) WHERE others > 0;
+-- What only an answer shows.
+CREATE TABLE image_details (image BIGINT PRIMARY KEY, layers BYTEA NOT NULL, evidence BYTEA NOT NULL);
+
+CREATE TABLE labels (id BIGINT PRIMARY KEY, key BYTEA NOT NULL UNIQUE, name TEXT COLLATE "C" NOT NULL, value TEXT COLLATE "C" NOT NULL);
+CREATE INDEX labels_name ON labels (name, value);
+CREATE TABLE image_labels (label BIGINT NOT NULL, image BIGINT NOT NULL, PRIMARY KEY (label, image));
+CREATE INDEX image_labels_image ON image_labels (image);
+
+-- The tail is ":TAG" or "@DIGEST".
+CREATE TABLE refs (
+  repository BIGINT NOT NULL, tail TEXT COLLATE "C" NOT NULL, platform BIGINT NOT NULL, ended BIGINT NOT NULL, began BIGINT NOT NULL,
+  image BIGINT NOT NULL, PRIMARY KEY (repository, tail, platform, ended)
+);
+CREATE INDEX refs_image ON refs (image);
+-- When an image between its begin and its end was named by nothing.
+CREATE TABLE gaps (image BIGINT NOT NULL, began BIGINT NOT NULL, ended BIGINT NOT NULL);
+
+CREATE TABLE advisories (
+  id BIGINT PRIMARY KEY, name TEXT COLLATE "C" NOT NULL UNIQUE, key BYTEA NOT NULL, severity BIGINT NOT NULL, score DOUBLE PRECISION NOT NULL,
+  vector TEXT NOT NULL, summary TEXT NOT NULL, exploited BIGINT NOT NULL, epss DOUBLE PRECISION NOT NULL,
+  published BIGINT NOT NULL, modified BIGINT NOT NULL
+);
+CREATE TABLE advisory_names (name TEXT COLLATE "C" NOT NULL, advisory BIGINT NOT NULL, PRIMARY KEY (name, advisory));
+CREATE INDEX advisory_names_advisory ON advisory_names (advisory);
+CREATE TABLE findings (
+  package BIGINT NOT NULL, advisory BIGINT NOT NULL, gone BIGINT NOT NULL, since BIGINT NOT NULL,
+  fixed TEXT COLLATE "C" NOT NULL, state TEXT COLLATE "C" NOT NULL, feed TEXT COLLATE "C" NOT NULL, PRIMARY KEY (package, advisory, gone)
+);
+CREATE INDEX findings_advisory ON findings (advisory, gone, package);
+-- An empty image or package means all of them.
+CREATE TABLE suppressions (
+  id BIGINT PRIMARY KEY, key BYTEA NOT NULL, advisory TEXT COLLATE "C" NOT NULL, image BYTEA NOT NULL, package TEXT COLLATE "C" NOT NULL,
+  status TEXT NOT NULL, justification TEXT NOT NULL, statement TEXT NOT NULL, author TEXT NOT NULL, told_by TEXT COLLATE "C" NOT NULL,
+  began BIGINT NOT NULL, ended BIGINT NOT NULL
+);
+CREATE INDEX suppressions_told_by ON suppressions (told_by);
+CREATE TABLE schema_version (version BIGINT NOT NULL);
+INSERT INTO advisories (id, name, key, severity, score, vector, summary, exploited, epss, published, modified) VALUES (1, 'CVE-2025-9230', '\xbfca07a9fd3ad56fef3f07b76e40543783790d703a028cca272197e279106d3e', 4, 7.5, '', 'An out-of-bounds read', 0, 0.02, 1767268800, 0);
+INSERT INTO advisories (id, name, key, severity, score, vector, summary, exploited, epss, published, modified) VALUES (2, 'GHSA-35jh-r3h4-6jhm', '\x3366868807cc0cc0603729777abed8848dd161d9ba827ac32d5bdf3ce93107b8', 3, 0, '', '', 0, 0, 1767268800, 0);
+INSERT INTO advisories (id, name, key, severity, score, vector, summary, exploited, epss, published, modified) VALUES (3, 'GO-2025-3595', '\xdc0c4371ce060ea4bd2476fa0d6d7c2bfcecf3454c6cfdd63ff9128d388ca466', 5, 0, '', '', 1, 0, 1767268800, 0);
+INSERT INTO advisories (id, name, key, severity, score, vector, summary, exploited, epss, published, modified) VALUES (4, 'GO-2025-4000', '\x33d117d8d862368b350d6257037726658e6269bbb8413a164dce7f4f0cf0a23a', 2, 0, '', '', 0, 0, 1767268800, 0);
+INSERT INTO advisory_names (name, advisory) VALUES ('CVE-2025-9230', 1);
+INSERT INTO advisory_names (name, advisory) VALUES ('DSA-6015-1', 1);
+INSERT INTO advisory_names (name, advisory) VALUES ('CVE-2021-23337', 2);
+INSERT INTO advisory_names (name, advisory) VALUES ('GHSA-35jh-r3h4-6jhm', 2);
+INSERT INTO advisory_names (name, advisory) VALUES ('GO-2025-3595', 3);
+INSERT INTO advisory_names (name, advisory) VALUES ('GO-2025-4000', 4);
+INSERT INTO bases (id, key, name, digest, layers) VALUES (1, '\x15ec7bf0b50732b49f8228e07d24365338f9e3ab994b00af08e5a3bffe55fd8b', '', '\x', '\x');
+INSERT INTO bases (id, key, name, digest, layers) VALUES (2, '\x7d4873eca5b3eecba3442ae542bf61603601a18fe64e4414e21c41dfe1188f46', 'registry.example/base/run:13', '\x66ab0f6356a1ef0859b544b55d4b34acd04c7f453ee8f599d663c621feca5dd7', '\x16c8c6eb85e05438f5d6c60ff9869072a3a3b1618aa1481ac7a0cb049f06f51da1e1938ebb02382634d521f6351a412a108e4ee2cf16928f1bf53b95a00ac207');
+INSERT INTO bases (id, key, name, digest, layers) VALUES (3, '\x88ef1a69a2ce3c6907e18aab34b7b8e4668dbf65ab091400bc6a68e1081c2242', 'registry.example/base/run:13', '\x2fc6097d8caf9b1094b6ec20d3b9e66adc6065a1aad5fb6f6bcd08cece309396', '\x16c8c6eb85e05438f5d6c60ff9869072a3a3b1618aa1481ac7a0cb049f06f51d42f020f0a93cf868370d55aaeb0c9f096ee1ec646b696ce3a18e3120d01ea293');
+INSERT INTO bases (id, key, name, digest, layers) VALUES (4, '\xfe00355a2118512afc249138a2aa9e9db2e5ee34c5185274f20c820ae45fb25a', 'registry.example/base/run:13', '\x7a26ab389f1eaab5122ea75fedf46ea8517972b312f346c9a15292c6c4fbde1c', '\x16c8c6eb85e05438f5d6c60ff9869072a3a3b1618aa1481ac7a0cb049f06f51da1e1938ebb02382634d521f6351a412a108e4ee2cf16928f1bf53b95a00ac207');
+INSERT INTO claims (id, key, claims) VALUES (1, '\x04679003bbb9dc979ca711ede1c6840951d800bbc55014225396a3464f32b600', '[{"predicateType":"https://slsa.dev/provenance/v1","keyID":"key-9","identity":"builder@example","verified":true}]');
+INSERT INTO claims (id, key, claims) VALUES (2, '\x38bc7877fd812cd143bfde92dee745f458cbd5ec81f1348870ac073716e775a5', '[{"predicateType":"https://sigstore.dev/cosign/sign/v1","stored":"bundle","keyID":"key-1","verified":true},{"predicateType":"https://spdx.dev/Document","stored":"tag","keyID":"key-2"}]');
+INSERT INTO claims (id, key, claims) VALUES (3, '\xfdf322d144ba97b4eaadd2550cd5384607dfd9d09feb36d44266edf8ec2e671f', 'null');
+INSERT INTO counters (name, next) VALUES ('words', 9);
+INSERT INTO counters (name, next) VALUES ('images', 5);
+INSERT INTO counters (name, next) VALUES ('packages', 9);
+INSERT INTO counters (name, next) VALUES ('sets', 7);
+INSERT INTO counters (name, next) VALUES ('stacks', 4);
+INSERT INTO counters (name, next) VALUES ('bases', 5);
+INSERT INTO counters (name, next) VALUES ('claims', 4);
+INSERT INTO counters (name, next) VALUES ('labels', 2);
+INSERT INTO counters (name, next) VALUES ('advisories', 5);
+INSERT INTO findings (package, advisory, gone, since, fixed, state, feed) VALUES (1, 2, 9223372036854775807, 1767268800, '4.17.21', 'fixed', 'npm');
+INSERT INTO findings (package, advisory, gone, since, fixed, state, feed) VALUES (4, 1, 9223372036854775807, 1767268800, '3.5.1-1+deb13u1', 'fixed', 'debian');
+INSERT INTO findings (package, advisory, gone, since, fixed, state, feed) VALUES (7, 4, 9223372036854775807, 1767268800, '1.25.4', 'fixed', 'go');
+INSERT INTO findings (package, advisory, gone, since, fixed, state, feed) VALUES (8, 3, 9223372036854775807, 1767268800, '', 'affected', 'go');
+INSERT INTO image_details (image, layers, evidence) VALUES (1, '\x50898f17953a52acc5c3b06f59165182c25e2d95cd448f972657ec2628e718293e6803824e2692108638e554e0d7214b35577a4ab94eb1f5246d071e788bdd4d', '\x00201e6ed65d77d6364eeaed5a745ba5c4985ae2b700dd85d7cf7f027bdf294a33fcc0c3d9ca06010000');
+INSERT INTO image_details (image, layers, evidence) VALUES (2, '\x64d20a2a16f98894db01257931a4d674f3ddc8b9b4461c28161951cd31658e77de939852d5e9c9d97e1af0630ef13342c101b5982817de20d994e1c77e6b0061', '\x00201e6ed65d77d6364eeaed5a745ba5c4985ae2b700dd85d7cf7f027bdf294a33fcc0c3d9ca06010000');
+INSERT INTO image_details (image, layers, evidence) VALUES (3, '\x64d20a2a16f98894db01257931a4d674f3ddc8b9b4461c28161951cd31658e77db5476fde250e614249488902f13c3f18cf539c7b7d0b01034f2e6401326434b', '\x');
+INSERT INTO image_details (image, layers, evidence) VALUES (4, '\x51a1f05af85e342e3c849b47d387086476282d5f50dc240c19216d6edfb1eb5a', '\x0000c0c3d9ca06');
+INSERT INTO image_labels (label, image) VALUES (1, 1);
+INSERT INTO image_labels (label, image) VALUES (1, 2);
+INSERT INTO image_labels (label, image) VALUES (1, 3);
+INSERT INTO images (id, digest, key, name, began, ended, others, stack, base, claims, source, platform, distro, created, pushed, seen, size, revision) VALUES (1, '\x79326c2c826c3b015f06620651347b9b937294e0d9abb820bc090089a53776f3', '\x25ef31674c441c5422f29d36dbae8b7924cbbda402607fd67450dd9318c98ddf', 'registry.example/shop:1.0', 1761998400, 9223372036854775807, 0, 3, 3, 2, 4, 5, 2, 315576000, 1761998400, 1761998400, 60000000, 'abc123');
+INSERT INTO images (id, digest, key, name, began, ended, others, stack, base, claims, source, platform, distro, created, pushed, seen, size, revision) VALUES (2, '\xafe55619c2ce097ca0878f2ac2563d2c15bacdf6090dbd193463f87b99ecda67', '\x094d20ac32eee4a001ef831eaa21e4fd913920ac75fc96b5f5a98698627f68b3', 'registry.example/shop:1.1', 1761998400, 9223372036854775807, 0, 1, 4, 2, 4, 5, 2, 315576000, 1761998400, 1761998400, 60000000, 'abc123');
+INSERT INTO images (id, digest, key, name, began, ended, others, stack, base, claims, source, platform, distro, created, pushed, seen, size, revision) VALUES (3, '\x8946d4252b3da1f85a3a88d3820f72deb84f679518f56c9037089afe333dbbbc', '\x22b0f553aa5da0c0f1710bf1328982e806773f7326a07513101732bca350b159', 'registry.example/shop:1.1', 1761998400, 9223372036854775807, 0, 1, 2, 3, 4, 6, 2, 315576000, 1761998400, 1761998400, 60000000, 'abc123');
+INSERT INTO images (id, digest, key, name, began, ended, others, stack, base, claims, source, platform, distro, created, pushed, seen, size, revision) VALUES (4, '\xfe14010b4fe83303852f0467c919ef9a7ca089b91e96e3aad7d426dd87079297', '\xa1b4977e2efba6c3478a4ff99d538e61e8df30a97022e1a04738d7a8ab3e1596', 'other.example/ledger:2', 1767009600, 9223372036854775807, 0, 2, 1, 1, 3, 5, 1, 0, 1767009600, 1767009600, 9000000, 'def456');
+INSERT INTO labels (id, key, name, value) VALUES (1, '\x12c4ca2d400fb01702c48fc103e7ae9753f2baf24f05d58489705a6cb2d19f25', 'team', 'ships');
+INSERT INTO package_licences (licence, package) VALUES ('mit', 1);
+INSERT INTO package_licences (licence, package) VALUES ('gpl-2.0-only', 2);
+INSERT INTO package_licences (licence, package) VALUES ('mit', 2);
+INSERT INTO package_licences (licence, package) VALUES ('mit or gpl-2.0-only', 2);
+INSERT INTO package_licences (licence, package) VALUES ('mit', 3);
+INSERT INTO package_licences (licence, package) VALUES ('bsd-3-clause', 8);
+INSERT INTO packages (id, key, type, namespace, name, title, version, arch, distro, source, source_version, licences, matched_at) VALUES (1, '\x13b5a3918cf1ed4b5df2a02745437b527568e46b0251567f63ba718c10fe68c9', 'npm', '', 'lodash', 'lodash', '4.17.20', '', '', '', '', '["MIT"]', 1767268800);
+INSERT INTO packages (id, key, type, namespace, name, title, version, arch, distro, source, source_version, licences, matched_at) VALUES (2, '\x39e3a9801024ae6fdaceb0613669bbee63ee8e43f84b1ebbc66210b7b67a7679', 'npm', '@babel', 'core', '@babel/core', '7.26.0', '', '', '', '', '["MIT OR GPL-2.0-only"]', 1767268800);
+INSERT INTO packages (id, key, type, namespace, name, title, version, arch, distro, source, source_version, licences, matched_at) VALUES (3, '\x5375e5d8a3559a642f6bdcfd1629c860d833cc1a24b4c2544d84ef030abf4886', 'npm', '', 'lodash', 'lodash', '4.17.21', '', '', '', '', '["MIT"]', 1767268800);
+INSERT INTO packages (id, key, type, namespace, name, title, version, arch, distro, source, source_version, licences, matched_at) VALUES (4, '\x7db5797f248739903cf4a1cf34d5ae82cef24a6d6abc857abc092abde0e37680', 'deb', 'debian', 'libssl3t64', 'libssl3t64', '3.5.1-1', 'amd64', 'debian-13', 'openssl', '3.5.1-1', '[]', 1767268800);
+INSERT INTO packages (id, key, type, namespace, name, title, version, arch, distro, source, source_version, licences, matched_at) VALUES (5, '\xbe42b36b9835cd50ddb779e1b47486a20d58bc454fc6ac3b002100b766d49186', 'deb', 'debian', 'libc6', 'libc6', '2.41-12', 'amd64', 'debian-13', 'glibc', '2.41-12', '[]', 1767268800);
+INSERT INTO packages (id, key, type, namespace, name, title, version, arch, distro, source, source_version, licences, matched_at) VALUES (6, '\xc87cbfd7071ddea6b3aa2f18689de8331dfca1340f2ccd9a78ef391bb50fc6c9', 'deb', 'debian', 'libssl3t64', 'libssl3t64', '3.5.1-1+deb13u1', 'amd64', 'debian-13', 'openssl', '3.5.1-1+deb13u1', '[]', 1767268800);
+INSERT INTO packages (id, key, type, namespace, name, title, version, arch, distro, source, source_version, licences, matched_at) VALUES (7, '\xce3abee763012da80a54834852164d5a0ac2336ad42aa5961a77172b196ce50a', 'golang', '', 'stdlib', 'stdlib', '1.25.3', '', '', '', '', '[]', 1767268800);
+INSERT INTO packages (id, key, type, namespace, name, title, version, arch, distro, source, source_version, licences, matched_at) VALUES (8, '\xd34054ad7cf5e2f1e0b537c281100733fd5451564ea1a292c2fea8f26264eb4c', 'golang', 'golang.org/x', 'net', 'golang.org/x/net', 'v0.37.0', '', '', '', '', '["BSD-3-Clause"]', 1767268800);
+INSERT INTO refs (repository, tail, platform, ended, began, image) VALUES (8, ':1.1', 6, 9223372036854775807, 1761998400, 3);
+INSERT INTO refs (repository, tail, platform, ended, began, image) VALUES (7, ':2', 5, 9223372036854775807, 1767009600, 4);
+INSERT INTO refs (repository, tail, platform, ended, began, image) VALUES (8, ':1.0', 5, 9223372036854775807, 1761998400, 1);
+INSERT INTO refs (repository, tail, platform, ended, began, image) VALUES (8, ':1.1', 5, 9223372036854775807, 1761998400, 2);
+INSERT INTO schema_version (version) VALUES (1);
+INSERT INTO sets (id, key, packages, places) VALUES (1, '\x483c83533ad50364af0926be8c417b37406fefafdd49eeb058b63196f0214c94', '\x06', '\x8aae562a50b28a562a4b2cd2cfc94cd24f29c84ed72f2e492c292dd64b01891417e71897989928c5ea28a5811466e626a6a72ac5d6c67201020000ffff');
+INSERT INTO sets (id, key, packages, places) VALUES (2, '\x5974b1abac21841ebd962e5421fe79dcb600dd239092ee04f7d1748dbb927203', '\x04', '\x8aae562a50b28a562a4b2cd2cfc94cd24f29c84ed72f2e492c292dd64b01891417e71897989928c5ea28a5811466e626a6a72ac5d6c67201020000ffff');
+INSERT INTO sets (id, key, packages, places) VALUES (3, '\x7203348760b39d41d378fb9ad0fda46889a95f757e90003e1ea2baf7bd345daa', '\x05', '\x8aae562a50b28a562a4b2cd2cfc94cd24f29c84ed72f2e492c292dd64b0189249b29c5ea28a581d464e626a6a72ac5d6c67201020000ffff');
+INSERT INTO sets (id, key, packages, places) VALUES (4, '\x7e366cbc2295ddff01bde1cbdf4cdc9fb2358dab37b065fbe3057cabc61c4b26', '\x0701', '\x8aae562a50b28a564acaccd3cf494d494f2d528ad5514a030965e626a6a72ac5d6ea105612cb05080000ffff');
+INSERT INTO sets (id, key, packages, places) VALUES (5, '\x817d0a3107f2d582abe1545a1bd01483763e517820ba7cefc72fd58f696a4d13', '\x0201', '\x8aae562a50b28a562acf2fca2e2e484c4ed5cfcb4f498dcfcd4f29cd492dd64fce2f4ad52f484cce4e4c4fd5cb2acecf538ad5514a0369c8cc4d4c4f558aadd5c16f404e7e4a6271067e2362b900010000ffff');
+INSERT INTO sets (id, key, packages, places) VALUES (6, '\xd14f05188bed5400396dec387ed1e594939da9d2aa6ee479a1091e26f05312b2', '\x0101', '\x8aae562a50b28a562acf2fca2e2e484c4ed5cfcb4f498dcfcd4f29cd492dd6cfc94f492cced02f484cce4e4c4fd5cb2acecf538ad5514a0369c9cc4d4c4f558aadd5c16f44727e512a7e0362b900010000ffff');
+INSERT INTO stacks (id, key, sets) VALUES (1, '\x441d8f0a6c0b7d8ec24192063b835dc21b58c4dda88d60f0c14a6b23741f4c9c', '\x02000301010205');
+INSERT INTO stacks (id, key, sets) VALUES (2, '\xba99279251c0dff5147e27a3f6f4c614d06ab05bea2081d664b77ac9b9de3f11', '\x000004');
+INSERT INTO stacks (id, key, sets) VALUES (3, '\xe4158949cc8533e7b735f32ec37d26503b9ab6d5441e88c7b9e036345af202c5', '\x02000301020206');
+INSERT INTO words (id, text) VALUES (1, '');
+INSERT INTO words (id, text) VALUES (2, 'debian-13');
+INSERT INTO words (id, text) VALUES (3, 'https://git.example/ledger.git');
+INSERT INTO words (id, text) VALUES (4, 'https://git.example/shop.git');
+INSERT INTO words (id, text) VALUES (5, 'linux/amd64');
+INSERT INTO words (id, text) VALUES (6, 'linux/arm64');
+INSERT INTO words (id, text) VALUES (7, 'other.example/ledger');
+INSERT INTO words (id, text) VALUES (8, 'registry.example/shop');

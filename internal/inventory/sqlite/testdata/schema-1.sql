@@ -1,0 +1,153 @@
+-- Numbers come from counters and are never given twice. Times are seconds since 1970, and
+-- 9223372036854775807 stands for "not yet". Keys are SHA-256 over what a row holds.
+CREATE TABLE counters (name TEXT PRIMARY KEY, next INTEGER NOT NULL) WITHOUT ROWID;
+
+-- Short texts that many rows share: platforms, distributions, repositories, source URLs.
+CREATE TABLE words (id INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE);
+
+CREATE TABLE packages (
+  id INTEGER PRIMARY KEY, key BLOB NOT NULL UNIQUE,
+  type TEXT NOT NULL, namespace TEXT NOT NULL, name TEXT NOT NULL, title TEXT NOT NULL,
+  version TEXT NOT NULL, arch TEXT NOT NULL, distro TEXT NOT NULL,
+  source TEXT NOT NULL, source_version TEXT NOT NULL, licences TEXT NOT NULL,
+  matched_at INTEGER NOT NULL
+);
+CREATE INDEX packages_title ON packages (title);
+CREATE INDEX packages_source ON packages (source);
+CREATE INDEX packages_unmatched ON packages (id) WHERE matched_at = 0;
+CREATE TABLE package_licences (licence TEXT NOT NULL, package INTEGER NOT NULL, PRIMARY KEY (licence, package)) WITHOUT ROWID;
+
+-- What one layer brings: package numbers, and where in the layer each is told of.
+CREATE TABLE sets (id INTEGER PRIMARY KEY, key BLOB NOT NULL UNIQUE, packages BLOB NOT NULL, places BLOB NOT NULL);
+-- What an image is of: how many layers are the base's, and the set of each position.
+CREATE TABLE stacks (id INTEGER PRIMARY KEY, key BLOB NOT NULL UNIQUE, sets BLOB NOT NULL);
+CREATE TABLE bases (id INTEGER PRIMARY KEY, key BLOB NOT NULL UNIQUE, name TEXT NOT NULL, digest BLOB NOT NULL, layers BLOB NOT NULL);
+-- What kinds of evidence an image has, and whose.
+CREATE TABLE claims (id INTEGER PRIMARY KEY, key BLOB NOT NULL UNIQUE, claims TEXT NOT NULL);
+
+CREATE TABLE images (
+  id INTEGER PRIMARY KEY, digest BLOB NOT NULL UNIQUE, key BLOB NOT NULL, name TEXT NOT NULL,
+  began INTEGER NOT NULL, ended INTEGER NOT NULL, others INTEGER NOT NULL,
+  stack INTEGER NOT NULL, base INTEGER NOT NULL, claims INTEGER NOT NULL, source INTEGER NOT NULL,
+  platform INTEGER NOT NULL, distro INTEGER NOT NULL,
+  created INTEGER NOT NULL, pushed INTEGER NOT NULL, seen INTEGER NOT NULL, size INTEGER NOT NULL, revision TEXT NOT NULL
+);
+CREATE INDEX images_name ON images (name, id);
+CREATE INDEX images_stack ON images (ended, stack);
+-- Those with other names than the one in their row: so many others name them now.
+CREATE INDEX images_others ON images (id) WHERE others > 0;
+-- What only an answer shows.
+CREATE TABLE image_details (image INTEGER PRIMARY KEY, layers BLOB NOT NULL, evidence BLOB NOT NULL);
+
+CREATE TABLE labels (id INTEGER PRIMARY KEY, key BLOB NOT NULL UNIQUE, name TEXT NOT NULL, value TEXT NOT NULL);
+CREATE INDEX labels_name ON labels (name, value);
+CREATE TABLE image_labels (label INTEGER NOT NULL, image INTEGER NOT NULL, PRIMARY KEY (label, image)) WITHOUT ROWID;
+CREATE INDEX image_labels_image ON image_labels (image);
+
+-- The tail is ":TAG" or "@DIGEST".
+CREATE TABLE refs (
+  repository INTEGER NOT NULL, tail TEXT NOT NULL, platform INTEGER NOT NULL, ended INTEGER NOT NULL, began INTEGER NOT NULL,
+  image INTEGER NOT NULL, PRIMARY KEY (repository, tail, platform, ended)
+) WITHOUT ROWID;
+CREATE INDEX refs_image ON refs (image);
+-- When an image between its begin and its end was named by nothing.
+CREATE TABLE gaps (image INTEGER NOT NULL, began INTEGER NOT NULL, ended INTEGER NOT NULL);
+
+CREATE TABLE advisories (
+  id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, key BLOB NOT NULL, severity INTEGER NOT NULL, score REAL NOT NULL,
+  vector TEXT NOT NULL, summary TEXT NOT NULL, exploited INTEGER NOT NULL, epss REAL NOT NULL,
+  published INTEGER NOT NULL, modified INTEGER NOT NULL
+);
+CREATE TABLE advisory_names (name TEXT NOT NULL, advisory INTEGER NOT NULL, PRIMARY KEY (name, advisory)) WITHOUT ROWID;
+CREATE INDEX advisory_names_advisory ON advisory_names (advisory);
+CREATE TABLE findings (
+  package INTEGER NOT NULL, advisory INTEGER NOT NULL, gone INTEGER NOT NULL, since INTEGER NOT NULL,
+  fixed TEXT NOT NULL, state TEXT NOT NULL, feed TEXT NOT NULL, PRIMARY KEY (package, advisory, gone)
+) WITHOUT ROWID;
+CREATE INDEX findings_advisory ON findings (advisory, gone, package);
+-- An empty image or package means all of them.
+CREATE TABLE suppressions (
+  id INTEGER PRIMARY KEY, key BLOB NOT NULL, advisory TEXT NOT NULL, image BLOB NOT NULL, package TEXT NOT NULL,
+  status TEXT NOT NULL, justification TEXT NOT NULL, statement TEXT NOT NULL, author TEXT NOT NULL, told_by TEXT NOT NULL,
+  began INTEGER NOT NULL, ended INTEGER NOT NULL
+);
+CREATE INDEX suppressions_told_by ON suppressions (told_by);
+CREATE TABLE schema_version (version BIGINT NOT NULL);
+INSERT INTO advisories (id, name, key, severity, score, vector, summary, exploited, epss, published, modified) VALUES (1, 'CVE-2025-9230', X'bfca07a9fd3ad56fef3f07b76e40543783790d703a028cca272197e279106d3e', 4, 7.5, '', 'An out-of-bounds read', 0, 0.02, 1767268800, 0);
+INSERT INTO advisories (id, name, key, severity, score, vector, summary, exploited, epss, published, modified) VALUES (2, 'GHSA-35jh-r3h4-6jhm', X'3366868807cc0cc0603729777abed8848dd161d9ba827ac32d5bdf3ce93107b8', 3, 0, '', '', 0, 0, 1767268800, 0);
+INSERT INTO advisories (id, name, key, severity, score, vector, summary, exploited, epss, published, modified) VALUES (3, 'GO-2025-3595', X'dc0c4371ce060ea4bd2476fa0d6d7c2bfcecf3454c6cfdd63ff9128d388ca466', 5, 0, '', '', 1, 0, 1767268800, 0);
+INSERT INTO advisories (id, name, key, severity, score, vector, summary, exploited, epss, published, modified) VALUES (4, 'GO-2025-4000', X'33d117d8d862368b350d6257037726658e6269bbb8413a164dce7f4f0cf0a23a', 2, 0, '', '', 0, 0, 1767268800, 0);
+INSERT INTO advisory_names (name, advisory) VALUES ('CVE-2025-9230', 1);
+INSERT INTO advisory_names (name, advisory) VALUES ('DSA-6015-1', 1);
+INSERT INTO advisory_names (name, advisory) VALUES ('CVE-2021-23337', 2);
+INSERT INTO advisory_names (name, advisory) VALUES ('GHSA-35jh-r3h4-6jhm', 2);
+INSERT INTO advisory_names (name, advisory) VALUES ('GO-2025-3595', 3);
+INSERT INTO advisory_names (name, advisory) VALUES ('GO-2025-4000', 4);
+INSERT INTO bases (id, key, name, digest, layers) VALUES (1, X'15ec7bf0b50732b49f8228e07d24365338f9e3ab994b00af08e5a3bffe55fd8b', '', X'', X'');
+INSERT INTO bases (id, key, name, digest, layers) VALUES (2, X'7d4873eca5b3eecba3442ae542bf61603601a18fe64e4414e21c41dfe1188f46', 'registry.example/base/run:13', X'66ab0f6356a1ef0859b544b55d4b34acd04c7f453ee8f599d663c621feca5dd7', X'16c8c6eb85e05438f5d6c60ff9869072a3a3b1618aa1481ac7a0cb049f06f51da1e1938ebb02382634d521f6351a412a108e4ee2cf16928f1bf53b95a00ac207');
+INSERT INTO bases (id, key, name, digest, layers) VALUES (3, X'88ef1a69a2ce3c6907e18aab34b7b8e4668dbf65ab091400bc6a68e1081c2242', 'registry.example/base/run:13', X'2fc6097d8caf9b1094b6ec20d3b9e66adc6065a1aad5fb6f6bcd08cece309396', X'16c8c6eb85e05438f5d6c60ff9869072a3a3b1618aa1481ac7a0cb049f06f51d42f020f0a93cf868370d55aaeb0c9f096ee1ec646b696ce3a18e3120d01ea293');
+INSERT INTO bases (id, key, name, digest, layers) VALUES (4, X'fe00355a2118512afc249138a2aa9e9db2e5ee34c5185274f20c820ae45fb25a', 'registry.example/base/run:13', X'7a26ab389f1eaab5122ea75fedf46ea8517972b312f346c9a15292c6c4fbde1c', X'16c8c6eb85e05438f5d6c60ff9869072a3a3b1618aa1481ac7a0cb049f06f51da1e1938ebb02382634d521f6351a412a108e4ee2cf16928f1bf53b95a00ac207');
+INSERT INTO claims (id, key, claims) VALUES (1, X'04679003bbb9dc979ca711ede1c6840951d800bbc55014225396a3464f32b600', '[{"predicateType":"https://slsa.dev/provenance/v1","keyID":"key-9","identity":"builder@example","verified":true}]');
+INSERT INTO claims (id, key, claims) VALUES (2, X'38bc7877fd812cd143bfde92dee745f458cbd5ec81f1348870ac073716e775a5', '[{"predicateType":"https://sigstore.dev/cosign/sign/v1","stored":"bundle","keyID":"key-1","verified":true},{"predicateType":"https://spdx.dev/Document","stored":"tag","keyID":"key-2"}]');
+INSERT INTO claims (id, key, claims) VALUES (3, X'fdf322d144ba97b4eaadd2550cd5384607dfd9d09feb36d44266edf8ec2e671f', 'null');
+INSERT INTO counters (name, next) VALUES ('advisories', 5);
+INSERT INTO counters (name, next) VALUES ('bases', 5);
+INSERT INTO counters (name, next) VALUES ('claims', 4);
+INSERT INTO counters (name, next) VALUES ('images', 5);
+INSERT INTO counters (name, next) VALUES ('labels', 2);
+INSERT INTO counters (name, next) VALUES ('packages', 9);
+INSERT INTO counters (name, next) VALUES ('sets', 7);
+INSERT INTO counters (name, next) VALUES ('stacks', 4);
+INSERT INTO counters (name, next) VALUES ('words', 9);
+INSERT INTO findings (package, advisory, gone, since, fixed, state, feed) VALUES (1, 2, 9223372036854775807, 1767268800, '4.17.21', 'fixed', 'npm');
+INSERT INTO findings (package, advisory, gone, since, fixed, state, feed) VALUES (4, 1, 9223372036854775807, 1767268800, '3.5.1-1+deb13u1', 'fixed', 'debian');
+INSERT INTO findings (package, advisory, gone, since, fixed, state, feed) VALUES (7, 4, 9223372036854775807, 1767268800, '1.25.4', 'fixed', 'go');
+INSERT INTO findings (package, advisory, gone, since, fixed, state, feed) VALUES (8, 3, 9223372036854775807, 1767268800, '', 'affected', 'go');
+INSERT INTO image_details (image, layers, evidence) VALUES (1, X'50898f17953a52acc5c3b06f59165182c25e2d95cd448f972657ec2628e718293e6803824e2692108638e554e0d7214b35577a4ab94eb1f5246d071e788bdd4d', X'00201e6ed65d77d6364eeaed5a745ba5c4985ae2b700dd85d7cf7f027bdf294a33fcc0c3d9ca06010000');
+INSERT INTO image_details (image, layers, evidence) VALUES (2, X'64d20a2a16f98894db01257931a4d674f3ddc8b9b4461c28161951cd31658e77de939852d5e9c9d97e1af0630ef13342c101b5982817de20d994e1c77e6b0061', X'00201e6ed65d77d6364eeaed5a745ba5c4985ae2b700dd85d7cf7f027bdf294a33fcc0c3d9ca06010000');
+INSERT INTO image_details (image, layers, evidence) VALUES (3, X'64d20a2a16f98894db01257931a4d674f3ddc8b9b4461c28161951cd31658e77db5476fde250e614249488902f13c3f18cf539c7b7d0b01034f2e6401326434b', X'');
+INSERT INTO image_details (image, layers, evidence) VALUES (4, X'51a1f05af85e342e3c849b47d387086476282d5f50dc240c19216d6edfb1eb5a', X'0000c0c3d9ca06');
+INSERT INTO image_labels (label, image) VALUES (1, 1);
+INSERT INTO image_labels (label, image) VALUES (1, 2);
+INSERT INTO image_labels (label, image) VALUES (1, 3);
+INSERT INTO images (id, digest, key, name, began, ended, others, stack, base, claims, source, platform, distro, created, pushed, seen, size, revision) VALUES (1, X'79326c2c826c3b015f06620651347b9b937294e0d9abb820bc090089a53776f3', X'25ef31674c441c5422f29d36dbae8b7924cbbda402607fd67450dd9318c98ddf', 'registry.example/shop:1.0', 1761998400, 9223372036854775807, 0, 3, 3, 2, 4, 5, 2, 315576000, 1761998400, 1761998400, 60000000, 'abc123');
+INSERT INTO images (id, digest, key, name, began, ended, others, stack, base, claims, source, platform, distro, created, pushed, seen, size, revision) VALUES (2, X'afe55619c2ce097ca0878f2ac2563d2c15bacdf6090dbd193463f87b99ecda67', X'094d20ac32eee4a001ef831eaa21e4fd913920ac75fc96b5f5a98698627f68b3', 'registry.example/shop:1.1', 1761998400, 9223372036854775807, 0, 1, 4, 2, 4, 5, 2, 315576000, 1761998400, 1761998400, 60000000, 'abc123');
+INSERT INTO images (id, digest, key, name, began, ended, others, stack, base, claims, source, platform, distro, created, pushed, seen, size, revision) VALUES (3, X'8946d4252b3da1f85a3a88d3820f72deb84f679518f56c9037089afe333dbbbc', X'22b0f553aa5da0c0f1710bf1328982e806773f7326a07513101732bca350b159', 'registry.example/shop:1.1', 1761998400, 9223372036854775807, 0, 1, 2, 3, 4, 6, 2, 315576000, 1761998400, 1761998400, 60000000, 'abc123');
+INSERT INTO images (id, digest, key, name, began, ended, others, stack, base, claims, source, platform, distro, created, pushed, seen, size, revision) VALUES (4, X'fe14010b4fe83303852f0467c919ef9a7ca089b91e96e3aad7d426dd87079297', X'a1b4977e2efba6c3478a4ff99d538e61e8df30a97022e1a04738d7a8ab3e1596', 'other.example/ledger:2', 1767009600, 9223372036854775807, 0, 2, 1, 1, 3, 5, 1, 0, 1767009600, 1767009600, 9000000, 'def456');
+INSERT INTO labels (id, key, name, value) VALUES (1, X'12c4ca2d400fb01702c48fc103e7ae9753f2baf24f05d58489705a6cb2d19f25', 'team', 'ships');
+INSERT INTO package_licences (licence, package) VALUES ('bsd-3-clause', 8);
+INSERT INTO package_licences (licence, package) VALUES ('gpl-2.0-only', 2);
+INSERT INTO package_licences (licence, package) VALUES ('mit', 1);
+INSERT INTO package_licences (licence, package) VALUES ('mit', 2);
+INSERT INTO package_licences (licence, package) VALUES ('mit', 3);
+INSERT INTO package_licences (licence, package) VALUES ('mit or gpl-2.0-only', 2);
+INSERT INTO packages (id, key, type, namespace, name, title, version, arch, distro, source, source_version, licences, matched_at) VALUES (1, X'13b5a3918cf1ed4b5df2a02745437b527568e46b0251567f63ba718c10fe68c9', 'npm', '', 'lodash', 'lodash', '4.17.20', '', '', '', '', '["MIT"]', 1767268800);
+INSERT INTO packages (id, key, type, namespace, name, title, version, arch, distro, source, source_version, licences, matched_at) VALUES (2, X'39e3a9801024ae6fdaceb0613669bbee63ee8e43f84b1ebbc66210b7b67a7679', 'npm', '@babel', 'core', '@babel/core', '7.26.0', '', '', '', '', '["MIT OR GPL-2.0-only"]', 1767268800);
+INSERT INTO packages (id, key, type, namespace, name, title, version, arch, distro, source, source_version, licences, matched_at) VALUES (3, X'5375e5d8a3559a642f6bdcfd1629c860d833cc1a24b4c2544d84ef030abf4886', 'npm', '', 'lodash', 'lodash', '4.17.21', '', '', '', '', '["MIT"]', 1767268800);
+INSERT INTO packages (id, key, type, namespace, name, title, version, arch, distro, source, source_version, licences, matched_at) VALUES (4, X'7db5797f248739903cf4a1cf34d5ae82cef24a6d6abc857abc092abde0e37680', 'deb', 'debian', 'libssl3t64', 'libssl3t64', '3.5.1-1', 'amd64', 'debian-13', 'openssl', '3.5.1-1', '[]', 1767268800);
+INSERT INTO packages (id, key, type, namespace, name, title, version, arch, distro, source, source_version, licences, matched_at) VALUES (5, X'be42b36b9835cd50ddb779e1b47486a20d58bc454fc6ac3b002100b766d49186', 'deb', 'debian', 'libc6', 'libc6', '2.41-12', 'amd64', 'debian-13', 'glibc', '2.41-12', '[]', 1767268800);
+INSERT INTO packages (id, key, type, namespace, name, title, version, arch, distro, source, source_version, licences, matched_at) VALUES (6, X'c87cbfd7071ddea6b3aa2f18689de8331dfca1340f2ccd9a78ef391bb50fc6c9', 'deb', 'debian', 'libssl3t64', 'libssl3t64', '3.5.1-1+deb13u1', 'amd64', 'debian-13', 'openssl', '3.5.1-1+deb13u1', '[]', 1767268800);
+INSERT INTO packages (id, key, type, namespace, name, title, version, arch, distro, source, source_version, licences, matched_at) VALUES (7, X'ce3abee763012da80a54834852164d5a0ac2336ad42aa5961a77172b196ce50a', 'golang', '', 'stdlib', 'stdlib', '1.25.3', '', '', '', '', '[]', 1767268800);
+INSERT INTO packages (id, key, type, namespace, name, title, version, arch, distro, source, source_version, licences, matched_at) VALUES (8, X'd34054ad7cf5e2f1e0b537c281100733fd5451564ea1a292c2fea8f26264eb4c', 'golang', 'golang.org/x', 'net', 'golang.org/x/net', 'v0.37.0', '', '', '', '', '["BSD-3-Clause"]', 1767268800);
+INSERT INTO refs (repository, tail, platform, ended, began, image) VALUES (7, ':2', 5, 9223372036854775807, 1767009600, 4);
+INSERT INTO refs (repository, tail, platform, ended, began, image) VALUES (8, ':1.0', 5, 9223372036854775807, 1761998400, 1);
+INSERT INTO refs (repository, tail, platform, ended, began, image) VALUES (8, ':1.1', 5, 9223372036854775807, 1761998400, 2);
+INSERT INTO refs (repository, tail, platform, ended, began, image) VALUES (8, ':1.1', 6, 9223372036854775807, 1761998400, 3);
+INSERT INTO schema_version (version) VALUES (1);
+INSERT INTO sets (id, key, packages, places) VALUES (1, X'483c83533ad50364af0926be8c417b37406fefafdd49eeb058b63196f0214c94', X'06', X'8aae562a50b28a562a4b2cd2cfc94cd24f29c84ed72f2e492c292dd64b01891417e71897989928c5ea28a5811466e626a6a72ac5d6c67201020000ffff');
+INSERT INTO sets (id, key, packages, places) VALUES (2, X'5974b1abac21841ebd962e5421fe79dcb600dd239092ee04f7d1748dbb927203', X'04', X'8aae562a50b28a562a4b2cd2cfc94cd24f29c84ed72f2e492c292dd64b01891417e71897989928c5ea28a5811466e626a6a72ac5d6c67201020000ffff');
+INSERT INTO sets (id, key, packages, places) VALUES (3, X'7203348760b39d41d378fb9ad0fda46889a95f757e90003e1ea2baf7bd345daa', X'05', X'8aae562a50b28a562a4b2cd2cfc94cd24f29c84ed72f2e492c292dd64b0189249b29c5ea28a581d464e626a6a72ac5d6c67201020000ffff');
+INSERT INTO sets (id, key, packages, places) VALUES (4, X'7e366cbc2295ddff01bde1cbdf4cdc9fb2358dab37b065fbe3057cabc61c4b26', X'0701', X'8aae562a50b28a564acaccd3cf494d494f2d528ad5514a030965e626a6a72ac5d6ea105612cb05080000ffff');
+INSERT INTO sets (id, key, packages, places) VALUES (5, X'817d0a3107f2d582abe1545a1bd01483763e517820ba7cefc72fd58f696a4d13', X'0201', X'8aae562a50b28a562acf2fca2e2e484c4ed5cfcb4f498dcfcd4f29cd492dd64fce2f4ad52f484cce4e4c4fd5cb2acecf538ad5514a0369c8cc4d4c4f558aadd5c16f404e7e4a6271067e2362b900010000ffff');
+INSERT INTO sets (id, key, packages, places) VALUES (6, X'd14f05188bed5400396dec387ed1e594939da9d2aa6ee479a1091e26f05312b2', X'0101', X'8aae562a50b28a562acf2fca2e2e484c4ed5cfcb4f498dcfcd4f29cd492dd6cfc94f492cced02f484cce4e4c4fd5cb2acecf538ad5514a0369c9cc4d4c4f558aadd5c16f44727e512a7e0362b900010000ffff');
+INSERT INTO stacks (id, key, sets) VALUES (1, X'441d8f0a6c0b7d8ec24192063b835dc21b58c4dda88d60f0c14a6b23741f4c9c', X'02000301010205');
+INSERT INTO stacks (id, key, sets) VALUES (2, X'ba99279251c0dff5147e27a3f6f4c614d06ab05bea2081d664b77ac9b9de3f11', X'000004');
+INSERT INTO stacks (id, key, sets) VALUES (3, X'e4158949cc8533e7b735f32ec37d26503b9ab6d5441e88c7b9e036345af202c5', X'02000301020206');
+INSERT INTO words (id, text) VALUES (1, '');
+INSERT INTO words (id, text) VALUES (2, 'debian-13');
+INSERT INTO words (id, text) VALUES (3, 'https://git.example/ledger.git');
+INSERT INTO words (id, text) VALUES (4, 'https://git.example/shop.git');
+INSERT INTO words (id, text) VALUES (5, 'linux/amd64');
+INSERT INTO words (id, text) VALUES (6, 'linux/arm64');
+INSERT INTO words (id, text) VALUES (7, 'other.example/ledger');
+INSERT INTO words (id, text) VALUES (8, 'registry.example/shop');
