@@ -16,7 +16,7 @@ type progress struct {
 	bars *mpb.Progress // nil without a terminal
 
 	mu     sync.Mutex
-	stages map[string]*mpb.Bar
+	stages map[string]*mpb.Bar // nil values without a terminal
 }
 
 func (env *Env) progress() *progress {
@@ -36,7 +36,8 @@ func (p *progress) update(stage string, done, total int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.bars == nil {
-		if done == 0 {
+		if _, known := p.stages[stage]; !known || done == 0 {
+			p.stages[stage] = nil
 			fmt.Fprintf(p.out, "%s: %d\n", stage, total)
 		}
 		return

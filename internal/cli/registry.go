@@ -51,6 +51,7 @@ func (s *store) with(ctx context.Context, o registry.Options, do func(*registry.
 
 func newRegistryServe(s *store) *cobra.Command {
 	var o registry.ServeOptions
+	index := true
 	cmd := &cobra.Command{
 		Use:   "serve",
 		Short: "Serve the store to other machines and tools, until interrupted",
@@ -58,11 +59,14 @@ func newRegistryServe(s *store) *cobra.Command {
 it lets requests under way end. /healthz answers whether the store can be read. Requests
 are logged to standard error, without queries and credentials.
 
+What others push is told to the inventory, and held against the advisories of this home, as soon
+as no push is under way.
+
 Without --htpasswd anybody who reaches the address may read and write.` + "\n" + exitCodes,
 		Example: `  plimsoll registry serve
   plimsoll registry serve --addr :5000 --tls-cert cert.pem --tls-key key.pem --htpasswd users`,
 		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return runRegistryServe(cmd.Context(), s, o) },
+		RunE: func(cmd *cobra.Command, _ []string) error { return runRegistryServe(cmd.Context(), s, o, index) },
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&o.Addr, "addr", "127.0.0.1:5000", "host and port to listen on; port 0 takes a free one")
@@ -70,16 +74,23 @@ Without --htpasswd anybody who reaches the address may read and write.` + "\n" +
 	flags.StringVar(&o.TLSKey, "tls-key", "", "PEM file of the certificate's key")
 	flags.StringVar(&o.Htpasswd, "htpasswd", "", "file of users with bcrypt passwords; nobody else is served")
 	flags.BoolVar(&o.ReadOnly, "read-only", false, "refuse every write")
+	flags.BoolVar(&index, "inventory", true, "tell the inventory of what is pushed")
 	flags.DurationVar(&o.Drain, "drain", 30*time.Second, "how long requests under way may take to end")
 	return cmd
 }
 
-func runRegistryServe(ctx context.Context, s *store, o registry.ServeOptions) error {
+func runRegistryServe(ctx context.Context, s *store, o registry.ServeOptions, index bool) error {
 	log := slog.New(slog.NewTextHandler(s.env.Err, nil))
 	o.Ready = func(addr net.Addr) {
 		log.Info("serving", "addr", addr.String(), "tls", o.TLSCert != "", "accounts", o.Htpasswd != "", "readOnly", o.ReadOnly)
 	}
-	return s.with(ctx, registry.Options{ReadOnly: o.ReadOnly, Logger: log}, func(reg *registry.Registry) error {
+	options := registry.Options{ReadOnly: o.ReadOnly, Logger: log}
+	news := newcomers{log: log, refs: map[string]bool{}}
+	if index && !o.ReadOnly {
+		options.Tagged = news.hear
+	}
+	return s.with(ctx, options, func(reg *registry.Registry) error {
+		defer news.watch(ctx, s.env, reg)()
 		return reg.Serve(ctx, o)
 	})
 }

@@ -11,6 +11,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/google/go-containerregistry/pkg/v1/random"
@@ -36,32 +37,12 @@ func typed(ctx context.Context, home string, errs io.Writer, args ...string) (ou
 // that do not go through the server.
 func TestRegistryCommandsBesideAServer(t *testing.T) {
 	home := t.TempDir()
-	ctx, stop := context.WithCancel(context.Background())
-	defer stop()
-	log, writer := io.Pipe()
-	ended := make(chan int, 1)
-	go func() {
-		_, code := typed(ctx, home, writer, "registry", "serve", "--addr", "127.0.0.1:0")
-		writer.Close()
-		ended <- code
-	}()
-	lines := bufio.NewScanner(log)
-	if !lines.Scan() {
-		t.Fatal("the server said nothing")
-	}
-	found := regexp.MustCompile(`msg=serving addr=(\S+)`).FindStringSubmatch(lines.Text())
-	if found == nil {
-		t.Fatalf("the server said %q", lines.Text())
-	}
-	go func() { // the request log; a full pipe would stop the server
-		for lines.Scan() {
-		}
-	}()
+	addr, stop := served(t, home)
 	img, err := random.Image(1024, 2)
 	if err != nil {
 		t.Fatal(err)
 	}
-	to, err := name.ParseReference(found[1] + "/team/app:1.0")
+	to, err := name.ParseReference(addr + "/team/app:1.0")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -84,7 +65,7 @@ func TestRegistryCommandsBesideAServer(t *testing.T) {
 		{"registry rm registry.example.com/team/app:1.0", "", "it names another registry", 2},
 		{"registry rm", "", "requires at least 1 arg", 2},
 		{"registry gc --grace=-1s", "", "--grace: it cannot be negative", 2},
-		{"registry serve --addr " + found[1], "", "hint: another program listens there", 1},
+		{"registry serve --addr " + addr, "", "hint: another program listens there", 1},
 		{"registry serve --config nowhere.yaml", "", "nowhere.yaml", 2},
 		{"registry rm team/app@" + digest.String(), "", "", 0},
 		{"registry gc --grace 0s", "blobs             4 (", "", 0},
@@ -101,9 +82,71 @@ func TestRegistryCommandsBesideAServer(t *testing.T) {
 	if err := json.Unmarshal([]byte(out), &entries); err != nil || len(entries) != 0 {
 		t.Errorf("after rm the list is %q", out)
 	}
-	stop()
-	if code := <-ended; code != 0 {
+	if code := stop(); code != 0 {
 		t.Errorf("an interrupted server exits with %d", code)
+	}
+}
+
+// served serves the home's store on a free port until stop, which gives the exit code.
+func served(t *testing.T, home string) (addr string, stop func() int) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	t.Cleanup(cancel)
+	log, writer := io.Pipe()
+	ended := make(chan int, 1)
+	go func() {
+		_, code := typed(ctx, home, writer, "registry", "serve", "--addr", "127.0.0.1:0")
+		writer.Close()
+		ended <- code
+	}()
+	lines := bufio.NewScanner(log)
+	if !lines.Scan() {
+		t.Fatal("the server said nothing")
+	}
+	found := regexp.MustCompile(`msg=serving addr=(\S+)`).FindStringSubmatch(lines.Text())
+	if found == nil {
+		t.Fatalf("the server said %q", lines.Text())
+	}
+	go func() { // the request log; a full pipe would stop the server
+		for lines.Scan() {
+		}
+	}()
+	return found[1], func() int { cancel(); return <-ended }
+}
+
+// TestInventoryHearsOfPushes: what another tool pushes to a served registry is in the
+// inventory soon after, and at the latest when the server has ended.
+func TestInventoryHearsOfPushes(t *testing.T) {
+	home := t.TempDir()
+	addr, stop := served(t, home)
+	push := func(tag string) {
+		img, err := random.Image(1024, 2)
+		if err != nil {
+			t.Fatal(err)
+		}
+		to, err := name.ParseReference(addr + "/team/app:" + tag)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := remote.Write(to, img); err != nil {
+			t.Fatal(err)
+		}
+	}
+	total := func() (answer struct{ Total int }) {
+		out, _ := typed(context.Background(), home, io.Discard, "query", `images where repository = "team/app"`, "-o", "json")
+		_ = json.Unmarshal([]byte(out), &answer)
+		return answer
+	}
+	push("1.0")
+	for deadline := time.Now().Add(time.Minute); total().Total != 1; time.Sleep(100 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("the inventory does not know of the image")
+		}
+	}
+	push("2.0")
+	stop()
+	if got := total().Total; got != 2 {
+		t.Errorf("the inventory knows of %d images after the server has ended, want 2", got)
 	}
 }
 

@@ -18,6 +18,7 @@ type front struct {
 	store    *store
 	readOnly bool
 	log      *slog.Logger
+	tagged   func(repository, tag string) // nil: nobody listens
 }
 
 // route is what a request's path names.

@@ -99,6 +99,11 @@ func (f *front) putManifest(w http.ResponseWriter, r *http.Request, to route) {
 		return
 	}
 	answer.copyTo(w)
+	if f.tagged != nil && answer.status == http.StatusCreated {
+		for _, tag := range p.tags {
+			f.tagged(p.repo, tag)
+		}
+	}
 }
 
 // storeManifest holds off collection from the check that the manifest's blobs are there
