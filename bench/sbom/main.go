@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
+	"maps"
 	"net/url"
 	"os"
 	"os/exec"
@@ -175,48 +176,68 @@ func recall(syft, ours []byte) (int, []string, error) {
 	if err != nil {
 		return 0, nil, err
 	}
-	var missed []string
-	for url, where := range theirs {
-		if _, ok := own[url]; !ok {
-			missed = append(missed, url+" in "+where)
+	known := map[string]bool{}
+	for _, p := range own {
+		known[p.url] = true
+		for _, at := range p.at {
+			known[at+" "+p.version], known[at+" "] = true, true
 		}
 	}
-	slices.Sort(missed)
-	return len(theirs), missed, nil
+	found, missed := map[string]bool{}, map[string]bool{}
+	for _, p := range theirs {
+		found[p.url] = true
+		// A jar without Maven's own word has no name but the one that each guesses; the same
+		// version found in the same jar is the same package.
+		guessed := p.kind == "maven" && slices.ContainsFunc(p.at, func(at string) bool { return known[at+" "+p.version] })
+		if !known[p.url] && !guessed {
+			missed[p.url+" in "+strings.Join(p.at, ", ")] = true
+		}
+	}
+	return len(found), slices.Sorted(maps.Keys(missed)), nil
 }
 
-// packages gives the URLs of the kinds that count, each with a place.
-func packages(text []byte) (map[string]string, error) {
+// pkg is a package in a bill.
+type pkg struct {
+	url, kind, version string
+	at                 []string // files, without a leading slash; of an archive in an archive both
+}
+
+// packages gives those of the kinds that count.
+func packages(text []byte) ([]pkg, error) {
 	var list struct {
 		Components []struct {
-			PURL       string
-			Properties []struct{ Name, Value string }
+			PURL, Version string
+			Properties    []struct{ Name, Value string }
+			Evidence      struct {
+				Occurrences []struct{ Location string }
+			}
 		}
 	}
 	if err := json.Unmarshal(text, &list); err != nil {
 		return nil, err
 	}
-	all := map[string]string{}
+	var all []pkg
 	for _, c := range list.Components {
 		plain, _, _ := strings.Cut(c.PURL, "?")
 		plain, _, _ = strings.Cut(plain, "#")
 		kind, _, _ := strings.Cut(strings.TrimPrefix(plain, "pkg:"), "/")
-		switch kind {
-		case "deb", "golang", "npm", "pypi", "maven":
-		default:
+		if !slices.Contains([]string{"deb", "golang", "npm", "pypi", "maven"}, kind) {
 			continue
 		}
 		plain, err := url.PathUnescape(strings.ToLower(plain))
 		if err != nil {
 			return nil, err
 		}
-		where := ""
-		for _, p := range c.Properties {
-			if strings.HasSuffix(p.Name, "location:0:path") {
-				where = p.Value
+		p := pkg{url: plain, kind: kind, version: c.Version}
+		for _, o := range c.Evidence.Occurrences {
+			p.at = append(p.at, o.Location)
+		}
+		for _, property := range c.Properties {
+			if property.Name == "syft:metadata:virtualPath" || strings.HasSuffix(property.Name, ":path") && kind != "maven" {
+				p.at = append(p.at, strings.TrimPrefix(strings.ReplaceAll(property.Value, ":", "/"), "/"))
 			}
 		}
-		all[plain] = where
+		all = append(all, p)
 	}
 	return all, nil
 }

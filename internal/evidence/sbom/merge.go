@@ -205,10 +205,10 @@ func (s *state) packages(d artifact.Distro) []artifact.Package {
 			p.Layer = t.layerOf(i)
 			id := identityOf(p, p.Layer)
 			if known, ok := at[id]; ok {
-				all[known].Paths = with(all[known].Paths, t.Path)
+				all[known].Paths = with(all[known].Paths, t.pathOf(p))
 				continue
 			}
-			p.Paths, p.FoundBy = []string{t.Path}, foundInImage()
+			p.Paths, p.FoundBy = []string{t.pathOf(p)}, []string{"image"}
 			complete(&p, d, papers)
 			at[id] = len(all)
 			all = append(all, p)
@@ -217,7 +217,13 @@ func (s *state) packages(d artifact.Distro) []artifact.Package {
 	return sortPackages(all)
 }
 
-func foundInImage() []string { return []string{"image"} }
+// pathOf gives where a package is: in the file, or in an archive in it.
+func (t *tell) pathOf(p artifact.Package) string {
+	if len(p.Paths) > 0 {
+		return p.Paths[0]
+	}
+	return t.Path
+}
 
 func with(paths []string, more string) []string {
 	if !slices.Contains(paths, more) {

@@ -36,7 +36,7 @@ func (f File) Reader() *io.SectionReader { return io.NewSectionReader(f.Body, 0,
 
 // Found is what a file tells.
 type Found struct {
-	Packages []artifact.Package // without Layer, FoundBy and Owner; Paths may be empty: the file itself
+	Packages []artifact.Package // without Layer, FoundBy and Owner; Paths only where it is not the file itself
 	Owns     []Owned            // what belongs to packages
 	Licenses []string           // of the Debian package whose copyright file it is
 	Distro   *artifact.Distro   // what an os-release says

@@ -98,6 +98,11 @@ func (r *jarReader) read(zipped *zip.Reader, name string, depth int) error {
 	if own >= 0 {
 		r.own = len(r.found.Packages) + own + 1
 	}
+	if depth > 1 {
+		for i := range told {
+			told[i].Paths = []string{name}
+		}
+	}
 	r.found.Packages = append(r.found.Packages, told...)
 	return nil
 }
@@ -114,7 +119,7 @@ func whole(name string, told []artifact.Package, about manifest) ([]artifact.Pac
 		told[own].Licenses = about.licenses
 		return told, own
 	}
-	if p := about.pkg(name); p.Name != "" && p.Version != "" {
+	if p := about.pkg(name); p.Name != "" {
 		return append(told, p), len(told)
 	}
 	return told, -1

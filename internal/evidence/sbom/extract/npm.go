@@ -33,14 +33,14 @@ func npm() Extractor {
 				Type: "npm", Name: textOf(m.Name), Version: textOf(m.Version),
 				Supplier: personOf(m.Author), Licenses: npmLicenses(m.License, m.Licenses),
 			}
-			if p.Name == "" || p.Version == "" {
+			if p.Name == "" {
 				return Found{}, nil // it says how to load a part of a package
 			}
 			if scope, name, ok := strings.Cut(p.Name, "/"); ok {
 				p.Namespace, p.Name = scope, name
 			}
 			found := Found{Packages: []artifact.Package{p}}
-			if within(f.Path, modulesDir) {
+			if p.Version != "" && within(f.Path, modulesDir) { // a copy in a package often has none
 				found.Owns = []Owned{{Path: path.Dir(f.Path), Folder: true}}
 			}
 			return found, nil

@@ -28,7 +28,7 @@ type Record struct {
 // Tell is a file that tells of packages, or a link that leads to one.
 type Tell struct {
 	Path     string
-	Packages []artifact.Package `json:",omitempty"` // without Layer, Paths and FoundBy
+	Packages []artifact.Package `json:",omitempty"` // without Layer and FoundBy; Paths where they are not Path
 	Licenses []string           `json:",omitempty"` // of the Debian package whose copyright file it is
 	Link     string             `json:",omitempty"` // target of a symbolic link, as written
 	Distro   *artifact.Distro   `json:",omitempty"`
