@@ -1,7 +1,9 @@
 package cli
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"strings"
@@ -18,6 +20,7 @@ import (
 type verifyOptions struct {
 	trustOptions
 	want []string
+	show string
 }
 
 // wants are the short names of predicate types.
@@ -46,15 +49,18 @@ Whom to believe: the keys given with --key and --attestation-key, or an identity
 of these this home's own keys and those in signing.yaml (docs/signing.md). An attestation never
 counts as a signature, whichever key signed it.
 
-What must be there: --want, default signature,spdx,cyclonedx,provenance.` + "\n" + exitCodes,
+What must be there: --want, default signature,spdx,cyclonedx,provenance. --show prints what was
+signed instead, as JSON, once it is verified: a document for each image that has it.` + "\n" + exitCodes,
 		Example: `  plimsoll verify shop:1
   plimsoll verify registry.example.com/shop:1 --key images.pub --attestation-key attestations.pub
   plimsoll verify registry.example.com/theirs:1 --key theirs.pub --want signature
+  plimsoll verify shop:1 --show provenance
   plimsoll verify registry.example.com/shop:1 --trusted-root root.json --issuer https://id.example.com --subject ci@example.com`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error { return runVerify(cmd.Context(), env, o, args[0]) },
 	}
 	o.flags(cmd)
+	cmd.Flags().StringVar(&o.show, "show", "", "print this evidence, named as for --want")
 	return cmd
 }
 
@@ -83,10 +89,36 @@ func runVerify(ctx context.Context, env *Env, o verifyOptions, arg string) error
 	if err != nil {
 		return err
 	}
+	if o.show != "" && report.Verified {
+		return report.show(env.Out, predicates([]string{o.show})[0])
+	}
 	if err := env.print(report, report.table); err != nil {
 		return err
 	}
 	return report.err()
+}
+
+// show prints the predicates of one type, as they were signed.
+func (v *verified) show(w io.Writer, predicate string) error {
+	shown := false
+	for _, part := range v.Parts {
+		for _, e := range part.Evidence() {
+			if e.PredicateType != predicate {
+				continue
+			}
+			var out bytes.Buffer
+			if err := json.Indent(&out, e.Predicate, "", "  "); err != nil {
+				return err
+			}
+			fmt.Fprintln(w, out.String())
+			shown = true
+		}
+	}
+	if !shown {
+		return fault.Newf(fault.NotFound, "verify", v.Ref, "nobody who is trusted says anything of type "+predicateName(predicate)).
+			WithHint("see what is there without --show")
+	}
+	return nil
 }
 
 // predicates gives the types that are wanted.

@@ -1,0 +1,43 @@
+package cli
+
+import (
+	"encoding/json"
+	"fmt"
+
+	"plimsoll.dev/plimsoll/artifact"
+	"plimsoll.dev/plimsoll/internal/evidence/hardening"
+	"plimsoll.dev/plimsoll/internal/evidence/malware"
+)
+
+// warn tells whoever makes an image what its reports say that cannot wait until somebody
+// reads them: malware, and secrets that everybody who pulls the image will have.
+func (l *ledger) warn(ref string, evidence []artifact.Evidence) {
+	for _, e := range evidence {
+		switch e.PredicateType {
+		case artifact.PredicateMalware:
+			var r malware.Report
+			if json.Unmarshal(e.Predicate, &r) != nil {
+				continue
+			}
+			for _, layer := range r.Layers {
+				for _, f := range layer.Infected {
+					l.line(ref, "malware: %s is %s", "/"+f.Path, f.Signature)
+				}
+			}
+		case artifact.PredicateHardening:
+			var r hardening.Report
+			if json.Unmarshal(e.Predicate, &r) != nil {
+				continue
+			}
+			for _, s := range r.Secrets {
+				if !s.Sample {
+					l.line(ref, "a secret lies in it: %s in %s %s", s.Kind, string(s.In), s.Name)
+				}
+			}
+		}
+	}
+}
+
+func (l *ledger) line(ref, format string, args ...any) {
+	fmt.Fprintf(l.env.Err, "warning: %s: %s\n", ref, visible(fmt.Sprintf(format, args...)))
+}
