@@ -79,7 +79,7 @@ func (env *Env) malware() (evidence.Malware, error) {
 	if err != nil {
 		return nil, err
 	}
-	return malware.New(clamd, filepath.Join(env.Home, "cache", "malware"), malware.Options{}), nil
+	return malware.New(clamd, filepath.Join(env.Home, "cache", "malware"), malware.Options{AllowUnscanned: true}), nil
 }
 
 // contents gives the scanner of this home.

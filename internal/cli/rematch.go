@@ -4,9 +4,12 @@ import (
 	"cmp"
 	"context"
 	"path/filepath"
+	"slices"
+	"strings"
 
 	"plimsoll.dev/plimsoll/artifact"
 	"plimsoll.dev/plimsoll/internal/inventory"
+	"plimsoll.dev/plimsoll/internal/inventory/query"
 	"plimsoll.dev/plimsoll/internal/vuln/advisory"
 	"plimsoll.dev/plimsoll/internal/vuln/match"
 )
@@ -39,9 +42,8 @@ func (env *Env) rematch(ctx context.Context, old, db *advisory.Database) (*inven
 		if err != nil {
 			return nil, 0, err
 		}
-		which.Names = make([]string, 0, len(keys)) // not nil, which is any name
-		for _, k := range keys {
-			which.Names = append(which.Names, k.Name)
+		if which.Names, err = spelt(ctx, index, keys); err != nil {
+			return nil, 0, err
 		}
 		changed = len(keys)
 	}
@@ -52,6 +54,35 @@ func (env *Env) rematch(ctx context.Context, old, db *advisory.Database) (*inven
 	fresh, err := index.Rematch(ctx, inventory.Which{Unmatched: true}, matcher(db))
 	done.Packages, done.New, done.Gone = done.Packages+fresh.Packages, done.New+fresh.New, done.Gone+fresh.Gone
 	return &done, changed, err
+}
+
+// spelt gives the names of packages in the inventory that advisories know by the keys. Most
+// worlds have one spelling of a name; of the others every package is looked at.
+func spelt(ctx context.Context, index *inventory.Inventory, keys []advisory.Key) ([]string, error) {
+	names := make([]string, 0, len(keys)) // not nil, which is any name
+	several := map[advisory.Key]bool{}
+	for _, k := range keys {
+		if names = append(names, k.Name); !oneSpelling(k.Ecosystem) {
+			several[k] = true
+		}
+	}
+	if len(several) == 0 {
+		return names, nil
+	}
+	for p, err := range index.Packages(ctx, inventory.Which{}) {
+		if err != nil {
+			return nil, err
+		}
+		if key, _ := match.Identify(p.Package); several[key] {
+			names = append(names, query.Title(p.Type, p.Namespace, p.Name))
+		}
+	}
+	return names, nil
+}
+
+func oneSpelling(ecosystem string) bool {
+	world, _, _ := strings.Cut(ecosystem, ":")
+	return slices.Contains([]string{"Debian", "Ubuntu", "Alpine", "Go", "npm", "Maven"}, world)
 }
 
 // matcher finds what concerns packages of the inventory.
