@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"plimsoll.dev/plimsoll/artifact"
@@ -56,33 +55,32 @@ func (env *Env) rematch(ctx context.Context, old, db *advisory.Database) (*inven
 	return &done, changed, err
 }
 
-// spelt gives the names of packages in the inventory that advisories know by the keys. Most
-// worlds have one spelling of a name; of the others every package is looked at.
+// spelt gives the names of those packages in the inventory that advisories know by the keys:
+// each spells its name in its own way.
 func spelt(ctx context.Context, index *inventory.Inventory, keys []advisory.Key) ([]string, error) {
-	names := make([]string, 0, len(keys)) // not nil, which is any name
-	several := map[advisory.Key]bool{}
-	for _, k := range keys {
-		if names = append(names, k.Name); !oneSpelling(k.Ecosystem) {
-			several[k] = true
-		}
-	}
-	if len(several) == 0 {
+	names := []string{} // not nil, which is any name
+	if len(keys) == 0 {
 		return names, nil
+	}
+	wanted := map[advisory.Key]bool{}
+	for _, k := range keys {
+		wanted[k] = true
 	}
 	for p, err := range index.Packages(ctx, inventory.Which{}) {
 		if err != nil {
 			return nil, err
 		}
-		if key, _ := match.Identify(p.Package); several[key] {
+		if key, _ := match.Identify(p.Package); wanted[key] || wanted[everyRelease(key)] {
 			names = append(names, query.Title(p.Type, p.Namespace, p.Name))
 		}
 	}
 	return names, nil
 }
 
-func oneSpelling(ecosystem string) bool {
-	world, _, _ := strings.Cut(ecosystem, ":")
-	return slices.Contains([]string{"Debian", "Ubuntu", "Alpine", "Go", "npm", "Maven"}, world)
+// everyRelease is the key of what is said of a package in all releases of its distribution.
+func everyRelease(key advisory.Key) advisory.Key {
+	family, _, _ := strings.Cut(key.Ecosystem, ":")
+	return advisory.Key{Ecosystem: family, Name: key.Name}
 }
 
 // matcher finds what concerns packages of the inventory.

@@ -118,7 +118,7 @@ func (env *Env) scan(ctx context.Context, o scanOptions, text string) (*looked, 
 	if err != nil {
 		return nil, scan, err
 	}
-	scan.Contents = found.contents
+	scan.Contents, scan.Database.Version = found.contents, db.Version()
 	if scan.Findings, err = match.Contents(ctx, db, found.contents); err != nil {
 		return nil, scan, err
 	}
