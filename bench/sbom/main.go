@@ -206,9 +206,9 @@ type pkg struct {
 func packages(text []byte) ([]pkg, error) {
 	var list struct {
 		Components []struct {
-			PURL, Version string
-			Properties    []struct{ Name, Value string }
-			Evidence      struct {
+			PURL       string
+			Properties []struct{ Name, Value string }
+			Evidence   struct {
 				Occurrences []struct{ Location string }
 			}
 		}
@@ -228,7 +228,10 @@ func packages(text []byte) ([]pkg, error) {
 		if err != nil {
 			return nil, err
 		}
-		p := pkg{url: plain, kind: kind, version: c.Version}
+		p := pkg{url: plain, kind: kind}
+		if at := strings.LastIndexByte(plain, '@'); at > 0 {
+			p.version = plain[at+1:]
+		}
 		for _, o := range c.Evidence.Occurrences {
 			p.at = append(p.at, o.Location)
 		}

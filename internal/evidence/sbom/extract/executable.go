@@ -2,6 +2,7 @@ package extract
 
 import (
 	"bytes"
+	"cmp"
 	"compress/zlib"
 	"context"
 	"debug/buildinfo"
@@ -68,8 +69,8 @@ func goModules(f File) []artifact.Package {
 	packages := []artifact.Package{{Type: "golang", Name: "stdlib", Version: release, Licenses: []string{"BSD-3-Clause"}}}
 	main := goModule(&info.Main)
 	switch {
-	case main.Name == "": // built from files rather than from a module
-		main.Name = "command-line-arguments"
+	case main.Name == "": // Go's own tools, and what is built from files, are of no module
+		main = goModule(&debug.Module{Path: cmp.Or(info.Path, "command-line-arguments")})
 	case main.Version == "":
 		main.Version = stamped(info.Settings)
 	}
@@ -82,6 +83,9 @@ func goModules(f File) []artifact.Package {
 	return packages
 }
 
+// placeholder is what people write for a module that a folder replaces.
+const placeholder = "v0.0.0-00010101000000-000000000000"
+
 // goModule gives the module that was compiled in: the replacement, unless that is only a
 // folder. The version is as Go writes it, with its "v".
 func goModule(m *debug.Module) artifact.Package {
@@ -90,7 +94,7 @@ func goModule(m *debug.Module) artifact.Package {
 	}
 	namespace, name := path.Split(m.Path)
 	version := m.Version
-	if version == "(devel)" {
+	if version == "(devel)" || version == placeholder {
 		version = ""
 	}
 	return artifact.Package{Type: "golang", Namespace: strings.TrimSuffix(namespace, "/"), Name: name, Version: version}

@@ -119,6 +119,17 @@ func TestPackages(t *testing.T) {
 			"jar with others' classes in it", "app/a-1.0.jar", zipOf(t, pom("org.x", "a", "1.0"), pom("org.y", "b", "2.0")),
 			[]string{"pkg:maven/org.x/a@1.0", "pkg:maven/org.y/b@2.0"},
 		},
+		{
+			"jar with only another's word", "app/guice.jar",
+			zipOf(t, manifest("Bundle-SymbolicName: com.google.inject", "Bundle-Version: 4.2.3"), pom("cglib", "cglib", "3.2.12")),
+			[]string{"pkg:maven/cglib/cglib@3.2.12", "pkg:maven/com.google.inject/guice@4.2.3"},
+		},
+		{
+			"jar of another name than its package", "app/sisu-inject.jar",
+			zipOf(t, manifest("Bundle-Version: 0.3.4.SNAPSHOT"), pom("org.eclipse.sisu", "org.eclipse.sisu.inject", "0.3.4")),
+			[]string{"pkg:maven/org.eclipse.sisu/org.eclipse.sisu.inject@0.3.4"},
+		},
+		{"jar without a word", "app/x.jar", zipOf(t, entry{"x", ""}), []string{"pkg:maven/x/x"}},
 		{"jar, a template", "app/archetype-1.jar", zipOf(t, pom("${groupId}", "${artifactId}", "1")), []string{"pkg:maven/archetype/archetype@1"}},
 		{"composer", "app/vendor/composer/installed.json", `{"packages":[{"name":"a/b","version":"v1.0","license":["MIT"]}]}`, []string{"pkg:composer/a/b@v1.0 MIT"}},
 		{"composer 1", "app/vendor/composer/installed.json", `[{"name":"a/b","version":"v1.0"}]`, []string{"pkg:composer/a/b@v1.0"}},

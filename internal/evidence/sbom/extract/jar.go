@@ -112,7 +112,7 @@ func (r *jarReader) read(zipped *zip.Reader, name string, depth int) error {
 func whole(name string, told []artifact.Package, about manifest) ([]artifact.Package, int) {
 	stem := strings.TrimSuffix(path.Base(name), path.Ext(name))
 	own := slices.IndexFunc(told, func(p artifact.Package) bool { return strings.HasPrefix(stem, p.Name) })
-	if own < 0 && len(told) == 1 {
+	if own < 0 && len(told) == 1 && about.agrees(told[0].Version) {
 		own = 0
 	}
 	if own >= 0 {
@@ -211,6 +211,20 @@ func bundleLicenses(text string) []string {
 	}
 	slices.Sort(all)
 	return slices.Compact(all)
+}
+
+// agrees says whether the version could be the archive's own: where the manifest has
+// another, the only word of Maven's is that of a library whose classes were put in.
+func (m manifest) agrees(version string) bool {
+	said := false
+	for _, field := range []string{"implementation-version", "bundle-version", "specification-version"} {
+		v := m.fields[field]
+		if v != "" && (strings.HasPrefix(v, version) || strings.HasPrefix(version, v)) {
+			return true
+		}
+		said = said || v != ""
+	}
+	return !said
 }
 
 // pkg gives the archive's own package by its manifest and its name.
