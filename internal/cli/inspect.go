@@ -4,13 +4,11 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"slices"
 	"strconv"
 	"strings"
 	"unicode"
 	"unicode/utf8"
 
-	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/spf13/cobra"
 
 	"plimsoll.dev/plimsoll/internal/build/inspect"
@@ -66,30 +64,6 @@ func runInspect(ctx context.Context, env *Env, text string, o inspect.Options, l
 	})
 }
 
-// inspected is what `inspect` gives a script.
-type inspected struct {
-	*inspect.Report
-	Evidence []attest.Check `json:"evidence"` // what is attached to the image
-}
-
-// evidenceOf gives what is attached to the image of that digest, and whether somebody whom
-// the home trusts signed it.
-func (env *Env) evidenceOf(ctx context.Context, ref oci.Reference, digest string) ([]attest.Check, error) {
-	hash, err := v1.NewHash(digest)
-	if err != nil {
-		return nil, err
-	}
-	attached, err := attest.List(ctx, env.Registries.Session(), ref, hash)
-	if err != nil {
-		return nil, err
-	}
-	trust, err := env.trust(ctx, trustOptions{})
-	if err != nil {
-		trust = attest.Trust{} // nobody
-	}
-	return attest.Verify(hash, attached, trust).Checks, nil
-}
-
 // page writes a report for a person. What comes from the image reaches the writer through
 // its methods alone, for it may hold anything, also what a terminal acts on.
 type page struct {
@@ -112,29 +86,6 @@ func (p *page) write() {
 // sections are the parts of the page; one that knows nothing writes nothing.
 func (p *page) sections() []func() {
 	return []func(){p.platforms, p.source, p.build, p.runs, p.builder, p.base, p.rebase, p.evidence, p.facts, p.layers, p.gaps, p.notes}
-}
-
-// evidence says who vouches for what, and what nobody here knows the signer of.
-func (p *page) evidence() {
-	by := map[string][]string{}
-	var order []string
-	for _, c := range p.checks {
-		who := "signed by " + c.By
-		if !c.Verified {
-			who = "not verified: " + c.Why
-		}
-		if by[who] == nil {
-			order = append(order, who)
-		}
-		if name := predicateName(c.Predicate); !slices.Contains(by[who], name) {
-			by[who] = append(by[who], name)
-		}
-	}
-	name := "evidence"
-	for _, who := range order {
-		p.field(name, strings.Join(by[who], ", ")+", "+who)
-		name = ""
-	}
 }
 
 // The width of a page, and of the names at its left.
