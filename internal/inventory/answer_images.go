@@ -3,6 +3,7 @@ package inventory
 import (
 	"cmp"
 	"context"
+	"database/sql"
 	"encoding/json"
 	"slices"
 	"time"
@@ -55,14 +56,25 @@ func (inv *Inventory) Affected(ctx context.Context, advisory string) ([]Named, e
 		if err != nil {
 			return err
 		}
-		return tx.Each(ctx, func(scan func(...any) error) error {
+		var platforms []int64
+		err = tx.Each(ctx, func(scan func(...any) error) error {
 			var n Named
-			var digest []byte
-			err := scan(&n.Name, &digest, &n.Platform)
+			var digest sql.RawBytes
+			var platform int64
+			err := scan(&n.Name, &digest, &platform)
 			n.Digest = digestText(digest)
-			all = append(all, n)
+			all, platforms = append(all, n), append(platforms, platform)
 			return err
-		}, "SELECT i.name, i.digest, w.text FROM images i JOIN words w ON w.id = i.platform WHERE "+where.text, where.args...)
+		}, "SELECT i.name, i.digest, i.platform FROM images i WHERE "+where.text, where.args...)
+		if err != nil {
+			return err
+		}
+		condition, arg := tx.Ints("id", slices.Compact(slices.Sorted(slices.Values(platforms))))
+		names, err := words(ctx, tx, condition, arg)
+		for i := range all {
+			all[i].Platform = names[platforms[i]]
+		}
+		return err
 	})
 	slices.SortFunc(all, func(a, b Named) int { return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.Digest, b.Digest)) })
 	return all, err
@@ -77,11 +89,7 @@ func (a *asking) where() (cond, error) {
 // within joins the condition with the span asked about. scanned keeps the database from
 // looking up each image of the span in the table, where reading all of it is faster.
 func (a *asking) within(c cond, scanned bool) cond {
-	sign := ""
-	if scanned {
-		sign = "+"
-	}
-	span := a.span(sign)
+	span := a.span(scanned)
 	return cond{text: span.text + " AND (" + c.text + ")", args: slices.Concat(span.args, c.args), narrow: c.narrow, cold: c.cold}
 }
 
@@ -185,19 +193,25 @@ func (a *asking) addWords(rows []*imageRow) error {
 	for _, r := range rows {
 		ids = append(ids, r.platform, r.distro, r.source)
 	}
-	words := map[int64]string{}
 	condition, arg := a.tx.Ints("id", ids)
-	err := a.tx.Each(a.ctx, func(scan func(...any) error) error {
-		var id int64
-		var text string
-		err := scan(&id, &text)
-		words[id] = text
-		return err
-	}, "SELECT id, text FROM words WHERE "+condition, arg)
+	words, err := words(a.ctx, a.tx, condition, arg)
 	for _, r := range rows {
 		r.Platform, r.Distro, r.Source.URL = words[r.platform], words[r.distro], words[r.source]
 	}
 	return err
+}
+
+// words gives the shared texts that the condition is true for, by number.
+func words(ctx context.Context, tx store.Tx, where string, args ...any) (map[int64]string, error) {
+	all := map[int64]string{}
+	err := tx.Each(ctx, func(scan func(...any) error) error {
+		var id int64
+		var text string
+		err := scan(&id, &text)
+		all[id] = text
+		return err
+	}, "SELECT id, text FROM words WHERE "+where, args...)
+	return all, err
 }
 
 func (a *asking) addReferences(rows []*imageRow) error {

@@ -142,16 +142,12 @@ func (a *asking) addPlaces(places map[spot]place, sets []int64, packages map[int
 		if err := scan(&id, &packed); err != nil {
 			return err
 		}
-		list, err := decodePlaces(packed)
-		if err != nil {
-			return err
+		set := a.sets[id]
+		list, err := decodePlaces(packed, func(i int) bool { return i < len(set) && packages[int64(set[i])] })
+		for i, where := range list {
+			places[spot{int64(set[i]), positioned{set: id}}] = where
 		}
-		for i, p := range a.sets[id] {
-			if packages[int64(p)] && i < len(list) {
-				places[spot{int64(p), positioned{set: id}}] = list[i]
-			}
-		}
-		return nil
+		return err
 	}, "SELECT id, places FROM sets WHERE "+condition, arg)
 }
 

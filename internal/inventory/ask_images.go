@@ -65,18 +65,21 @@ func (a *asking) inStacks(packages members) cond {
 }
 
 // span is true for the images that a reference names at the moment that is asked about.
-// The sign keeps a database from using an index where a pass over the table is faster.
-func (a *asking) span(sign string) cond {
+// scanned keeps a database from using the index over ended, which finds the images one by
+// one, where a pass over all of them is faster; ">=" tells its planner that it is many.
+func (a *asking) span(scanned bool) cond {
 	switch {
 	case a.q.Ever:
 		return always
-	case a.q.AsOf.IsZero():
-		return cond{text: sign + "i.ended = ?", args: []any{int64(forever)}}
+	case !a.q.AsOf.IsZero():
+		return cond{
+			text: "i.began <= ? AND i.ended > ? AND i.id NOT IN (SELECT g.image FROM gaps g WHERE g.began <= ? AND g.ended > ?)",
+			args: []any{a.at, a.at, a.at, a.at},
+		}
+	case scanned:
+		return cond{text: "+i.ended >= ?", args: []any{int64(forever)}}
 	}
-	return cond{
-		text: "i.began <= ? AND " + sign + "i.ended > ? AND i.id NOT IN (SELECT g.image FROM gaps g WHERE g.began <= ? AND g.ended > ?)",
-		args: []any{a.at, a.at, a.at, a.at},
-	}
+	return cond{text: "i.ended = ?", args: []any{int64(forever)}}
 }
 
 // refSpan is span for a reference r.
@@ -157,10 +160,10 @@ func (a *asking) named(c query.Compare) cond {
 	var inner cond
 	switch c.Field {
 	case query.Repository:
-		inner = a.text("w.text", op, c.Value.Text)
+		inner = a.ranged("w.text", op, c.Value.Text)
 		inner.text = "r.repository IN (SELECT w.id FROM words w WHERE " + inner.text + ")"
 	case query.Tag:
-		inner = a.text("r.tail", op, ":"+c.Value.Text)
+		inner = a.ranged("r.tail", op, ":"+c.Value.Text)
 	default:
 		inner = a.reference(op, c.Value.Text)
 	}
@@ -187,10 +190,7 @@ func (a *asking) reference(op query.Op, value string) cond {
 		return cond{text: "r.repository = (SELECT w.id FROM words w WHERE w.text = ?) AND r.tail = ?", args: []any{repository, tail}}
 	}
 	whole := a.text("(SELECT w.text FROM words w WHERE w.id = r.repository) || r.tail", op, value)
-	literal := value
-	if wild := strings.IndexAny(value, "*?"); wild >= 0 {
-		literal = value[:wild]
-	}
+	literal := literalPrefix(value)
 	if literal == "" {
 		return whole
 	}
@@ -198,8 +198,30 @@ func (a *asking) reference(op query.Op, value string) cond {
 	// begins with.
 	return cond{
 		text: "r.repository IN (SELECT w.id FROM words w WHERE (w.text >= ? AND w.text < ?) OR w.text = substr(CAST(? AS TEXT), 1, length(w.text))) AND " + whole.text,
-		args: append([]any{literal, literal + "\U0010FFFF", literal}, whole.args...),
+		args: append([]any{literal, literal + highest, literal}, whole.args...),
 	}
+}
+
+// highest sorts after every character that a name begins its variable part with.
+const highest = "\U0010FFFF"
+
+// ranged compares a column that has an index, of which a pattern needs only the part that
+// begins as it does.
+func (a *asking) ranged(expr string, op query.Op, value string) cond {
+	c := a.text(expr, op, value)
+	if literal := literalPrefix(clean(value)); op == query.Glob && literal != "" {
+		c.text = expr + " >= ? AND " + expr + " < ? AND " + c.text
+		c.args = append([]any{literal, literal + highest}, c.args...)
+	}
+	return c
+}
+
+// literalPrefix is what every text begins with that a pattern matches.
+func literalPrefix(pattern string) string {
+	if wild := strings.IndexAny(pattern, "*?"); wild >= 0 {
+		return pattern[:wild]
+	}
+	return pattern
 }
 
 func (a *asking) digest(expr string, c query.Compare) cond {

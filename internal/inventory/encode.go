@@ -6,7 +6,6 @@ import (
 	"compress/flate"
 	"crypto/sha256"
 	"encoding/binary"
-	"encoding/json"
 	"hash"
 	"io"
 	"slices"
@@ -43,8 +42,8 @@ type part struct {
 
 // place is where in a layer a package is told of, and who knows of it there.
 type place struct {
-	Paths   []string `json:"p,omitempty"`
-	FoundBy []string `json:"f,omitempty"`
+	Paths   []string
+	FoundBy []string
 }
 
 // newPart takes of a package what the index keeps.
@@ -208,14 +207,25 @@ func decodeNumbers(numbers []int32, row []byte) []int32 {
 	return numbers
 }
 
-// encodePlaces packs the places of a set in the order of its packages.
+// encodePlaces packs the places of a set in the order of its packages: of each the number
+// of paths, the paths, the number of those who found it, and them; every text after its
+// length.
 func encodePlaces(places []place) ([]byte, error) {
+	var plain []byte
+	for _, p := range places {
+		for _, texts := range [][]string{p.Paths, p.FoundBy} {
+			plain = binary.AppendUvarint(plain, uint64(len(texts)))
+			for _, text := range texts {
+				plain = append(binary.AppendUvarint(plain, uint64(len(text))), text...)
+			}
+		}
+	}
 	var packed bytes.Buffer
 	w, err := flate.NewWriter(&packed, flate.DefaultCompression)
 	if err != nil {
 		return nil, err
 	}
-	if err := json.NewEncoder(w).Encode(places); err != nil {
+	if _, err := w.Write(plain); err != nil {
 		return nil, err
 	}
 	if err := w.Close(); err != nil {
@@ -224,10 +234,36 @@ func encodePlaces(places []place) ([]byte, error) {
 	return packed.Bytes(), nil
 }
 
-func decodePlaces(packed []byte) ([]place, error) {
-	var places []place
-	err := json.NewDecoder(flate.NewReader(bytes.NewReader(packed))).Decode(&places)
-	return places, err
+// decodePlaces gives the places whose index is wanted.
+func decodePlaces(packed []byte, wanted func(int) bool) (map[int]place, error) {
+	plain, err := io.ReadAll(flate.NewReader(bytes.NewReader(packed)))
+	if err != nil {
+		return nil, err
+	}
+	next := func() int {
+		n, width := binary.Uvarint(plain)
+		plain = plain[max(width, min(1, len(plain))):]
+		return int(n)
+	}
+	texts := func(kept bool) []string {
+		var all []string
+		for range next() {
+			size := min(next(), len(plain))
+			if kept {
+				all = append(all, string(plain[:size]))
+			}
+			plain = plain[size:]
+		}
+		return all
+	}
+	places := map[int]place{}
+	for i := 0; len(plain) > 0; i++ {
+		kept := wanted(i)
+		if p := (place{texts(kept), texts(kept)}); kept {
+			places[i] = p
+		}
+	}
+	return places, nil
 }
 
 // encodeEvidence gives what is not the same for many images: for each piece the place of

@@ -32,7 +32,7 @@ CREATE TABLE images (
   platform BIGINT NOT NULL, distro BIGINT NOT NULL,
   created BIGINT NOT NULL, pushed BIGINT NOT NULL, seen BIGINT NOT NULL, size BIGINT NOT NULL, revision TEXT COLLATE "C" NOT NULL
 );
-CREATE INDEX images_name ON images (name, id);
+CREATE INDEX images_name ON images (name, id, ended, others);
 CREATE INDEX images_stack ON images (ended, stack);
 -- Those with other names than the one in their row: so many others name them now.
 CREATE INDEX images_others ON images (id) WHERE others > 0;
@@ -50,6 +50,7 @@ CREATE TABLE refs (
   image BIGINT NOT NULL, PRIMARY KEY (repository, tail, platform, ended)
 );
 CREATE INDEX refs_image ON refs (image);
+CREATE INDEX refs_tail ON refs (tail, ended, image);
 -- When an image between its begin and its end was named by nothing.
 CREATE TABLE gaps (image BIGINT NOT NULL, began BIGINT NOT NULL, ended BIGINT NOT NULL);
 

@@ -32,7 +32,7 @@ CREATE TABLE images (
   platform INTEGER NOT NULL, distro INTEGER NOT NULL,
   created INTEGER NOT NULL, pushed INTEGER NOT NULL, seen INTEGER NOT NULL, size INTEGER NOT NULL, revision TEXT NOT NULL
 );
-CREATE INDEX images_name ON images (name, id);
+CREATE INDEX images_name ON images (name, id, ended, others);
 CREATE INDEX images_stack ON images (ended, stack);
 -- Those with other names than the one in their row: so many others name them now.
 CREATE INDEX images_others ON images (id) WHERE others > 0;
@@ -50,6 +50,7 @@ CREATE TABLE refs (
   image INTEGER NOT NULL, PRIMARY KEY (repository, tail, platform, ended)
 ) WITHOUT ROWID;
 CREATE INDEX refs_image ON refs (image);
+CREATE INDEX refs_tail ON refs (tail, ended, image);
 -- When an image between its begin and its end was named by nothing.
 CREATE TABLE gaps (image INTEGER NOT NULL, began INTEGER NOT NULL, ended INTEGER NOT NULL);
 

@@ -32,7 +32,7 @@ CREATE TABLE images (
   platform INTEGER NOT NULL, distro INTEGER NOT NULL,
   created INTEGER NOT NULL, pushed INTEGER NOT NULL, seen INTEGER NOT NULL, size INTEGER NOT NULL, revision TEXT NOT NULL
 );
-CREATE INDEX images_name ON images (name, id);
+CREATE INDEX images_name ON images (name, id, ended, others);
 CREATE INDEX images_stack ON images (ended, stack);
 -- Those with other names than the one in their row: so many others name them now.
 CREATE INDEX images_others ON images (id) WHERE others > 0;
@@ -50,6 +50,7 @@ CREATE TABLE refs (
   image INTEGER NOT NULL, PRIMARY KEY (repository, tail, platform, ended)
 ) WITHOUT ROWID;
 CREATE INDEX refs_image ON refs (image);
+CREATE INDEX refs_tail ON refs (tail, ended, image);
 -- When an image between its begin and its end was named by nothing.
 CREATE TABLE gaps (image INTEGER NOT NULL, began INTEGER NOT NULL, ended INTEGER NOT NULL);
 
@@ -134,12 +135,12 @@ INSERT INTO refs (repository, tail, platform, ended, began, image) VALUES (8, ':
 INSERT INTO refs (repository, tail, platform, ended, began, image) VALUES (8, ':1.1', 5, 9223372036854775807, 1761998400, 2);
 INSERT INTO refs (repository, tail, platform, ended, began, image) VALUES (8, ':1.1', 6, 9223372036854775807, 1761998400, 3);
 INSERT INTO schema_version (version) VALUES (1);
-INSERT INTO sets (id, key, packages, places) VALUES (1, X'483c83533ad50364af0926be8c417b37406fefafdd49eeb058b63196f0214c94', X'06', X'8aae562a50b28a562a4b2cd2cfc94cd24f29c84ed72f2e492c292dd64b01891417e71897989928c5ea28a5811466e626a6a72ac5d6c67201020000ffff');
-INSERT INTO sets (id, key, packages, places) VALUES (2, X'5974b1abac21841ebd962e5421fe79dcb600dd239092ee04f7d1748dbb927203', X'04', X'8aae562a50b28a562a4b2cd2cfc94cd24f29c84ed72f2e492c292dd64b01891417e71897989928c5ea28a5811466e626a6a72ac5d6c67201020000ffff');
-INSERT INTO sets (id, key, packages, places) VALUES (3, X'7203348760b39d41d378fb9ad0fda46889a95f757e90003e1ea2baf7bd345daa', X'05', X'8aae562a50b28a562a4b2cd2cfc94cd24f29c84ed72f2e492c292dd64b0189249b29c5ea28a581d464e626a6a72ac5d6c67201020000ffff');
-INSERT INTO sets (id, key, packages, places) VALUES (4, X'7e366cbc2295ddff01bde1cbdf4cdc9fb2358dab37b065fbe3057cabc61c4b26', X'0701', X'8aae562a50b28a564acaccd3cf494d494f2d528ad5514a030965e626a6a72ac5d6ea105612cb05080000ffff');
-INSERT INTO sets (id, key, packages, places) VALUES (5, X'817d0a3107f2d582abe1545a1bd01483763e517820ba7cefc72fd58f696a4d13', X'0201', X'8aae562a50b28a562acf2fca2e2e484c4ed5cfcb4f498dcfcd4f29cd492dd64fce2f4ad52f484cce4e4c4fd5cb2acecf538ad5514a0369c8cc4d4c4f558aadd5c16f404e7e4a6271067e2362b900010000ffff');
-INSERT INTO sets (id, key, packages, places) VALUES (6, X'd14f05188bed5400396dec387ed1e594939da9d2aa6ee479a1091e26f05312b2', X'0101', X'8aae562a50b28a562acf2fca2e2e484c4ed5cfcb4f498dcfcd4f29cd492dd6cfc94f492cced02f484cce4e4c4fd5cb2acecf538ad5514a0369c9cc4d4c4f558aadd5c16f44727e512a7e0362b900010000ffff');
+INSERT INTO sets (id, key, packages, places) VALUES (1, X'483c83533ad50364af0926be8c417b37406fefafdd49eeb058b63196f0214c94', X'06', X'6254284b2cd2cfc94cd24f29c84ed72f2e492c292dd64b01891417e71897989930b266e626a6a702020000ffff');
+INSERT INTO sets (id, key, packages, places) VALUES (2, X'5974b1abac21841ebd962e5421fe79dcb600dd239092ee04f7d1748dbb927203', X'04', X'6254284b2cd2cfc94cd24f29c84ed72f2e492c292dd64b01891417e71897989930b266e626a6a702020000ffff');
+INSERT INTO sets (id, key, packages, places) VALUES (3, X'7203348760b39d41d378fb9ad0fda46889a95f757e90003e1ea2baf7bd345daa', X'05', X'62942e4b2cd2cfc94cd24f29c84ed72f2e492c292dd64b0189249b31b266e626a6a702020000ffff');
+INSERT INTO sets (id, key, packages, places) VALUES (4, X'7e366cbc2295ddff01bde1cbdf4cdc9fb2358dab37b065fbe3057cabc61c4b26', X'0701', X'62e44acaccd3cf494d494f2d6264cdcc4d4c4fc52204080000ffff');
+INSERT INTO sets (id, key, packages, places) VALUES (5, X'817d0a3107f2d582abe1545a1bd01483763e517820ba7cefc72fd58f696a4d13', X'0201', X'62d428cf2fca2e2e484c4ed5cfcb4f498dcfcd4f29cd492dd64fce2f4ad52f484cce4e4c4fd5cb2acecf6364cdcc4d4c4f65d4c2a121273f25b138039b1640000000ffff');
+INSERT INTO sets (id, key, packages, places) VALUES (6, X'd14f05188bed5400396dec387ed1e594939da9d2aa6ee479a1091e26f05312b2', X'0101', X'62d42acf2fca2e2e484c4ed5cfcb4f498dcfcd4f29cd492dd6cfc94f492cced02f484cce4e4c4fd5cb2acecf6364cdcc4d4c4f65d4c0a12539bf28159b0640000000ffff');
 INSERT INTO stacks (id, key, sets) VALUES (1, X'441d8f0a6c0b7d8ec24192063b835dc21b58c4dda88d60f0c14a6b23741f4c9c', X'02000301010205');
 INSERT INTO stacks (id, key, sets) VALUES (2, X'ba99279251c0dff5147e27a3f6f4c614d06ab05bea2081d664b77ac9b9de3f11', X'000004');
 INSERT INTO stacks (id, key, sets) VALUES (3, X'e4158949cc8533e7b735f32ec37d26503b9ab6d5441e88c7b9e036345af202c5', X'02000301020206');
