@@ -44,11 +44,22 @@ func (r Reference) IsLocal() bool { return r.Context().RegistryStr() == localHos
 // registry of that host.
 func Parse(text string) (Reference, error) {
 	ref, err := name.ParseReference(text, name.WithDefaultRegistry(localHost), name.WithDefaultTag("latest"))
-	if err != nil {
+	if err != nil || climbs(ref.Context().RepositoryStr()) {
 		return Reference{}, fault.Newf(fault.Usage, "read reference", text, whyNot(text)).
 			WithHint(`want "name:tag" for the local store, or "host/name:tag"`)
 	}
 	return Reference{ref}, nil
+}
+
+// climbs says whether a repository has parts that name no folder of their own. Names come from
+// labels and bundles too, and servers take such a part out of an address before they look.
+func climbs(repository string) bool {
+	for part := range strings.SplitSeq(repository, "/") {
+		if part == "" || part == "." || part == ".." {
+			return true
+		}
+	}
+	return false
 }
 
 // whyNot says what is wrong with a reference that cannot be parsed.
@@ -140,6 +151,9 @@ func byArchitecture(d *remote.Descriptor) (map[string]v1.Image, error) {
 		if err != nil {
 			return nil, err
 		}
+		if err := bounded(image); err != nil {
+			return nil, err
+		}
 		config, err := image.ConfigFile()
 		if err != nil {
 			return nil, err
@@ -156,14 +170,35 @@ func byArchitecture(d *remote.Descriptor) (map[string]v1.Image, error) {
 		return nil, err
 	}
 	for _, m := range manifest.Manifests {
-		if !m.MediaType.IsImage() || m.Platform == nil || m.Platform.Architecture == "unknown" {
+		if !m.MediaType.IsImage() || m.Platform == nil || m.Platform.OS != "linux" || m.Platform.Architecture == "unknown" {
 			continue
 		}
-		if images[m.Platform.Architecture], err = index.Image(m.Digest); err != nil {
+		if images[m.Platform.Architecture] != nil {
+			continue // the first counts, as it does for whoever pulls
+		}
+		image, err := index.Image(m.Digest)
+		if err != nil {
 			return nil, err
 		}
+		if err := bounded(image); err != nil {
+			return nil, err
+		}
+		images[m.Platform.Architecture] = image
 	}
 	return images, nil
+}
+
+// bounded refuses an image whose configuration is larger than any that is meant well: it is
+// read into memory. A size below zero would be any.
+func bounded(image v1.Image) error {
+	m, err := image.Manifest()
+	if err != nil {
+		return err
+	}
+	if m.Config.Size < 0 || m.Config.Size > maxConfig {
+		return bad("its configuration has %d bytes, at most %d are read", m.Config.Size, maxConfig)
+	}
+	return nil
 }
 
 // PutImage writes the image.

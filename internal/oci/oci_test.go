@@ -48,7 +48,7 @@ func TestParse(t *testing.T) {
 			}
 		})
 	}
-	for _, bad := range []string{"", ":", "UPPER", "a b", "run:", "run@sha256:12", "run:" + strings.Repeat("x", 200), "http://host/run"} {
+	for _, bad := range []string{"", ":", "UPPER", "a b", "run:", "run@sha256:12", "run:" + strings.Repeat("x", 200), "http://host/run", "a/../b", "registry.example/to/../../b:1", "a//b", "a/./b:1", "a/"} {
 		_, err := Parse(bad)
 		var f *fault.Error
 		if !errors.As(err, &f) || f.Kind != fault.Usage || f.Hint == "" || strings.Contains(err.Error(), localHost) {
@@ -124,11 +124,16 @@ func TestPutAndRead(t *testing.T) {
 		}
 		want := map[string]string{}
 		index := v1.ImageIndex(empty.Index)
-		for _, architecture := range []string{"amd64", "arm64", "unknown"} {
-			i := image(t, architecture)
-			index = mutate.AppendManifests(index, mutate.IndexAddendum{Add: i, Descriptor: v1.Descriptor{Platform: &v1.Platform{OS: "linux", Architecture: architecture}}})
-			if architecture != "unknown" { // what attestations of other builders are filed under
-				want[architecture] = digest(t, i)
+		for _, platform := range []v1.Platform{
+			{OS: "windows", Architecture: "amd64"},
+			{OS: "linux", Architecture: "amd64"}, {OS: "linux", Architecture: "arm64"},
+			{OS: "linux", Architecture: "amd64"},     // nobody pulls it: it must not stand for the first
+			{OS: "unknown", Architecture: "unknown"}, // what attestations of other builders are filed under
+		} {
+			i := image(t, platform.Architecture)
+			index = mutate.AppendManifests(index, mutate.IndexAddendum{Add: i, Descriptor: v1.Descriptor{Platform: &platform}})
+			if platform.OS == "linux" && want[platform.Architecture] == "" {
+				want[platform.Architecture] = digest(t, i)
 			}
 		}
 		if err := r.PutIndex(t.Context(), both, index); err != nil {
@@ -156,6 +161,39 @@ func TestPutAndRead(t *testing.T) {
 		}
 		_, err = r.Images(t.Context(), absent)
 		wantFault(t, err, fault.NotFound, absent.String())
+	}
+}
+
+// TestImagesBoundsConfigurations: a configuration is read into memory, so its maker has no
+// say in how much that is.
+func TestImagesBoundsConfigurations(t *testing.T) {
+	server := httptest.NewServer(quiet())
+	defer server.Close()
+	r := &Registries{Agent: "test"}
+	for size, readable := range map[int]bool{maxConfig / 2: true, maxConfig: false} {
+		plain := image(t, "amd64")
+		file, err := plain.ConfigFile()
+		if err != nil {
+			t.Fatal(err)
+		}
+		file = file.DeepCopy()
+		file.Config.Labels = map[string]string{"long": strings.Repeat("x", size)}
+		i, err := mutate.ConfigFile(plain, file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ref, err := Parse(strings.TrimPrefix(server.URL, "http://") + "/long:1")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := r.PutImage(t.Context(), ref, i); err != nil {
+			t.Fatal(err)
+		}
+		if _, err = r.Images(t.Context(), ref); readable && err != nil {
+			t.Error(err)
+		} else if !readable {
+			wantFault(t, err, fault.Failed, ref.String(), "configuration")
+		}
 	}
 }
 
