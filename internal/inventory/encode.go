@@ -8,6 +8,7 @@ import (
 	"encoding/binary"
 	"hash"
 	"io"
+	"math"
 	"slices"
 	"strings"
 
@@ -171,15 +172,11 @@ func encodeStack(baseLayers int, sets []positioned) []byte {
 
 // decodeStack appends the sets of a row.
 func decodeStack(sets []positioned, row []byte) (baseLayers int, all []positioned) {
-	next := func() int64 {
-		n, width := binary.Uvarint(row)
-		row = row[max(width, min(1, len(row))):]
-		return int64(n)
-	}
-	baseLayers = int(next())
-	for len(row) > 0 {
-		position := int(next())
-		sets = append(sets, positioned{position, next()})
+	r := reader{row}
+	baseLayers = r.number()
+	for !r.done() {
+		position := r.number()
+		sets = append(sets, positioned{position, int64(r.number())})
 	}
 	return baseLayers, sets
 }
@@ -198,10 +195,8 @@ func encodeNumbers(numbers []int64) []byte {
 // decodeNumbers appends the numbers of a row.
 func decodeNumbers(numbers []int32, row []byte) []int32 {
 	last := int32(0)
-	for len(row) > 0 {
-		n, width := binary.Uvarint(row)
-		row = row[max(width, 1):]
-		last += int32(n)
+	for r := (reader{row}); !r.done(); {
+		last += int32(r.number())
 		numbers = append(numbers, last)
 	}
 	return numbers
@@ -240,24 +235,18 @@ func decodePlaces(packed []byte, wanted func(int) bool) (map[int]place, error) {
 	if err != nil {
 		return nil, err
 	}
-	next := func() int {
-		n, width := binary.Uvarint(plain)
-		plain = plain[max(width, min(1, len(plain))):]
-		return int(n)
-	}
+	r := reader{plain}
 	texts := func(kept bool) []string {
 		var all []string
-		for range next() {
-			size := min(next(), len(plain))
-			if kept {
-				all = append(all, string(plain[:size]))
+		for n := r.number(); n > 0 && !r.done(); n-- {
+			if text := r.bytes(r.number()); kept {
+				all = append(all, string(text))
 			}
-			plain = plain[size:]
 		}
 		return all
 	}
 	places := map[int]place{}
-	for i := 0; len(plain) > 0; i++ {
+	for i := 0; !r.done(); i++ {
 		kept := wanted(i)
 		if p := (place{texts(kept), texts(kept)}); kept {
 			places[i] = p
@@ -276,7 +265,7 @@ func encodeEvidence(evidence []Evidence, claims []claim) []byte {
 			digest = nil
 		}
 		row = binary.AppendUvarint(row, uint64(slices.Index(claims, claimOf(e))))
-		row = append(append(row, byte(len(digest))), digest...)
+		row = append(binary.AppendUvarint(row, uint64(len(digest))), digest...)
 		row = binary.AppendUvarint(row, uint64(seconds(e.VerifiedAt)))
 	}
 	return row
@@ -284,22 +273,40 @@ func encodeEvidence(evidence []Evidence, claims []claim) []byte {
 
 func decodeEvidence(row []byte, claims []claim) []Evidence {
 	var all []Evidence
-	next := func() int {
-		n, width := binary.Uvarint(row)
-		row = row[max(width, min(1, len(row))):]
-		return int(n)
-	}
-	for len(row) > 0 {
+	for r := (reader{row}); !r.done(); {
 		var e Evidence
-		if at := next(); at < len(claims) {
+		if at := r.number(); at < len(claims) {
 			c := claims[at]
 			e = Evidence{PredicateType: c.PredicateType, Stored: c.Stored, KeyID: c.KeyID, Identity: c.Identity}
 		}
-		size := min(next(), len(row))
-		e.Digest = digestText(row[:size])
-		row = row[size:]
-		e.VerifiedAt = moment(int64(next()))
+		e.Digest = digestText(r.bytes(r.number()))
+		e.VerifiedAt = moment(int64(r.number()))
 		all = append(all, e)
 	}
 	return all
+}
+
+// reader reads what the encoders wrote; of bytes that none of them wrote it gives numbers
+// and parts of no meaning, but it ends.
+type reader struct{ rest []byte }
+
+func (r *reader) done() bool { return len(r.rest) == 0 }
+
+// number gives the next varint, never less than 0.
+func (r *reader) number() int {
+	n, width := binary.Uvarint(r.rest)
+	if width <= 0 || n > math.MaxInt64 {
+		r.rest = nil
+		return 0
+	}
+	r.rest = r.rest[width:]
+	return int(n)
+}
+
+// bytes gives the next n bytes, or as many as there are.
+func (r *reader) bytes(n int) []byte {
+	n = min(n, len(r.rest))
+	part := r.rest[:n]
+	r.rest = r.rest[n:]
+	return part
 }

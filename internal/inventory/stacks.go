@@ -6,6 +6,7 @@ import (
 	"iter"
 	"sync"
 
+	"plimsoll.dev/plimsoll/internal/fault"
 	"plimsoll.dev/plimsoll/internal/inventory/store"
 )
 
@@ -60,6 +61,12 @@ func (s *stacks) load(ctx context.Context, tx store.Tx) (view, error) {
 		start := len(places)
 		var base int
 		base, places = decodeStack(places, row)
+		for _, p := range places[start:] {
+			if p.set >= int64(len(v.sets)) {
+				return fault.Newf(fault.Failed, "read the inventory", "", "it is damaged: a stack names a set that is not there").
+					WithHint("remove the database: it can be rebuilt from the registries")
+			}
+		}
 		v.stacks = append(grow(v.stacks, id), stack{base, places[start:len(places):len(places)]})
 		return nil
 	}, "SELECT id, sets FROM stacks WHERE id >= ? ORDER BY id", len(v.stacks))
