@@ -13,7 +13,6 @@ import (
 	"github.com/google/osv-scalibr/extractor/filesystem"
 	"github.com/google/osv-scalibr/log"
 
-	"plimsoll.dev/plimsoll/artifact"
 	"plimsoll.dev/plimsoll/internal/evidence/sbom/license"
 )
 
@@ -50,16 +49,6 @@ func (silent) Error(...any)          {}
 func (silent) Warn(...any)           {}
 func (silent) Info(...any)           {}
 func (silent) Debug(...any)          {}
-
-// packageOf gives scalibr's package as ours.
-func packageOf(p *extractor.Package) artifact.Package {
-	url := p.PURL()
-	out := artifact.Package{Type: p.PURLType, Name: p.Name, Version: p.Version}
-	if url != nil {
-		out.Type, out.Namespace, out.Name = url.Type, url.Namespace, url.Name
-	}
-	return out
-}
 
 // licensesOf gives one licence text, if there is any.
 func licensesOf(text string) []string {

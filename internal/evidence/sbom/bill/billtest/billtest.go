@@ -38,7 +38,7 @@ func Contents() map[string]artifact.Contents {
 			},
 			{Type: "maven", Namespace: "org.x", Name: "y", Version: "1", Licenses: []string{"MIT", "ISC"}},
 			{Type: "npm", Namespace: "@scope", Name: "pkg", Version: "1.0.0-rc.1", Owner: "node-pkg", Licenses: []string{"(MIT OR CC0-1.0)"}},
-			{Type: "npm", Name: "x\"\\\n\x00\xffé", Version: "‮1", Supplier: "a \"b\" <c>", Licenses: []string{"\xff<script>"}},
+			{Type: "npm", Name: "x\"\\\n\x00\xffé", Version: "\u202e1", Supplier: "a \"b\" <c>", Licenses: []string{"\xff<script>"}},
 			{Type: "pypi", Name: "no-version"},
 		},
 		Files: []artifact.File{
