@@ -54,6 +54,10 @@ func runImport(ctx context.Context, env *Env, o importOptions) error {
 		return err
 	}
 	defer b.Close()
+	if len(b.Names()) == 0 {
+		return fault.Newf(fault.Usage, "read bundle", o.file, "it names no image").
+			WithHint("it was made by another tool: name its images in full")
+	}
 	var out []imported
 	for _, image := range b.Names() {
 		to, err := o.target(image.Name)
@@ -123,20 +127,30 @@ func (o importOptions) target(name string) (oci.Reference, error) {
 	}
 	path := from.Context().RepositoryStr() + ":" + from.Identifier()
 	if o.to != "" {
-		path = strings.TrimSuffix(o.to, "/") + "/" + path
+		return oci.ParseTag(strings.TrimSuffix(o.to, "/") + "/" + path)
 	}
-	return oci.ParseTag(path)
+	to, err := oci.ParseTag(path)
+	if err == nil && !to.IsLocal() {
+		// The bundle does not choose a registry, and whose credentials are sent there.
+		return to, fault.Newf(fault.Usage, "read bundle", o.file, "it names an image "+visible(name)+", which begins with a host after its own").
+			WithHint("say with --to where it goes")
+	}
+	return to, err
 }
 
 // verify verifies all images where they are, in the bundle.
 func (o importOptions) verify(ctx context.Context, env *Env, b *bundle.Bundle, images []imported) error {
+	want, err := o.wanted()
+	if err != nil {
+		return err
+	}
 	trust, err := env.trust(ctx, o.trustOptions)
 	if err != nil {
 		return err
 	}
 	session := (&oci.Registries{Local: func(context.Context) (http.RoundTripper, error) { return b.Transport(), nil }}).Session()
 	for i := range images {
-		if err := verifyIn(ctx, session, images[i].image, trust, predicates(o.want)); err != nil {
+		if err := verifyIn(ctx, session, images[i].image, trust, want); err != nil {
 			return err
 		}
 		images[i].Verified = true
@@ -145,15 +159,11 @@ func (o importOptions) verify(ctx context.Context, env *Env, b *bundle.Bundle, i
 }
 
 func verifyIn(ctx context.Context, session *oci.Session, image bundle.Named, trust attest.Trust, want []string) error {
-	from, err := oci.ParseTag(image.Name)
+	here, err := oci.Parse("bundle") // in which every repository holds every digest
 	if err != nil {
 		return err
 	}
-	at, err := oci.ParseTag(from.Context().RepositoryStr() + ":" + from.Identifier())
-	if err != nil {
-		return err
-	}
-	report, err := verifyAll(ctx, session, at.At(image.Digest), trust, want)
+	report, err := verifyAll(ctx, session, here.At(image.Digest), trust, want)
 	if err != nil {
 		return err
 	}

@@ -99,7 +99,7 @@ func runInventoryRebuild(ctx context.Context, env *Env, file string, args []stri
 		}
 		if err != nil {
 			failed++
-			fmt.Fprintf(env.Err, "warning: %v\n", err)
+			fmt.Fprintf(env.Err, "warning: %s\n", visible(err.Error()))
 			continue
 		}
 		if err := r.keep(ctx, index, images); err != nil {

@@ -167,6 +167,7 @@ func (l *ledger) moved(ctx context.Context, session *oci.Session, moved rebase.M
 	if l.issuer == nil {
 		return nil
 	}
+	var all []inventory.Image
 	for _, image := range moved.Images {
 		lazy, err := session.Image(ctx, moved.Ref, image.MediaType, image.Raw, image.RawConfig)
 		if err != nil {
@@ -181,10 +182,11 @@ func (l *ledger) moved(ctx context.Context, session *oci.Session, moved rebase.M
 		if err != nil {
 			return err
 		}
-		l.mu.Lock()
-		l.moves[moved.Name.String()] = append(l.moves[moved.Name.String()], known)
-		l.mu.Unlock()
+		all = append(all, known)
 	}
+	l.mu.Lock()
+	l.moves[moved.Name.String()] = all // instead of those of a try that came to nothing
+	l.mu.Unlock()
 	if moved.Index == nil {
 		return nil
 	}

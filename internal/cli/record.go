@@ -97,7 +97,7 @@ func (l *ledger) record(ctx context.Context) {
 
 // untold says that the inventory does not know of what was done.
 func (env *Env) untold(err error) {
-	fmt.Fprintf(env.Err, "warning: the inventory was not told: %v\nhint: %s\n", err, cmp.Or(fault.HintOf(err), "run `plimsoll inventory rebuild` when that is mended"))
+	fmt.Fprintf(env.Err, "warning: the inventory was not told: %s\nhint: %s\n", visible(err.Error()), visible(cmp.Or(fault.HintOf(err), "run `plimsoll inventory rebuild` when that is mended")))
 }
 
 // record puts images into the inventory and matches those packages that no advisory was

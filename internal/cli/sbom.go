@@ -65,7 +65,7 @@ func runSBOM(ctx context.Context, env *Env, o sbomOptions, text string) error {
 
 func printContents(w io.Writer, found *looked) {
 	c := found.contents
-	fmt.Fprintf(w, "%s@%s  %s", found.ref, c.Image, c.Platform)
+	fmt.Fprintf(w, "%s@%s  %s", found.ref, c.Image, visible(c.Platform))
 	if c.Distro.Name != "" {
 		fmt.Fprintf(w, "  %s", visible(c.Distro.Name))
 	}

@@ -138,7 +138,7 @@ func (env *Env) scan(ctx context.Context, o scanOptions, text string) (*looked, 
 }
 
 func printScan(w io.Writer, s report.Scan, all bool) {
-	fmt.Fprintf(w, "%s@%s  %s\n", s.Reference, s.Contents.Image, s.Contents.Platform)
+	fmt.Fprintf(w, "%s@%s  %s\n", s.Reference, s.Contents.Image, visible(s.Contents.Platform))
 	for _, group := range report.Table(s.Findings) {
 		fmt.Fprintf(w, "\n%s\nSEVERITY\tADVISORY\tPACKAGE\tINSTALLED\tFIXED\tNOTES\n", strings.ToUpper(group.Title))
 		for _, r := range group.Rows {

@@ -81,11 +81,15 @@ func runVerify(ctx context.Context, env *Env, o verifyOptions, arg string) error
 	if err != nil {
 		return err
 	}
+	want, err := o.wanted()
+	if err != nil {
+		return err
+	}
 	trust, err := env.trust(ctx, o.trustOptions)
 	if err != nil {
 		return err
 	}
-	report, err := verifyAll(ctx, env.Registries.Session(), ref, trust, predicates(o.want))
+	report, err := verifyAll(ctx, env.Registries.Session(), ref, trust, want)
 	if err != nil {
 		return err
 	}
@@ -121,7 +125,20 @@ func (v *verified) show(w io.Writer, predicate string) error {
 	return nil
 }
 
-// predicates gives the types that are wanted.
+// wanted gives the types that must be there. A word that is none would be missed in every
+// image, which is not the image's fault.
+func (o verifyOptions) wanted() ([]string, error) {
+	all := predicates(o.want)
+	for i, predicate := range all {
+		if !strings.Contains(predicate, "://") {
+			return nil, fault.Newf(fault.Usage, "read flags", "--want "+o.want[i], "it is neither a type that is known nor a URI").
+				WithHint("want signature, spdx, cyclonedx, provenance, hardening, malware, tests, vex, vulns or a URI")
+		}
+	}
+	return all, nil
+}
+
+// predicates gives the types of those names.
 func predicates(names []string) []string {
 	var out []string
 	for _, name := range names {
@@ -182,9 +199,15 @@ func verifyAll(ctx context.Context, session *oci.Session, ref oci.Reference, tru
 	if err := add("index", m.Digest, []string{artifact.PredicateSignature}); err != nil {
 		return nil, err
 	}
+	refuse := func(why string) error {
+		return fault.Newf(fault.Denied, "verify", ref.String(), why).WithHint("verify each of its images by its digest")
+	}
 	for _, d := range m.Index.Manifests {
-		if !d.MediaType.IsImage() || d.Platform != nil && d.Platform.OS == "unknown" {
-			continue
+		if d.Platform != nil && d.Platform.OS == "unknown" {
+			continue // nobody runs it: attestations of other builders
+		}
+		if !d.MediaType.IsImage() {
+			return nil, refuse("its index names something that is no image: " + d.Digest.String())
 		}
 		platform := "image"
 		if d.Platform != nil {
@@ -194,6 +217,9 @@ func verifyAll(ctx context.Context, session *oci.Session, ref oci.Reference, tru
 			return nil, err
 		}
 	}
+	if len(out.Parts) == 1 {
+		return nil, refuse("its index names no image")
+	}
 	return out, nil
 }
 
@@ -201,7 +227,7 @@ func (v *verified) table(w io.Writer) {
 	fmt.Fprintf(w, "%s@%s\n", v.Ref, v.Digest)
 	for _, part := range v.Parts {
 		if part.Platform != "" {
-			fmt.Fprintf(w, "\n%s %.19s\n", part.Platform, part.Image)
+			fmt.Fprintf(w, "\n%s %.19s\n", visible(part.Platform), part.Image)
 		}
 		fmt.Fprintf(w, "\nEVIDENCE\tVERIFIED\tBY\tSTORED AS\n")
 		for _, c := range part.Checks {

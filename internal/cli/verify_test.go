@@ -1,0 +1,95 @@
+package cli
+
+import (
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/google/go-containerregistry/pkg/registry"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/empty"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
+	"github.com/google/go-containerregistry/pkg/v1/random"
+
+	"plimsoll.dev/plimsoll/artifact"
+	"plimsoll.dev/plimsoll/internal/evidence/attest"
+	"plimsoll.dev/plimsoll/internal/fault"
+	"plimsoll.dev/plimsoll/internal/oci"
+)
+
+// TestVerifyLeavesNothingOut: what an index names and verify does not look at must not pass
+// as verified.
+func TestVerifyLeavesNothingOut(t *testing.T) {
+	server := httptest.NewServer(registry.New(registry.WithReferrersSupport(true)))
+	defer server.Close()
+	registries := &oci.Registries{Agent: "test"}
+	image, err := random.Image(64, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	with := func(index v1.ImageIndex, add mutate.Appendable, platform v1.Platform) v1.ImageIndex {
+		return mutate.AppendManifests(index, mutate.IndexAddendum{Add: add, Descriptor: v1.Descriptor{Platform: &platform}})
+	}
+	here, nobody := v1.Platform{OS: "linux", Architecture: "amd64"}, v1.Platform{OS: "unknown", Architecture: "unknown"}
+	one := with(empty.Index, image, here)
+	for name, c := range map[string]struct {
+		index   v1.ImageIndex
+		refused string
+	}{
+		"an image":             {one, ""},
+		"an image and another": {with(one, image, nobody), ""},
+		"an index below":       {with(one, one, here), "no image: sha256:"},
+		"nothing":              {empty.Index, "names no image"},
+		"nothing that runs":    {with(empty.Index, image, nobody), "names no image"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			ref, err := oci.Parse(strings.TrimPrefix(server.URL, "http://") + "/" + strings.ReplaceAll(name, " ", "-") + ":1")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := registries.PutIndex(t.Context(), ref, c.index); err != nil {
+				t.Fatal(err)
+			}
+			got, err := verifyAll(t.Context(), registries.Session(), ref, attest.Trust{}, []string{artifact.PredicateSPDX})
+			switch {
+			case c.refused == "" && (err != nil || len(got.Parts) != 2 || got.Verified):
+				t.Errorf("%+v, %v; want the index and its image, neither verified", got, err)
+			case c.refused != "" && (fault.KindOf(err) != fault.Denied || !strings.Contains(err.Error(), c.refused)):
+				t.Errorf("%v, want a refusal that says %q", err, c.refused)
+			}
+		})
+	}
+}
+
+func TestWantedTypesAreKnown(t *testing.T) {
+	got, err := verifyOptions{want: []string{"spdx", "https://example.com/mine"}}.wanted()
+	if err != nil || len(got) != 2 || got[0] != artifact.PredicateSPDX || got[1] != "https://example.com/mine" {
+		t.Errorf("%q, %v", got, err)
+	}
+	if got, err := (verifyOptions{want: []string{"sbom"}}).wanted(); fault.KindOf(err) != fault.Usage || err == nil {
+		t.Errorf("%q, %v; want a refusal of a word that is no type", got, err)
+	}
+}
+
+// TestImportGoesWhereTheUserSays: names in a bundle are nobody's word, so they choose
+// neither a registry nor a place outside of the path that --to gives.
+func TestImportGoesWhereTheUserSays(t *testing.T) {
+	for _, c := range []struct{ name, to, want string }{
+		{"shop:1", "", "shop:1"},
+		{"registry.example.com/team/shop:1", "", "team/shop:1"},
+		{"registry.example.com/team/shop:1", "far.example.com/in/", "far.example.com/in/team/shop:1"},
+		{"here.example.com/prod.example.com/shop:1", "far.example.com/in", "far.example.com/in/prod.example.com/shop:1"},
+		{"here.example.com/prod.example.com/shop:1", "", ""},
+		{"here.example.com/localhost/shop:1", "", ""},
+		{"here.example.com/../../prod/shop:1", "far.example.com/in", ""},
+		{"here.example.com/a/../../prod/shop:1", "far.example.com/in", ""},
+	} {
+		got, err := importOptions{to: c.to}.target(c.name)
+		switch {
+		case c.want == "" && (err == nil || fault.KindOf(err) != fault.Usage):
+			t.Errorf("%s to %q: %s, %v; want a refusal", c.name, c.to, got, err)
+		case c.want != "" && (err != nil || got.String() != c.want):
+			t.Errorf("%s to %q: %s, %v; want %s", c.name, c.to, got, err, c.want)
+		}
+	}
+}
