@@ -96,7 +96,7 @@ func (a *asking) within(c cond, scanned bool) cond {
 // From so many rows on, a page is found by walking images in order until it is full,
 // rather than by sorting all that hold: those that an index finds, those that only a pass
 // over all images finds.
-const manyFound, manyScanned = 5000, 500
+const manyFound, manyScanned = 5000, 2000
 
 func (a *asking) answerImages(result *Result) error {
 	c, err := compile(a.q.Where, true, a.imageTerm)
