@@ -35,11 +35,8 @@ func Each(ctx context.Context, layer v1.Layer, diffID v1.Hash, visit func(*tar.H
 	}
 	defer plain.Close()
 	sum := sha256.New()
-	in := io.TeeReader(&bounded{plain, maxBytes}, sum)
+	in := io.TeeReader(&bounded{ctx, plain, maxBytes}, sum)
 	for files := tar.NewReader(in); ; {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
 		header, err := files.Next()
 		if errors.Is(err, io.EOF) {
 			break
@@ -60,19 +57,25 @@ func Each(ctx context.Context, layer v1.Layer, diffID v1.Hash, visit func(*tar.H
 	return nil
 }
 
-// maxBytes of a layer, unpacked: a few megabytes can unpack to any size.
-const maxBytes = 256 << 30
+// maxBytes of a layer, unpacked: a few megabytes can unpack to any size. What reads layers
+// for their packages has the same bound.
+const maxBytes = 32 << 30
 
-// bounded fails past its bytes, where io.LimitReader ends.
+// bounded fails past its bytes, where io.LimitReader ends, and with its context: one file may
+// be nearly all of a layer.
 type bounded struct {
+	ctx  context.Context //nolint:containedctx // of the one call that reads
 	in   io.Reader
 	left int64
 }
 
 func (b *bounded) Read(p []byte) (int, error) {
+	if err := b.ctx.Err(); err != nil {
+		return 0, err
+	}
 	n, err := b.in.Read(p)
 	if b.left -= int64(n); b.left < 0 {
-		return 0, errors.New("the layer unpacks to more than 256 GiB")
+		return 0, errors.New("the layer unpacks to more than 32 GiB")
 	}
 	return n, err
 }

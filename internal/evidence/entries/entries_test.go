@@ -106,3 +106,30 @@ func TestEachGivesUp(t *testing.T) {
 		t.Errorf("%v, want the context's error", err)
 	}
 }
+
+// TestEachGivesUpWithinAFile: a file that is nearly all of a layer does not hold it up.
+func TestEachGivesUpWithinAFile(t *testing.T) {
+	var out bytes.Buffer
+	w := tar.NewWriter(&out)
+	if err := w.WriteHeader(&tar.Header{Name: "a", Mode: 0o644, Size: 8 << 20, Typeflag: tar.TypeReg}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Write(make([]byte, 8<<20)); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	layer, hash := static.NewLayer(out.Bytes(), types.OCILayer), hashOf(t, out.Bytes())
+	ctx, cancel := context.WithCancel(t.Context())
+	err := entries.Each(ctx, layer, hash, func(_ *tar.Header, file io.Reader) error {
+		cancel()
+		if n, err := io.Copy(io.Discard, file); !errors.Is(err, context.Canceled) || n > 1<<20 {
+			t.Errorf("read %d bytes after the end of the context, %v", n, err)
+		}
+		return nil
+	})
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("%v, want the context's error", err)
+	}
+}
