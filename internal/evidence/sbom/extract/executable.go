@@ -89,7 +89,7 @@ const placeholder = "v0.0.0-00010101000000-000000000000"
 // goModule gives the module that was compiled in: the replacement, unless that is only a
 // folder. The version is as Go writes it, with its "v".
 func goModule(m *debug.Module) artifact.Package {
-	if m.Replace != nil && m.Replace.Version != "" {
+	if m.Replace != nil && m.Replace.Version != "" && m.Replace.Version != "(devel)" {
 		m = m.Replace
 	}
 	namespace, name := path.Split(m.Path)
