@@ -253,7 +253,7 @@ func FuzzArchive(f *testing.F) {
 		if err != nil {
 			return
 		}
-		records, err := openArchive(archive)
+		records, err := openArchive(archive, uint64(len(packed)))
 		if err != nil {
 			return
 		}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -63,7 +64,11 @@ func (s *syncer) replaceByArchive(ctx context.Context, p *part, path string) err
 		return fmt.Errorf("%w: %w", errHostile, err)
 	}
 	defer packed.Close()
-	records, err := openArchive(&packed.Reader)
+	info, err := os.Stat(path)
+	if err != nil {
+		return err
+	}
+	records, err := openArchive(&packed.Reader, uint64(info.Size()))
 	if err != nil {
 		return err
 	}
@@ -84,8 +89,9 @@ type records struct {
 	progress func(done int)
 }
 
-// openArchive refuses an archive that could harm before anything of it is unpacked.
-func openArchive(packed *zip.Reader) (*records, error) {
+// openArchive refuses an archive of length bytes that could harm before anything of it is
+// unpacked.
+func openArchive(packed *zip.Reader, length uint64) (*records, error) {
 	if len(packed.File) > maxRecords {
 		return nil, fmt.Errorf("%w: it has more than %d files", errHostile, maxRecords)
 	}
@@ -98,6 +104,9 @@ func openArchive(packed *zip.Reader) (*records, error) {
 		}
 		if f.UncompressedSize64 > osv.MaxRecord {
 			return nil, fmt.Errorf("%w: %s has %d bytes", errHostile, f.Name, f.UncompressedSize64)
+		}
+		if f.CompressedSize64 > length-size { // a size that is a lie, or files that share their bytes
+			return nil, fmt.Errorf("%w: its files are said to be larger than its %d bytes", errHostile, length)
 		}
 		size += f.CompressedSize64
 		plain += f.UncompressedSize64

@@ -72,6 +72,16 @@ func TestRefusesWhatIsBroken(t *testing.T) {
 		{name: "a folder", spoil: zipped(func(f map[string][]byte) { f["deep/"] = nil }), kind: fault.Denied, says: "deep/"},
 		{name: "something else in it", spoil: zipped(func(f map[string][]byte) { f["run.sh"] = []byte("#!/bin/sh") }), kind: fault.Denied, says: "run.sh"},
 		{name: "a bomb", spoil: zipped(func(f map[string][]byte) { f["B-1.json"] = bytes.Repeat([]byte(" "), 15<<20) }), kind: fault.Denied, says: "would unpack"},
+		{name: "a bomb that says it is packed badly", spoil: func(t testing.TB, e *export) {
+			zipped(func(f map[string][]byte) { f["B-1.json"] = bytes.Repeat([]byte(" "), 15<<20) })(t, e)
+			bytesOf(func(b []byte) []byte {
+				for at := bytes.Index(b, []byte("PK\x01\x02")); bytes.HasPrefix(b[at:], []byte("PK\x01\x02")); {
+					binary.LittleEndian.PutUint32(b[at+20:], 1<<30) // APPNOTE.TXT 4.3.12, "compressed size"
+					at += 46 + int(binary.LittleEndian.Uint16(b[at+28:])+binary.LittleEndian.Uint16(b[at+30:])+binary.LittleEndian.Uint16(b[at+32:]))
+				}
+				return b
+			})(t, e)
+		}, kind: fault.Denied, says: "larger than its"},
 		{name: "a record that is too large", spoil: zipped(func(f map[string][]byte) { f["B-1.json"] = bytes.Repeat([]byte(" "), osv.MaxRecord+1) }), kind: fault.Denied, says: "B-1.json"},
 		{name: "a record that lies about its size", spoil: lie, kind: fault.Denied, says: "no archive"},
 		{name: "one record twice", spoil: twice, kind: fault.Denied, says: "twice"},
