@@ -92,7 +92,14 @@ func compile(b *testing.B, dir, to, what string) {
 // serve starts the registry and gives its address.
 func serve(b *testing.B, binary string) string {
 	b.Helper()
-	cmd := exec.Command(binary, "registry", "serve", "--addr", "127.0.0.1:0")
+	host, _ := start(b, binary)
+	return host
+}
+
+// start starts the registry and gives its address and its process.
+func start(b *testing.B, binary string, args ...string) (string, *os.Process) {
+	b.Helper()
+	cmd := exec.Command(binary, append([]string{"registry", "serve", "--addr", "127.0.0.1:0"}, args...)...)
 	stderr, err := cmd.StderrPipe()
 	must(b, err)
 	must(b, cmd.Start())
@@ -109,11 +116,11 @@ func serve(b *testing.B, binary string) string {
 				for lines.Scan() {
 				}
 			}()
-			return strings.Fields(rest)[0]
+			return strings.Fields(rest)[0], cmd.Process
 		}
 	}
 	b.Fatal("the registry did not say where it serves")
-	return ""
+	return "", nil
 }
 
 // rebaseAll runs `plimsoll rebase` once for all the references.
