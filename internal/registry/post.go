@@ -49,10 +49,12 @@ func (f *front) postSmall(w http.ResponseWriter, r *http.Request, to route, d di
 	blobCreated(w, to.repo, d)
 }
 
-// keepBlob stores a blob and links it to the repository, by the digest its author uses.
+// keepBlob stores a blob whose digest was checked, and links it to the repository, by the
+// digest its author uses.
 func (s *store) keepBlob(ctx context.Context, repo string, d digest.Digest, content []byte) error {
-	canonical := digest.FromBytes(content)
-	if d != canonical { // else it was leased by the name it was asked for
+	canonical := d
+	if d.Algorithm() != digest.Canonical { // else it was leased by the name it was asked for
+		canonical = digest.FromBytes(content)
 		if err := s.lease(ctx, path.Join(blobDir(canonical), "data")); err != nil {
 			return err
 		}
