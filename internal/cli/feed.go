@@ -57,10 +57,8 @@ func runFeedSync(ctx context.Context, env *Env, force bool) error {
 	if ctx.Err() != nil || !a.synced() {
 		return failed
 	}
-	old, err := advisory.Open(a.path())
-	if err != nil {
-		old = nil // there is nothing to compare with: all packages are matched
-	} else {
+	old := a.before()
+	if old != nil { // else there is nothing to compare with: all packages are matched
 		defer old.Close()
 	}
 	var out syncedFeeds
@@ -72,7 +70,10 @@ func runFeedSync(ctx context.Context, env *Env, force bool) error {
 		return err
 	}
 	defer db.Close()
-	if out.Inventory, out.Changed, err = env.rematch(ctx, old, db); err != nil {
+	if out.Inventory, out.Changed, err = env.rematch(ctx, old, db); err == nil {
+		err = a.noteMatch(db)
+	}
+	if err != nil {
 		return errors.Join(failed, err)
 	}
 	out.Feeds = a.store.Status(a.feeds, time.Now())

@@ -3,10 +3,14 @@ package cli
 import (
 	"cmp"
 	"context"
+	"net/url"
+	"os"
 	"path/filepath"
 	"strings"
 
 	"plimsoll.dev/plimsoll/artifact"
+	"plimsoll.dev/plimsoll/internal/aside"
+	"plimsoll.dev/plimsoll/internal/fault"
 	"plimsoll.dev/plimsoll/internal/inventory"
 	"plimsoll.dev/plimsoll/internal/inventory/query"
 	"plimsoll.dev/plimsoll/internal/vuln/advisory"
@@ -18,8 +22,46 @@ const inventoryVariable = "PLIMSOLL_INVENTORY"
 
 // inventory opens the index over all images.
 func (env *Env) inventory(ctx context.Context) (*inventory.Inventory, error) {
-	own := "sqlite:" + filepath.Join(env.Home, "inventory.db")
-	return inventory.Open(ctx, cmp.Or(env.Getenv(inventoryVariable), own), inventory.Options{})
+	return inventory.Open(ctx, env.inventoryAddress(), inventory.Options{})
+}
+
+func (env *Env) inventoryAddress() string {
+	return cmp.Or(env.Getenv(inventoryVariable), "sqlite:"+filepath.Join(env.Home, "inventory.db"))
+}
+
+// matched names the database and the inventory that was held against it, without credentials.
+func (env *Env) matched(db *advisory.Database) string {
+	at := ""
+	if u, err := url.Parse(env.inventoryAddress()); err == nil {
+		u.User, u.RawQuery = nil, ""
+		at = u.String()
+	}
+	return db.Version() + " " + at + "\n"
+}
+
+// matchedFile notes what matched gave when the whole inventory had been held against the
+// database. What was broken off between a new database and its match is known by it.
+func (a *advisories) matchedFile() string { return filepath.Join(a.env.Home, "advisories.matched") }
+
+// before opens the database that is there, if the inventory was held against it; else nil.
+func (a *advisories) before() *advisory.Database {
+	db, err := advisory.Open(a.path())
+	if err != nil {
+		return nil
+	}
+	if noted, err := os.ReadFile(a.matchedFile()); err != nil || string(noted) != a.env.matched(db) {
+		_ = db.Close() // it was only read
+		return nil
+	}
+	return db
+}
+
+// noteMatch notes that the inventory was held against the database.
+func (a *advisories) noteMatch(db *advisory.Database) error {
+	if err := aside.WriteBytes(a.matchedFile(), []byte(a.env.matched(db))); err != nil {
+		return fault.New(fault.Failed, "note what was matched", a.matchedFile(), err)
+	}
+	return nil
 }
 
 // rematch holds the packages of the inventory against what has changed from the old

@@ -1,0 +1,113 @@
+package cli
+
+import (
+	"archive/zip"
+	"bytes"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"plimsoll.dev/plimsoll/artifact"
+	"plimsoll.dev/plimsoll/internal/inventory"
+	"plimsoll.dev/plimsoll/internal/inventory/query"
+)
+
+// TestSyncIsCompletedByTheNext: a new database whose match fails is matched by the next sync,
+// though no feed has changed since.
+func TestSyncIsCompletedByTheNext(t *testing.T) {
+	home, osv := t.TempDir(), t.TempDir()
+	address := ""
+	env := &Env{Out: io.Discard, Err: io.Discard, Version: "test", Home: home, Getenv: func(string) string { return address }}
+	config := fmt.Sprintf("feeds:\n- {name: osv, kind: osv, url: %s, ecosystems: [PyPI]}\n", osv)
+	if err := os.WriteFile(filepath.Join(home, "feeds.yaml"), []byte(config), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	sync := func(fixed ...string) error {
+		records := map[string]string{}
+		for i, version := range fixed {
+			id := fmt.Sprintf("CVE-2026-%04d", i+1)
+			records[id] = fmt.Sprintf(`{"id":%q,"modified":"2026-01-0%dT00:00:00Z","affected":[{"package":{"ecosystem":"PyPI","name":"pyyaml"},`+
+				`"ranges":[{"type":"ECOSYSTEM","events":[{"introduced":"0"},{"fixed":%q}]}]}]}`, id, i+1, version)
+		}
+		writeArchive(t, filepath.Join(osv, "PyPI", "all.zip"), records)
+		return runFeedSync(t.Context(), env, false)
+	}
+	affected := func() int {
+		t.Helper()
+		index, err := env.inventory(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer index.Close()
+		question, err := query.Parse("what is affected by anything")
+		if err != nil {
+			t.Fatal(err)
+		}
+		result, err := index.Query(t.Context(), question, inventory.Page{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		n := 0
+		for _, image := range result.Images {
+			n += len(image.Matches)
+		}
+		return n
+	}
+	if err := sync("1.0"); err != nil {
+		t.Fatal(err)
+	}
+	image := inventory.Image{Reference: "shop:1", Contents: artifact.Contents{
+		Image: "sha256:" + strings.Repeat("a", 64), Platform: "linux/amd64", Layers: []string{"sha256:" + strings.Repeat("b", 64)},
+		Packages: []artifact.Package{{Type: "pypi", Name: "PyYAML", Version: "2.0", Layer: "sha256:" + strings.Repeat("b", 64)}},
+	}}
+	if err := env.record(t.Context(), image); err != nil {
+		t.Fatal(err)
+	}
+	if n := affected(); n != 0 {
+		t.Fatalf("%d findings before there is an advisory", n)
+	}
+	address = "sqlite:" + filepath.Join(home, "feeds.yaml", "nowhere")
+	if err := sync("1.0", "3.0"); err == nil {
+		t.Fatal("the inventory could not be opened, and nobody said so")
+	}
+	address = ""
+	if err := sync("1.0", "3.0"); err != nil {
+		t.Fatal(err)
+	}
+	if n := affected(); n != 1 {
+		t.Errorf("%d findings, want the one of the sync that failed", n)
+	}
+	if err := sync("1.0", "3.0", "4.0"); err != nil {
+		t.Fatal(err)
+	}
+	if n := affected(); n != 2 {
+		t.Errorf("%d findings, want that of the newest record too", n)
+	}
+}
+
+func writeArchive(t *testing.T, path string, records map[string]string) {
+	t.Helper()
+	var out bytes.Buffer
+	w := zip.NewWriter(&out)
+	for id, text := range records {
+		f, err := w.Create(id + ".json")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.WriteString(f, text); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, out.Bytes(), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
