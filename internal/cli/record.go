@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"os"
 	"strings"
 	"time"
 
@@ -14,6 +15,7 @@ import (
 	"plimsoll.dev/plimsoll/internal/build/rebase"
 	"plimsoll.dev/plimsoll/internal/fault"
 	"plimsoll.dev/plimsoll/internal/inventory"
+	"plimsoll.dev/plimsoll/internal/inventory/query"
 	"plimsoll.dev/plimsoll/internal/keys"
 	"plimsoll.dev/plimsoll/internal/oci"
 )
@@ -115,14 +117,37 @@ func (env *Env) record(ctx context.Context, images ...inventory.Image) error {
 	if err != nil {
 		return err
 	}
-	db, err := a.open(ctx)
-	if fault.KindOf(err) == fault.NotFound {
-		return nil // there is no feed yet: the first sync matches all
+	return a.matchNew(ctx, index)
+}
+
+// matchNew matches packages that no advisory was held against yet. Where a sync has put
+// another database in the place of the one that was asked, it may have been done with the
+// inventory before: then that one is asked about the same packages.
+func (a *advisories) matchNew(ctx context.Context, index *inventory.Inventory) error {
+	for which := (inventory.Which{Unmatched: true}); ; {
+		before, _ := os.Stat(a.path()) // there may be none yet
+		db, err := a.open(ctx)
+		if fault.KindOf(err) == fault.NotFound {
+			return nil // there is no feed yet: the first sync matches all
+		}
+		if err != nil {
+			return err
+		}
+		names := []string{}
+		match := matcher(db)
+		_, err = index.Rematch(ctx, which, func(ctx context.Context, packages []inventory.Package) ([]inventory.Finding, error) {
+			for _, p := range packages {
+				names = append(names, query.Title(p.Type, p.Namespace, p.Name))
+			}
+			return match(ctx, packages)
+		})
+		_ = db.Close() // it was only read
+		if err != nil || len(names) == 0 {
+			return err
+		}
+		if now, err := os.Stat(a.path()); err == nil && os.SameFile(before, now) {
+			return nil
+		}
+		which = inventory.Which{Names: names}
 	}
-	if err != nil {
-		return err
-	}
-	defer db.Close()
-	_, err = index.Rematch(ctx, inventory.Which{Unmatched: true}, matcher(db))
-	return err
 }
