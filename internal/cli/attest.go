@@ -141,7 +141,8 @@ func (env *Env) attach(ctx context.Context, found *looked, evidence artifact.Evi
 	if err != nil {
 		return err
 	}
-	_, err = attest.Issue(ctx, env.Registries.Session(), found.ref, *d, []artifact.Evidence{evidence}, signers, attest.Options{Keyless: keyless})
+	issued, err := attest.Issue(ctx, env.Registries.Session(), found.ref, *d, []artifact.Evidence{evidence}, signers, attest.Options{Keyless: keyless})
+	env.warnOfLeft(found.ref, issued.Left)
 	return err
 }
 

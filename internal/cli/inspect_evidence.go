@@ -29,11 +29,7 @@ func (env *Env) evidenceOf(ctx context.Context, ref oci.Reference, digest string
 	if err != nil {
 		return nil, err
 	}
-	trust, err := env.trust(ctx, trustOptions{})
-	if err != nil {
-		trust = attest.Trust{} // nobody
-	}
-	return attest.Verify(hash, attached, trust).Checks, nil
+	return attest.Verify(hash, attached, env.trustOfHome(ctx)).Checks, nil
 }
 
 // evidence says who vouches for what, and what nobody here knows the signer of.

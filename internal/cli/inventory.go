@@ -175,11 +175,7 @@ type rebuild struct {
 }
 
 func (env *Env) rebuild(ctx context.Context) *rebuild {
-	r := &rebuild{env: env, session: env.Registries.Session(), contents: env.contents()}
-	if trust, err := env.trust(ctx, trustOptions{}); err == nil {
-		r.trust = trust
-	}
-	return r
+	return &rebuild{env: env, session: env.Registries.Session(), contents: env.contents(), trust: env.trustOfHome(ctx)}
 }
 
 // found is an image as the inventory is to know it, and what VEX statements say of it.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -186,7 +187,7 @@ func (env *Env) trust(ctx context.Context, o trustOptions) (attest.Trust, error)
 	}
 	t.Images.Identities, t.Attestations.Identities = identities, identities
 	if len(t.Images.Keys)+len(identities) == 0 {
-		return t, fault.Newf(fault.Usage, "verify", "", "nobody is trusted here").
+		return t, fault.New(fault.Usage, "verify", "", errNobody).
 			WithHint("name a public key with --key, or keys and identities in " + s.path)
 	}
 	if rootPath != "" {
@@ -195,6 +196,24 @@ func (env *Env) trust(ctx context.Context, o trustOptions) (attest.Trust, error)
 		}
 	}
 	return t, nil
+}
+
+// errNobody says that neither this home nor its user names anybody to believe, which is no
+// failure where that is not asked for.
+var errNobody = errors.New("nobody is trusted here")
+
+// trustOfHome is trust without flags for those who can do without: nobody, where nobody is
+// named or a key cannot be read. The latter is said, for then what that key signed seems to be
+// nobody's.
+func (env *Env) trustOfHome(ctx context.Context) attest.Trust {
+	t, err := env.trust(ctx, trustOptions{})
+	if err == nil {
+		return t
+	}
+	if !errors.Is(err, errNobody) {
+		fmt.Fprintf(env.Err, "warning: nobody is believed, and all evidence counts as not verified: %s\n", visible(err.Error()))
+	}
+	return attest.Trust{}
 }
 
 // ownKeys names the public keys that this home signs with.

@@ -41,10 +41,6 @@ func (env *Env) statements(ctx context.Context, files []string, ref oci.Referenc
 		}
 		out = append(out, document)
 	}
-	trust, err := env.trust(ctx, trustOptions{})
-	if err != nil {
-		return out, nil // where nobody is trusted, nobody's word counts
-	}
 	digest, err := v1.NewHash(image)
 	if err != nil {
 		return nil, err
@@ -53,7 +49,7 @@ func (env *Env) statements(ctx context.Context, files []string, ref oci.Referenc
 	if err != nil {
 		return nil, err
 	}
-	documents, err := attachedStatements(digest, attached, trust)
+	documents, err := attachedStatements(digest, attached, env.trustOfHome(ctx))
 	return append(out, documents...), err
 }
 

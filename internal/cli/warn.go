@@ -4,9 +4,12 @@ import (
 	"encoding/json"
 	"fmt"
 
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+
 	"plimsoll.dev/plimsoll/artifact"
 	"plimsoll.dev/plimsoll/internal/evidence/hardening"
 	"plimsoll.dev/plimsoll/internal/evidence/malware"
+	"plimsoll.dev/plimsoll/internal/oci"
 )
 
 // warn tells whoever makes an image what its reports say that cannot wait until somebody
@@ -40,4 +43,12 @@ func (l *ledger) warn(ref string, evidence []artifact.Evidence) {
 
 func (l *ledger) line(ref, format string, args ...any) {
 	fmt.Fprintf(l.env.Err, "warning: %s: %s\n", ref, visible(fmt.Sprintf(format, args...)))
+}
+
+// warnOfLeft tells of evidence that was replaced and still counts, because the registry does
+// not let it be removed.
+func (env *Env) warnOfLeft(ref oci.Reference, left []v1.Hash) {
+	for _, digest := range left {
+		fmt.Fprintf(env.Err, "warning: %s: the registry keeps what was replaced: %s\n", ref, digest)
+	}
 }

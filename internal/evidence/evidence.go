@@ -52,6 +52,7 @@ type Issued struct {
 	Evidence []artifact.Evidence // all that was signed, the signature itself last
 	Attached []v1.Hash           // manifests of the bundles that hold it, in the same order
 	Sent     int64               // bytes
+	Left     []v1.Hash           // manifests of bundles that were replaced, and that the registry keeps
 }
 
 // Issue makes all evidence of the image, signs it and puts it beside the image. It may be
@@ -62,7 +63,7 @@ func (i *Issuer) Issue(ctx context.Context, session *oci.Session, s Subject) (Is
 		return out, err
 	}
 	issued, err := attest.Issue(ctx, session, s.Ref, s.Descriptor, out.Evidence, i.Signers, attest.Options{Keyless: i.Keyless})
-	out.Attached, out.Sent = issued.Attached, issued.Sent
+	out.Attached, out.Sent, out.Left = issued.Attached, issued.Sent, issued.Left
 	return out, err
 }
 
