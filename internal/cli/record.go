@@ -15,7 +15,6 @@ import (
 	"plimsoll.dev/plimsoll/internal/build/rebase"
 	"plimsoll.dev/plimsoll/internal/fault"
 	"plimsoll.dev/plimsoll/internal/inventory"
-	"plimsoll.dev/plimsoll/internal/inventory/query"
 	"plimsoll.dev/plimsoll/internal/keys"
 	"plimsoll.dev/plimsoll/internal/oci"
 )
@@ -137,7 +136,9 @@ func (a *advisories) matchNew(ctx context.Context, index *inventory.Inventory) e
 		match := matcher(db)
 		_, err = index.Rematch(ctx, which, func(ctx context.Context, packages []inventory.Package) ([]inventory.Finding, error) {
 			for _, p := range packages {
-				names = append(names, query.Title(p.Type, p.Namespace, p.Name))
+				if _, name, ok := p.AdvisoryKey(); ok {
+					names = append(names, name)
+				}
 			}
 			return match(ctx, packages)
 		})
