@@ -6,13 +6,11 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"plimsoll.dev/plimsoll/artifact"
 	"plimsoll.dev/plimsoll/internal/aside"
 	"plimsoll.dev/plimsoll/internal/fault"
 	"plimsoll.dev/plimsoll/internal/inventory"
-	"plimsoll.dev/plimsoll/internal/inventory/query"
 	"plimsoll.dev/plimsoll/internal/vuln/advisory"
 	"plimsoll.dev/plimsoll/internal/vuln/match"
 )
@@ -83,8 +81,9 @@ func (env *Env) rematch(ctx context.Context, old, db *advisory.Database) (*inven
 		if err != nil {
 			return nil, 0, err
 		}
-		if which.Names, err = spelt(ctx, index, keys); err != nil {
-			return nil, 0, err
+		which.Names = make([]string, 0, len(keys)) // not nil, which is any name
+		for _, k := range keys {
+			which.Names = append(which.Names, k.Name)
 		}
 		changed = len(keys)
 	}
@@ -95,34 +94,6 @@ func (env *Env) rematch(ctx context.Context, old, db *advisory.Database) (*inven
 	fresh, err := index.Rematch(ctx, inventory.Which{Unmatched: true}, matcher(db))
 	done.Packages, done.New, done.Gone = done.Packages+fresh.Packages, done.New+fresh.New, done.Gone+fresh.Gone
 	return &done, changed, err
-}
-
-// spelt gives the names of those packages in the inventory that advisories know by the keys:
-// each spells its name in its own way.
-func spelt(ctx context.Context, index *inventory.Inventory, keys []advisory.Key) ([]string, error) {
-	names := []string{} // not nil, which is any name
-	if len(keys) == 0 {
-		return names, nil
-	}
-	wanted := map[advisory.Key]bool{}
-	for _, k := range keys {
-		wanted[k] = true
-	}
-	for p, err := range index.Packages(ctx, inventory.Which{}) {
-		if err != nil {
-			return nil, err
-		}
-		if key, _ := match.Identify(p.Package); wanted[key] || wanted[everyRelease(key)] {
-			names = append(names, query.Title(p.Type, p.Namespace, p.Name))
-		}
-	}
-	return names, nil
-}
-
-// everyRelease is the key of what is said of a package in all releases of its distribution.
-func everyRelease(key advisory.Key) advisory.Key {
-	family, _, _ := strings.Cut(key.Ecosystem, ":")
-	return advisory.Key{Ecosystem: family, Name: key.Name}
 }
 
 // matcher finds what concerns packages of the inventory.

@@ -51,11 +51,11 @@ type place struct {
 func newPart(p *artifact.Package) *part {
 	kept := artifact.Package{
 		Type: clean(p.Type), Namespace: clean(p.Namespace), Name: clean(p.Name), Version: clean(p.Version), Arch: clean(p.Arch),
-		Distro: clean(p.Distro), Source: clean(p.Source), SourceVersion: clean(p.SourceVersion), Licenses: cleanAll(p.Licenses, maxLicences),
+		Distro: clean(p.Distro), Source: clean(p.Source), SourceVersion: clean(p.SourceVersion), Owner: clean(p.Owner), Licenses: cleanAll(p.Licenses, maxLicences),
 	}
 	return &part{
 		key: keyOf(append([]string{
-			kept.Type, kept.Namespace, kept.Name, kept.Version, kept.Arch, kept.Distro, kept.Source, kept.SourceVersion,
+			kept.Type, kept.Namespace, kept.Name, kept.Version, kept.Arch, kept.Distro, kept.Source, kept.SourceVersion, kept.Owner,
 		}, kept.Licenses...)...),
 		pkg:   kept,
 		place: place{cleanAll(p.Paths, maxPaths), cleanAll(p.FoundBy, maxPaths)},
@@ -154,7 +154,7 @@ func (l layerSets) of(c *artifact.Contents) map[int]layerSet {
 
 func samePackage(a, b *artifact.Package) bool {
 	return a.Type == b.Type && a.Namespace == b.Namespace && a.Name == b.Name && a.Version == b.Version && a.Arch == b.Arch &&
-		a.Distro == b.Distro && a.Source == b.Source && a.SourceVersion == b.SourceVersion &&
+		a.Distro == b.Distro && a.Source == b.Source && a.SourceVersion == b.SourceVersion && a.Owner == b.Owner &&
 		slices.Equal(a.Licenses, b.Licenses) && slices.Equal(a.Paths, b.Paths) && slices.Equal(a.FoundBy, b.FoundBy)
 }
 

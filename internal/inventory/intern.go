@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"plimsoll.dev/plimsoll/artifact"
 	"plimsoll.dev/plimsoll/internal/inventory/query"
 	"plimsoll.dev/plimsoll/internal/inventory/store"
 )
@@ -196,7 +197,7 @@ func internPackages(ctx context.Context, tx store.Tx, keys []key, sets map[key]l
 		numbers[k] = next + int64(i)
 		packages = append(packages, []any{
 			numbers[k], k[:], p.Type, p.Namespace, p.Name, query.Title(p.Type, p.Namespace, p.Name),
-			p.Version, p.Arch, p.Distro, p.Source, p.SourceVersion, jsonText(p.Licenses), 0,
+			p.Version, p.Arch, p.Distro, p.Source, p.SourceVersion, p.Owner, jsonText(p.Licenses), advised(p), 0,
 		})
 		for _, licence := range licenceNames(p.Licenses) {
 			licences = append(licences, []any{licence, numbers[k]})
@@ -204,12 +205,20 @@ func internPackages(ctx context.Context, tx store.Tx, keys []key, sets map[key]l
 	}
 	err = tx.Insert(ctx, store.Table{
 		Name:    "packages",
-		Columns: "id, key, type, namespace, name, title, version, arch, distro, source, source_version, licences, matched_at",
+		Columns: "id, key, type, namespace, name, title, version, arch, distro, source, source_version, owner, licences, advised, matched_at",
 	}, packages)
 	if err != nil {
 		return nil, err
 	}
 	return numbers, tx.Insert(ctx, store.Table{Name: "package_licences", Columns: "licence, package"}, licences)
+}
+
+// advised gives the name that advisories know the package by; "" when none can be about it.
+func advised(p artifact.Package) string {
+	if _, name, ok := p.AdvisoryKey(); ok {
+		return name
+	}
+	return ""
 }
 
 // licenceNames gives the names in licence expressions, in lower case: "MIT OR GPL-2.0" has

@@ -17,7 +17,7 @@ type Package struct {
 
 // Which chooses packages. The zero Which is all of them.
 type Which struct {
-	Names     []string // of these names, or of source packages of these names; nil: any
+	Names     []string // that advisories know by these names (artifact.Package.AdvisoryKey); nil: any
 	Unmatched bool     // only those whose findings were never set
 }
 
@@ -54,10 +54,9 @@ func (inv *Inventory) packagesAfter(ctx context.Context, which Which, last int64
 			where += " AND p.matched_at = 0"
 		}
 		if which.Names != nil {
-			title, first := tx.Texts("p.title", which.Names)
-			source, second := tx.Texts("p.source", which.Names)
-			where += " AND (" + title + " OR " + source + ")"
-			args = append(args, first, second)
+			name, these := tx.Texts("p.advised", which.Names)
+			where += " AND " + name
+			args = append(args, these)
 		}
 		some, err = readPackages(ctx, tx, where+" ORDER BY p.id LIMIT ?", append(args, window)...)
 		return err
@@ -71,12 +70,12 @@ func readPackages(ctx context.Context, tx store.Tx, where string, args ...any) (
 	err := tx.Each(ctx, func(scan func(...any) error) error {
 		var p Package
 		var licences string
-		err := scan(&p.ID, &p.Type, &p.Namespace, &p.Name, &p.Version, &p.Arch, &p.Distro, &p.Source, &p.SourceVersion, &licences)
+		err := scan(&p.ID, &p.Type, &p.Namespace, &p.Name, &p.Version, &p.Arch, &p.Distro, &p.Source, &p.SourceVersion, &p.Owner, &licences)
 		if err != nil {
 			return err
 		}
 		all = append(all, p)
 		return json.Unmarshal([]byte(licences), &all[len(all)-1].Licenses)
-	}, "SELECT p.id, p.type, p.namespace, p.name, p.version, p.arch, p.distro, p.source, p.source_version, p.licences FROM packages p WHERE "+where, args...)
+	}, "SELECT p.id, p.type, p.namespace, p.name, p.version, p.arch, p.distro, p.source, p.source_version, p.owner, p.licences FROM packages p WHERE "+where, args...)
 	return all, err
 }

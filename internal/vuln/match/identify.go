@@ -18,7 +18,7 @@ var nmu = regexp.MustCompile(`\+b[0-9]+$`)
 // program has that was built from a work tree, is "": nothing can be said of it.
 func Identify(p artifact.Package) (advisory.Key, string) {
 	ecosystem, name, ok := p.AdvisoryKey()
-	if !ok {
+	if !ok || spokenFor(p) {
 		return advisory.Key{}, ""
 	}
 	_, installed := p.AdvisoryName()
@@ -32,6 +32,11 @@ func Identify(p artifact.Package) (advisory.Key, string) {
 	}
 	return advisory.KeyOf(ecosystem, name), installed
 }
+
+// spokenFor says whether the advisories of a distribution speak for the package: it ships it
+// in a package of its own, with fixes that do not change the version. What is compiled into
+// a program nobody fixes without building that anew, so Go's own advisories count.
+func spokenFor(p artifact.Package) bool { return p.Owner != "" && p.Type != "golang" }
 
 // goVersion gives a module's version as Go's vulnerability database has it: the standard
 // library's are semantic there ("go1.21rc2" is "1.21.0-rc.2").

@@ -9,11 +9,13 @@ CREATE TABLE packages (
   id BIGINT PRIMARY KEY, key BYTEA NOT NULL UNIQUE,
   type TEXT COLLATE "C" NOT NULL, namespace TEXT COLLATE "C" NOT NULL, name TEXT COLLATE "C" NOT NULL, title TEXT COLLATE "C" NOT NULL,
   version TEXT COLLATE "C" NOT NULL, arch TEXT COLLATE "C" NOT NULL, distro TEXT COLLATE "C" NOT NULL,
-  source TEXT COLLATE "C" NOT NULL, source_version TEXT COLLATE "C" NOT NULL, licences TEXT NOT NULL,
+  source TEXT COLLATE "C" NOT NULL, source_version TEXT COLLATE "C" NOT NULL, owner TEXT COLLATE "C" NOT NULL, licences TEXT NOT NULL,
+  advised TEXT COLLATE "C" NOT NULL, -- the name that advisories know it by
   matched_at BIGINT NOT NULL
 );
 CREATE INDEX packages_title ON packages (title);
 CREATE INDEX packages_source ON packages (source);
+CREATE INDEX packages_advised ON packages (advised);
 CREATE INDEX packages_unmatched ON packages (id) WHERE matched_at = 0;
 CREATE TABLE package_licences (licence TEXT COLLATE "C" NOT NULL, package BIGINT NOT NULL, PRIMARY KEY (licence, package));
 

@@ -9,11 +9,13 @@ CREATE TABLE packages (
   id BIGINT PRIMARY KEY, key BYTEA NOT NULL UNIQUE,
   type TEXT COLLATE "C" NOT NULL, namespace TEXT COLLATE "C" NOT NULL, name TEXT COLLATE "C" NOT NULL, title TEXT COLLATE "C" NOT NULL,
   version TEXT COLLATE "C" NOT NULL, arch TEXT COLLATE "C" NOT NULL, distro TEXT COLLATE "C" NOT NULL,
-  source TEXT COLLATE "C" NOT NULL, source_version TEXT COLLATE "C" NOT NULL, licences TEXT NOT NULL,
+  source TEXT COLLATE "C" NOT NULL, source_version TEXT COLLATE "C" NOT NULL, owner TEXT COLLATE "C" NOT NULL, licences TEXT NOT NULL,
+  advised TEXT COLLATE "C" NOT NULL, -- the name that advisories know it by
   matched_at BIGINT NOT NULL
 );
 CREATE INDEX packages_title ON packages (title);
 CREATE INDEX packages_source ON packages (source);
+CREATE INDEX packages_advised ON packages (advised);
 CREATE INDEX packages_unmatched ON packages (id) WHERE matched_at = 0;
 CREATE TABLE package_licences (licence TEXT COLLATE "C" NOT NULL, package BIGINT NOT NULL, PRIMARY KEY (licence, package));
 
@@ -100,10 +102,10 @@ INSERT INTO counters (name, next) VALUES ('bases', 5);
 INSERT INTO counters (name, next) VALUES ('claims', 4);
 INSERT INTO counters (name, next) VALUES ('labels', 2);
 INSERT INTO counters (name, next) VALUES ('advisories', 5);
-INSERT INTO findings (package, advisory, gone, since, fixed, state, feed) VALUES (1, 2, 9223372036854775807, 1767268800, '4.17.21', 'fixed', 'npm');
 INSERT INTO findings (package, advisory, gone, since, fixed, state, feed) VALUES (4, 1, 9223372036854775807, 1767268800, '3.5.1-1+deb13u1', 'fixed', 'debian');
-INSERT INTO findings (package, advisory, gone, since, fixed, state, feed) VALUES (7, 4, 9223372036854775807, 1767268800, '1.25.4', 'fixed', 'go');
-INSERT INTO findings (package, advisory, gone, since, fixed, state, feed) VALUES (8, 3, 9223372036854775807, 1767268800, '', 'affected', 'go');
+INSERT INTO findings (package, advisory, gone, since, fixed, state, feed) VALUES (5, 2, 9223372036854775807, 1767268800, '4.17.21', 'fixed', 'npm');
+INSERT INTO findings (package, advisory, gone, since, fixed, state, feed) VALUES (7, 3, 9223372036854775807, 1767268800, '', 'affected', 'go');
+INSERT INTO findings (package, advisory, gone, since, fixed, state, feed) VALUES (8, 4, 9223372036854775807, 1767268800, '1.25.4', 'fixed', 'go');
 INSERT INTO image_details (image, layers, evidence) VALUES (1, '\x50898f17953a52acc5c3b06f59165182c25e2d95cd448f972657ec2628e718293e6803824e2692108638e554e0d7214b35577a4ab94eb1f5246d071e788bdd4d', '\x00201e6ed65d77d6364eeaed5a745ba5c4985ae2b700dd85d7cf7f027bdf294a33fcc0c3d9ca06010000');
 INSERT INTO image_details (image, layers, evidence) VALUES (2, '\x64d20a2a16f98894db01257931a4d674f3ddc8b9b4461c28161951cd31658e77de939852d5e9c9d97e1af0630ef13342c101b5982817de20d994e1c77e6b0061', '\x00201e6ed65d77d6364eeaed5a745ba5c4985ae2b700dd85d7cf7f027bdf294a33fcc0c3d9ca06010000');
 INSERT INTO image_details (image, layers, evidence) VALUES (3, '\x64d20a2a16f98894db01257931a4d674f3ddc8b9b4461c28161951cd31658e77db5476fde250e614249488902f13c3f18cf539c7b7d0b01034f2e6401326434b', '\x');
@@ -111,39 +113,39 @@ INSERT INTO image_details (image, layers, evidence) VALUES (4, '\x51a1f05af85e34
 INSERT INTO image_labels (label, image) VALUES (1, 1);
 INSERT INTO image_labels (label, image) VALUES (1, 2);
 INSERT INTO image_labels (label, image) VALUES (1, 3);
-INSERT INTO images (id, digest, key, name, began, ended, others, stack, base, claims, source, platform, distro, created, pushed, seen, size, revision) VALUES (1, '\x79326c2c826c3b015f06620651347b9b937294e0d9abb820bc090089a53776f3', '\x25ef31674c441c5422f29d36dbae8b7924cbbda402607fd67450dd9318c98ddf', 'registry.example/shop:1.0', 1761998400, 9223372036854775807, 0, 3, 3, 2, 4, 5, 2, 315576000, 1761998400, 1761998400, 60000000, 'abc123');
-INSERT INTO images (id, digest, key, name, began, ended, others, stack, base, claims, source, platform, distro, created, pushed, seen, size, revision) VALUES (2, '\xafe55619c2ce097ca0878f2ac2563d2c15bacdf6090dbd193463f87b99ecda67', '\x094d20ac32eee4a001ef831eaa21e4fd913920ac75fc96b5f5a98698627f68b3', 'registry.example/shop:1.1', 1761998400, 9223372036854775807, 0, 1, 4, 2, 4, 5, 2, 315576000, 1761998400, 1761998400, 60000000, 'abc123');
-INSERT INTO images (id, digest, key, name, began, ended, others, stack, base, claims, source, platform, distro, created, pushed, seen, size, revision) VALUES (3, '\x8946d4252b3da1f85a3a88d3820f72deb84f679518f56c9037089afe333dbbbc', '\x22b0f553aa5da0c0f1710bf1328982e806773f7326a07513101732bca350b159', 'registry.example/shop:1.1', 1761998400, 9223372036854775807, 0, 1, 2, 3, 4, 6, 2, 315576000, 1761998400, 1761998400, 60000000, 'abc123');
-INSERT INTO images (id, digest, key, name, began, ended, others, stack, base, claims, source, platform, distro, created, pushed, seen, size, revision) VALUES (4, '\xfe14010b4fe83303852f0467c919ef9a7ca089b91e96e3aad7d426dd87079297', '\xa1b4977e2efba6c3478a4ff99d538e61e8df30a97022e1a04738d7a8ab3e1596', 'other.example/ledger:2', 1767009600, 9223372036854775807, 0, 2, 1, 1, 3, 5, 1, 0, 1767009600, 1767009600, 9000000, 'def456');
+INSERT INTO images (id, digest, key, name, began, ended, others, stack, base, claims, source, platform, distro, created, pushed, seen, size, revision) VALUES (1, '\x79326c2c826c3b015f06620651347b9b937294e0d9abb820bc090089a53776f3', '\x65bc60ecd47d5115ab259fac98744a03739b5476aeaf8d87141d881afd60abf7', 'registry.example/shop:1.0', 1761998400, 9223372036854775807, 0, 2, 3, 2, 4, 5, 2, 315576000, 1761998400, 1761998400, 60000000, 'abc123');
+INSERT INTO images (id, digest, key, name, began, ended, others, stack, base, claims, source, platform, distro, created, pushed, seen, size, revision) VALUES (2, '\xafe55619c2ce097ca0878f2ac2563d2c15bacdf6090dbd193463f87b99ecda67', '\xb72afe2a100d26dcc4ae17f2dbd9e23993552da9da721a1c36a18d779c5d211a', 'registry.example/shop:1.1', 1761998400, 9223372036854775807, 0, 3, 4, 2, 4, 5, 2, 315576000, 1761998400, 1761998400, 60000000, 'abc123');
+INSERT INTO images (id, digest, key, name, began, ended, others, stack, base, claims, source, platform, distro, created, pushed, seen, size, revision) VALUES (3, '\x8946d4252b3da1f85a3a88d3820f72deb84f679518f56c9037089afe333dbbbc', '\xeef4d97331d70e07588c85dcde12cc9bd2cbc5691894e047bca004b8954a8d8c', 'registry.example/shop:1.1', 1761998400, 9223372036854775807, 0, 3, 2, 3, 4, 6, 2, 315576000, 1761998400, 1761998400, 60000000, 'abc123');
+INSERT INTO images (id, digest, key, name, began, ended, others, stack, base, claims, source, platform, distro, created, pushed, seen, size, revision) VALUES (4, '\xfe14010b4fe83303852f0467c919ef9a7ca089b91e96e3aad7d426dd87079297', '\x5f6b7824db0ae1d0744b2287c01089adc601b42779f59239dab99bc84230e540', 'other.example/ledger:2', 1767009600, 9223372036854775807, 0, 1, 1, 1, 3, 5, 1, 0, 1767009600, 1767009600, 9000000, 'def456');
 INSERT INTO labels (id, key, name, value) VALUES (1, '\x12c4ca2d400fb01702c48fc103e7ae9753f2baf24f05d58489705a6cb2d19f25', 'team', 'ships');
-INSERT INTO package_licences (licence, package) VALUES ('mit', 1);
-INSERT INTO package_licences (licence, package) VALUES ('gpl-2.0-only', 2);
-INSERT INTO package_licences (licence, package) VALUES ('mit', 2);
-INSERT INTO package_licences (licence, package) VALUES ('mit or gpl-2.0-only', 2);
 INSERT INTO package_licences (licence, package) VALUES ('mit', 3);
-INSERT INTO package_licences (licence, package) VALUES ('bsd-3-clause', 8);
-INSERT INTO packages (id, key, type, namespace, name, title, version, arch, distro, source, source_version, licences, matched_at) VALUES (1, '\x13b5a3918cf1ed4b5df2a02745437b527568e46b0251567f63ba718c10fe68c9', 'npm', '', 'lodash', 'lodash', '4.17.20', '', '', '', '', '["MIT"]', 1767268800);
-INSERT INTO packages (id, key, type, namespace, name, title, version, arch, distro, source, source_version, licences, matched_at) VALUES (2, '\x39e3a9801024ae6fdaceb0613669bbee63ee8e43f84b1ebbc66210b7b67a7679', 'npm', '@babel', 'core', '@babel/core', '7.26.0', '', '', '', '', '["MIT OR GPL-2.0-only"]', 1767268800);
-INSERT INTO packages (id, key, type, namespace, name, title, version, arch, distro, source, source_version, licences, matched_at) VALUES (3, '\x5375e5d8a3559a642f6bdcfd1629c860d833cc1a24b4c2544d84ef030abf4886', 'npm', '', 'lodash', 'lodash', '4.17.21', '', '', '', '', '["MIT"]', 1767268800);
-INSERT INTO packages (id, key, type, namespace, name, title, version, arch, distro, source, source_version, licences, matched_at) VALUES (4, '\x7db5797f248739903cf4a1cf34d5ae82cef24a6d6abc857abc092abde0e37680', 'deb', 'debian', 'libssl3t64', 'libssl3t64', '3.5.1-1', 'amd64', 'debian-13', 'openssl', '3.5.1-1', '[]', 1767268800);
-INSERT INTO packages (id, key, type, namespace, name, title, version, arch, distro, source, source_version, licences, matched_at) VALUES (5, '\xbe42b36b9835cd50ddb779e1b47486a20d58bc454fc6ac3b002100b766d49186', 'deb', 'debian', 'libc6', 'libc6', '2.41-12', 'amd64', 'debian-13', 'glibc', '2.41-12', '[]', 1767268800);
-INSERT INTO packages (id, key, type, namespace, name, title, version, arch, distro, source, source_version, licences, matched_at) VALUES (6, '\xc87cbfd7071ddea6b3aa2f18689de8331dfca1340f2ccd9a78ef391bb50fc6c9', 'deb', 'debian', 'libssl3t64', 'libssl3t64', '3.5.1-1+deb13u1', 'amd64', 'debian-13', 'openssl', '3.5.1-1+deb13u1', '[]', 1767268800);
-INSERT INTO packages (id, key, type, namespace, name, title, version, arch, distro, source, source_version, licences, matched_at) VALUES (7, '\xce3abee763012da80a54834852164d5a0ac2336ad42aa5961a77172b196ce50a', 'golang', '', 'stdlib', 'stdlib', '1.25.3', '', '', '', '', '[]', 1767268800);
-INSERT INTO packages (id, key, type, namespace, name, title, version, arch, distro, source, source_version, licences, matched_at) VALUES (8, '\xd34054ad7cf5e2f1e0b537c281100733fd5451564ea1a292c2fea8f26264eb4c', 'golang', 'golang.org/x', 'net', 'golang.org/x/net', 'v0.37.0', '', '', '', '', '["BSD-3-Clause"]', 1767268800);
+INSERT INTO package_licences (licence, package) VALUES ('mit', 5);
+INSERT INTO package_licences (licence, package) VALUES ('gpl-2.0-only', 6);
+INSERT INTO package_licences (licence, package) VALUES ('mit', 6);
+INSERT INTO package_licences (licence, package) VALUES ('mit or gpl-2.0-only', 6);
+INSERT INTO package_licences (licence, package) VALUES ('bsd-3-clause', 7);
+INSERT INTO packages (id, key, type, namespace, name, title, version, arch, distro, source, source_version, owner, licences, advised, matched_at) VALUES (1, '\x0bcb09a72a1a62d2a55c1421e8c2b6e3ba8d455daeb066078cd695eb49464095', 'deb', 'debian', 'libc6', 'libc6', '2.41-12', 'amd64', 'debian-13', 'glibc', '2.41-12', '', '[]', 'glibc', 1767268800);
+INSERT INTO packages (id, key, type, namespace, name, title, version, arch, distro, source, source_version, owner, licences, advised, matched_at) VALUES (2, '\x0c5a79c1adc7d07f7986fb343d7ad600a064d41c1c3ce3b866b37bd5e1317cad', 'deb', 'debian', 'libssl3t64', 'libssl3t64', '3.5.1-1+deb13u1', 'amd64', 'debian-13', 'openssl', '3.5.1-1+deb13u1', '', '[]', 'openssl', 1767268800);
+INSERT INTO packages (id, key, type, namespace, name, title, version, arch, distro, source, source_version, owner, licences, advised, matched_at) VALUES (3, '\x3098176b2600b2f43b56f23ecb0bc6cfc1882b9512cec19c3b55c3fb11502c29', 'npm', '', 'lodash', 'lodash', '4.17.21', '', '', '', '', '', '["MIT"]', 'lodash', 1767268800);
+INSERT INTO packages (id, key, type, namespace, name, title, version, arch, distro, source, source_version, owner, licences, advised, matched_at) VALUES (4, '\x4d078af437e99d432e1b022da48fc0b6254605bc96c84e2b3801e40a22e20670', 'deb', 'debian', 'libssl3t64', 'libssl3t64', '3.5.1-1', 'amd64', 'debian-13', 'openssl', '3.5.1-1', '', '[]', 'openssl', 1767268800);
+INSERT INTO packages (id, key, type, namespace, name, title, version, arch, distro, source, source_version, owner, licences, advised, matched_at) VALUES (5, '\x59679689ff86383ab467c3f4432786b2d0bc2269a1baf476914b9f2aa3caa2fa', 'npm', '', 'lodash', 'lodash', '4.17.20', '', '', '', '', '', '["MIT"]', 'lodash', 1767268800);
+INSERT INTO packages (id, key, type, namespace, name, title, version, arch, distro, source, source_version, owner, licences, advised, matched_at) VALUES (6, '\x63f87d8a2270843e73231fca9c72d4fb3f4b782ac59e60e24d03dc6610db0cd7', 'npm', '@babel', 'core', '@babel/core', '7.26.0', '', '', '', '', '', '["MIT OR GPL-2.0-only"]', '@babel/core', 1767268800);
+INSERT INTO packages (id, key, type, namespace, name, title, version, arch, distro, source, source_version, owner, licences, advised, matched_at) VALUES (7, '\x9d37aee37101e95408d18c74599885bc1ced48418cf4b89ff390bf15d21220bb', 'golang', 'golang.org/x', 'net', 'golang.org/x/net', 'v0.37.0', '', '', '', '', '', '["BSD-3-Clause"]', 'golang.org/x/net', 1767268800);
+INSERT INTO packages (id, key, type, namespace, name, title, version, arch, distro, source, source_version, owner, licences, advised, matched_at) VALUES (8, '\xc3ce96888c8a22ebd4a280ff12afdf27796bed167a23905baa40896c614d92c0', 'golang', '', 'stdlib', 'stdlib', '1.25.3', '', '', '', '', '', '[]', 'stdlib', 1767268800);
 INSERT INTO refs (repository, tail, platform, ended, began, image) VALUES (8, ':1.0', 5, 9223372036854775807, 1761998400, 1);
 INSERT INTO refs (repository, tail, platform, ended, began, image) VALUES (8, ':1.1', 5, 9223372036854775807, 1761998400, 2);
 INSERT INTO refs (repository, tail, platform, ended, began, image) VALUES (8, ':1.1', 6, 9223372036854775807, 1761998400, 3);
 INSERT INTO refs (repository, tail, platform, ended, began, image) VALUES (7, ':2', 5, 9223372036854775807, 1767009600, 4);
 INSERT INTO schema_version (version) VALUES (1);
-INSERT INTO sets (id, key, packages, places) VALUES (1, '\x483c83533ad50364af0926be8c417b37406fefafdd49eeb058b63196f0214c94', '\x06', '\x6254284b2cd2cfc94cd24f29c84ed72f2e492c292dd64b01891417e71897989930b266e626a6a702020000ffff');
-INSERT INTO sets (id, key, packages, places) VALUES (2, '\x5974b1abac21841ebd962e5421fe79dcb600dd239092ee04f7d1748dbb927203', '\x04', '\x6254284b2cd2cfc94cd24f29c84ed72f2e492c292dd64b01891417e71897989930b266e626a6a702020000ffff');
-INSERT INTO sets (id, key, packages, places) VALUES (3, '\x7203348760b39d41d378fb9ad0fda46889a95f757e90003e1ea2baf7bd345daa', '\x05', '\x62942e4b2cd2cfc94cd24f29c84ed72f2e492c292dd64b0189249b31b266e626a6a702020000ffff');
-INSERT INTO sets (id, key, packages, places) VALUES (4, '\x7e366cbc2295ddff01bde1cbdf4cdc9fb2358dab37b065fbe3057cabc61c4b26', '\x0701', '\x62e44acaccd3cf494d494f2d6264cdcc4d4c4fc52204080000ffff');
-INSERT INTO sets (id, key, packages, places) VALUES (5, '\x817d0a3107f2d582abe1545a1bd01483763e517820ba7cefc72fd58f696a4d13', '\x0201', '\x62d428cf2fca2e2e484c4ed5cfcb4f498dcfcd4f29cd492dd64fce2f4ad52f484cce4e4c4fd5cb2acecf6364cdcc4d4c4f65d4c2a121273f25b138039b1640000000ffff');
-INSERT INTO sets (id, key, packages, places) VALUES (6, '\xd14f05188bed5400396dec387ed1e594939da9d2aa6ee479a1091e26f05312b2', '\x0101', '\x62d42acf2fca2e2e484c4ed5cfcb4f498dcfcd4f29cd492dd6cfc94f492cced02f484cce4e4c4fd5cb2acecf6364cdcc4d4c4f65d4c0a12539bf28159b0640000000ffff');
-INSERT INTO stacks (id, key, sets) VALUES (1, '\x441d8f0a6c0b7d8ec24192063b835dc21b58c4dda88d60f0c14a6b23741f4c9c', '\x02000301010205');
-INSERT INTO stacks (id, key, sets) VALUES (2, '\xba99279251c0dff5147e27a3f6f4c614d06ab05bea2081d664b77ac9b9de3f11', '\x000004');
-INSERT INTO stacks (id, key, sets) VALUES (3, '\xe4158949cc8533e7b735f32ec37d26503b9ab6d5441e88c7b9e036345af202c5', '\x02000301020206');
+INSERT INTO sets (id, key, packages, places) VALUES (1, '\x15fedca4f7c6883f7f030abc96eef25c6eacb2f063423204da68f106815d9677', '\x02', '\x6254284b2cd2cfc94cd24f29c84ed72f2e492c292dd64b01891417e71897989930b266e626a6a702020000ffff');
+INSERT INTO sets (id, key, packages, places) VALUES (2, '\x3f97324f4e09d9d885d5cd02ef0fde00f6f6346de69e54ea9da9169926e5ed61', '\x01', '\x62942e4b2cd2cfc94cd24f29c84ed72f2e492c292dd64b0189249b31b266e626a6a702020000ffff');
+INSERT INTO sets (id, key, packages, places) VALUES (3, '\x58eb51555d21a1be0a050eb4cc0cc9116a3ed41b6ca3daf8dc68420fe8d107dc', '\x0303', '\x62d42acf2fca2e2e484c4ed5cfcb4f498dcfcd4f29cd492dd6cfc94f492cced02f484cce4e4c4fd5cb2acecf6364cdcc4d4c4f65d4c0a12539bf28159b0640000000ffff');
+INSERT INTO sets (id, key, packages, places) VALUES (4, '\xb20ecc8f1b50e15afd869cb90f92df3f979e81aa0dde995d4343bcb415099e2a', '\x0501', '\x62d42acf2fca2e2e484c4ed5cfcb4f498dcfcd4f29cd492dd6cfc94f492cced02f484cce4e4c4fd5cb2acecf6364cdcc4d4c4f65d4c0a12539bf28159b0640000000ffff');
+INSERT INTO sets (id, key, packages, places) VALUES (5, '\xca8674ab468ba4e640ef7b605e452078607bafb9794c4c8be7b3f34e71f9d6e7', '\x0701', '\x62e44acaccd3cf494d494f2d6264cdcc4d4c4fc52204080000ffff');
+INSERT INTO sets (id, key, packages, places) VALUES (6, '\xf32b5517ebfd36155687b5f48fbfcf1c114f24de5139bfa717324be8ade3c58d', '\x04', '\x6254284b2cd2cfc94cd24f29c84ed72f2e492c292dd64b01891417e71897989930b266e626a6a702020000ffff');
+INSERT INTO stacks (id, key, sets) VALUES (1, '\x1b00297b1b0f66e73b4bef745d22904dadb3affadb9b156cf836d5f00cdf208f', '\x000005');
+INSERT INTO stacks (id, key, sets) VALUES (2, '\x2d74bddfa50927127ad3cda3fbfa40199caffda2c9b5a892483ef04889beda65', '\x02000201060204');
+INSERT INTO stacks (id, key, sets) VALUES (3, '\x49cb3f5082728619c50f27f98e574eb9c2015f9a9d22b6cd32d7a65cef6eebc1', '\x02000201010203');
 INSERT INTO words (id, text) VALUES (1, '');
 INSERT INTO words (id, text) VALUES (2, 'debian-13');
 INSERT INTO words (id, text) VALUES (3, 'https://git.example/ledger.git');

@@ -9,11 +9,13 @@ CREATE TABLE packages (
   id INTEGER PRIMARY KEY, key BLOB NOT NULL UNIQUE,
   type TEXT NOT NULL, namespace TEXT NOT NULL, name TEXT NOT NULL, title TEXT NOT NULL,
   version TEXT NOT NULL, arch TEXT NOT NULL, distro TEXT NOT NULL,
-  source TEXT NOT NULL, source_version TEXT NOT NULL, licences TEXT NOT NULL,
+  source TEXT NOT NULL, source_version TEXT NOT NULL, owner TEXT NOT NULL, licences TEXT NOT NULL,
+  advised TEXT NOT NULL, -- the name that advisories know it by
   matched_at INTEGER NOT NULL
 );
 CREATE INDEX packages_title ON packages (title);
 CREATE INDEX packages_source ON packages (source);
+CREATE INDEX packages_advised ON packages (advised);
 CREATE INDEX packages_unmatched ON packages (id) WHERE matched_at = 0;
 CREATE TABLE package_licences (licence TEXT NOT NULL, package INTEGER NOT NULL, PRIMARY KEY (licence, package)) WITHOUT ROWID;
 
