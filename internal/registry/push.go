@@ -145,6 +145,9 @@ func (s *store) putImage(ctx context.Context, p *push, contentType string) (bool
 	if !p.manifest.plain(contentType) {
 		return false, nil
 	}
+	if stands, err := s.stands(ctx, p); err != nil || stands {
+		return stands, err
+	}
 	for _, part := range p.manifest.needs() {
 		if held, err := s.holds(ctx, p.repo, part); err != nil || !held {
 			return false, err
@@ -155,6 +158,20 @@ func (s *store) putImage(ctx context.Context, p *push, contentType string) (bool
 	}
 	link := path.Join(revisionDir(p.repo, p.canonical), "link")
 	return true, s.driver.PutContent(ctx, link, []byte(p.canonical))
+}
+
+// stands says that the repository has the manifest already, and a tag will keep it: whoever
+// wants no image seen before all about it is there pushes it by its digest first. What it
+// needs is there since then, and a local store's lock keeps it so until the tag is written.
+func (s *store) stands(ctx context.Context, p *push) (bool, error) {
+	if s.root == "" || len(p.tags) == 0 {
+		return false, nil
+	}
+	link := path.Join(revisionDir(p.repo, p.canonical), "link")
+	if linked, err := s.exists(ctx, link); err != nil || !linked {
+		return false, err
+	}
+	return s.hasData(ctx, p.canonical)
 }
 
 // created gives the answer to a push that was stored.
