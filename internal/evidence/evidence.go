@@ -42,7 +42,8 @@ type Subject struct {
 	Image      v1.Image
 	BaseLayers int // how many of its layers are the base's; 0: its labels say
 
-	// Others is evidence that the issuer cannot make: how the image came about.
+	// Others is evidence that the issuer cannot make: how the image came about. It was
+	// encoded by this program.
 	Others []artifact.Evidence
 }
 
@@ -62,7 +63,7 @@ func (i *Issuer) Issue(ctx context.Context, session *oci.Session, s Subject) (Is
 	if err != nil {
 		return out, err
 	}
-	issued, err := attest.Issue(ctx, session, s.Ref, s.Descriptor, out.Evidence, i.Signers, attest.Options{Keyless: i.Keyless})
+	issued, err := attest.Issue(ctx, session, s.Ref, s.Descriptor, out.Evidence, i.Signers, attest.Options{Keyless: i.Keyless, Encoded: true})
 	out.Attached, out.Sent, out.Left = issued.Attached, issued.Sent, issued.Left
 	return out, err
 }

@@ -43,6 +43,11 @@ type Options struct {
 
 	// Keyless signs with certificates for one identity instead of Signers; nil does not.
 	Keyless *Keyless
+
+	// Encoded says that the predicates are JSON objects for sure, as this program's own
+	// encoders give them. Others are looked through: text that only seems to be one could
+	// make a statement of another image.
+	Encoded bool
 }
 
 // Issued is what Issue did for one image.
@@ -73,7 +78,7 @@ func Issue(ctx context.Context, session *oci.Session, ref oci.Reference, subject
 		if e.Subject != subject.Digest.String() {
 			return Issued{}, fault.Newf(fault.Usage, "attest", ref.At(subject.Digest).String(), "the evidence is of another image: "+e.Subject)
 		}
-		payload, err := statement(ref.Repository(), e)
+		payload, err := statement(ref.Repository(), e, o.Encoded)
 		if err != nil {
 			return Issued{}, fault.New(fault.Usage, "attest", ref.At(subject.Digest).String(), err)
 		}

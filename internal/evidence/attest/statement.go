@@ -29,13 +29,14 @@ const (
 )
 
 // statement gives the bytes that are signed. The predicate stays as it is, byte for byte.
-func statement(repository string, e artifact.Evidence) ([]byte, error) {
+// One that is not known to be well encoded is looked through.
+func statement(repository string, e artifact.Evidence, encoded bool) ([]byte, error) {
 	algorithm, hex, ok := strings.Cut(e.Subject, ":")
 	if !ok || !legibleType(e.PredicateType) {
 		return nil, fmt.Errorf("evidence wants a digest and the URI of a type, not %q and %q", e.Subject, e.PredicateType)
 	}
 	predicate := bytes.TrimSpace(e.Predicate)
-	if !stdjson.Valid(predicate) || predicate[0] != '{' {
+	if !bytes.HasPrefix(predicate, []byte("{")) || !encoded && !stdjson.Valid(predicate) {
 		return nil, fmt.Errorf("the predicate of type %s is not a JSON object", e.PredicateType)
 	}
 	out := make([]byte, 0, len(predicate)+512)

@@ -82,13 +82,14 @@ func (e exported) join(found []artifact.Package, s *state) ([]artifact.Package, 
 // finds are packages by what they are called.
 type finds struct {
 	all    []artifact.Package
+	found  int // how many of them the image shows
 	byURL  map[string][]int
 	byName map[string][]int
 	differ map[string]artifact.Disagreement // by buildpack and URL: two forms of one bill say the same
 }
 
 func newFinds(found []artifact.Package) *finds {
-	f := &finds{all: slices.Clone(found), byURL: map[string][]int{}, byName: map[string][]int{}, differ: map[string]artifact.Disagreement{}}
+	f := &finds{all: slices.Clone(found), found: len(found), byURL: map[string][]int{}, byName: map[string][]int{}, differ: map[string]artifact.Disagreement{}}
 	for i := range f.all {
 		f.note(i)
 	}
@@ -153,5 +154,8 @@ func (f *finds) result() ([]artifact.Package, []artifact.Disagreement) {
 	slices.SortFunc(differ, func(a, b artifact.Disagreement) int {
 		return strings.Compare(a.Package+" "+a.DeclaredBy, b.Package+" "+b.DeclaredBy)
 	})
-	return sortPackages(f.all), differ
+	if len(f.all) > f.found { // else they are sorted as they were found
+		f.all = sortPackages(f.all)
+	}
+	return f.all, differ
 }
