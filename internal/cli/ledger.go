@@ -35,6 +35,8 @@ type ledger struct {
 	mu    sync.Mutex
 	moves map[string][]inventory.Image // rebased, by reference, until a tag names them
 	done  []inventory.Image            // to be told to the inventory
+
+	packages int // of a fleet's images that are done
 }
 
 // accounting are the flags of commands that make images.

@@ -60,8 +60,11 @@ docs/rebase.md tells more.` + "\n" + exitCodes,
 }
 
 func runRebase(ctx context.Context, env *Env, o rebaseOptions, args []string) error {
-	// What lives at a time is a few images' manifests: memory is cheaper than collecting it.
+	// What lives at a time is a few images' manifests and evidence: up to a limit, memory is
+	// cheaper than collecting it.
 	defer debug.SetGCPercent(debug.SetGCPercent(400))
+	const enough = 224 << 20 // bytes; less where GOMEMLIMIT says so
+	defer debug.SetMemoryLimit(debug.SetMemoryLimit(min(enough, debug.SetMemoryLimit(-1))))
 	refs, err := o.refs(env, args)
 	if err != nil {
 		return err

@@ -60,8 +60,12 @@ func (l *ledger) known(predicate string, manifest v1.Hash) inventory.Evidence {
 	return out
 }
 
-// batch is how many images the inventory is told of at a time.
-const batch = 256
+// batch is how many images the inventory is told of at a time, and about how many packages
+// they may have, which take half a kilobyte each until then.
+const (
+	batch         = 256
+	batchPackages = 32 << 10
+)
 
 // landed hears what became of a reference that was rebased.
 func (l *ledger) landed(ctx context.Context, r rebase.Result) {
@@ -77,8 +81,9 @@ func (l *ledger) landed(ctx context.Context, r rebase.Result) {
 			image.Reference = r.Tag
 		}
 		l.done = append(l.done, image)
+		l.packages += len(image.Contents.Packages)
 	}
-	if len(l.done) >= batch {
+	if len(l.done) >= batch || l.packages >= batchPackages {
 		l.record(ctx)
 	}
 }
@@ -90,7 +95,7 @@ func (l *ledger) record(ctx context.Context) {
 		return
 	}
 	images := l.done
-	l.done = nil
+	l.done, l.packages = nil, 0
 	if err := l.env.record(ctx, images...); err != nil {
 		l.env.untold(err)
 	}
