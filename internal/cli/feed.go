@@ -188,9 +188,13 @@ func changeFeeds(env *Env, change func([]feed.Feed) ([]feed.Feed, error)) error 
 	if err := aside.WriteBytes(env.feedsFile(), text); err != nil {
 		return fault.New(fault.Failed, "write feeds", env.feedsFile(), err)
 	}
-	return env.print(all, func(w io.Writer) {
+	shown := make([]feed.Feed, len(all))
+	for i, f := range all {
+		shown[i] = f.Shown()
+	}
+	return env.print(shown, func(w io.Writer) {
 		fmt.Fprintln(w, "FEED\tKIND\tURL")
-		for _, f := range all {
+		for _, f := range shown {
 			fmt.Fprintf(w, "%s\t%s\t%s\n", f.Name, f.Kind, orDash(f.URL))
 		}
 	})

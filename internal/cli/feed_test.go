@@ -13,6 +13,7 @@ import (
 	"plimsoll.dev/plimsoll/artifact"
 	"plimsoll.dev/plimsoll/internal/inventory"
 	"plimsoll.dev/plimsoll/internal/inventory/query"
+	"plimsoll.dev/plimsoll/internal/vuln/feed"
 )
 
 // TestSyncIsCompletedByTheNext: a new database whose match fails is matched by the next sync,
@@ -109,5 +110,29 @@ func writeArchive(t *testing.T, path string, records map[string]string) {
 	}
 	if err := os.WriteFile(path, out.Bytes(), 0o644); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestFeedsAreShownWithoutCredentials: they stand in feeds.yaml, and nowhere else.
+func TestFeedsAreShownWithoutCredentials(t *testing.T) {
+	for _, form := range []format{"", "json", "yaml"} {
+		var out bytes.Buffer
+		env := &Env{Out: &out, Err: &out, Home: t.TempDir(), Getenv: func(string) string { return "" }, format: form}
+		err := changeFeeds(env, func([]feed.Feed) ([]feed.Feed, error) {
+			return []feed.Feed{
+				{Name: "osv", Kind: feed.OSV, URL: "https://me:hidden@mirror.example.com/osv?token=hidden", Ecosystems: []string{"Go"}},
+				{Name: "debian", Kind: feed.Debian, Mirrors: map[string]string{"trixie": "https://me:hidden@mirror.example.com/debian"}},
+			}, nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if text := out.String(); strings.Contains(text, "hidden") || !strings.Contains(text, "mirror.example.com/osv") {
+			t.Errorf("-o %q prints\n%s", form, text)
+		}
+		kept, _, err := feed.Load(env.feedsFile())
+		if err != nil || len(kept) != 2 || !strings.Contains(kept[0].URL, "me:hidden@") || !strings.Contains(kept[1].Mirrors["trixie"], "me:hidden@") {
+			t.Errorf("kept are %+v, %v", kept, err)
+		}
 	}
 }

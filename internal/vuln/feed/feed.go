@@ -62,6 +62,19 @@ var (
 	sumPattern       = regexp.MustCompile(`^[0-9a-f]{64}$`)
 )
 
+// Shown gives the feed as people may see it: without the credentials in its addresses.
+func (f Feed) Shown() Feed {
+	f.URL = redact(f.URL)
+	mirrors := map[string]string{}
+	for suite, address := range f.Mirrors {
+		mirrors[suite] = redact(address)
+	}
+	if f.Mirrors != nil {
+		f.Mirrors = mirrors
+	}
+	return f
+}
+
 // Check gives what is wrong with the feed, or nil.
 func (f Feed) Check() error {
 	if why := f.wrong(); why != "" {
