@@ -86,10 +86,15 @@ func printContents(w io.Writer, found *looked) {
 			fmt.Fprintf(w, "%s\t%s\t%s\n", visible(d.Package), visible(d.DeclaredBy), visible(d.Why))
 		}
 	}
-	for _, gap := range c.Gaps {
+	printGaps(w, c.Gaps)
+	fmt.Fprintf(w, "\n%d packages, %d files of no package\n", len(c.Packages), len(c.Files))
+}
+
+// printGaps tells what could not be read: nobody knows what is in there.
+func printGaps(w io.Writer, gaps []artifact.Gap) {
+	for _, gap := range gaps {
 		fmt.Fprintf(w, "\nnot read: /%s: %s\n", visible(gap.Path), visible(gap.Why))
 	}
-	fmt.Fprintf(w, "\n%d packages, %d files of no package\n", len(c.Packages), len(c.Files))
 }
 
 // fullName is the package's name as its own world writes it.

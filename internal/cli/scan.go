@@ -149,6 +149,7 @@ func printScan(w io.Writer, s report.Scan, all bool) {
 	if all {
 		printSuppressed(w, s.Findings)
 	}
+	printGaps(w, s.Contents.Gaps)
 	c := report.Count(s.Findings)
 	fmt.Fprintf(w, "\n%d findings: %d critical, %d high, %d medium, %d low; %d can be fixed; %d suppressed\n", c.Total,
 		c.Severity[artifact.SeverityCritical], c.Severity[artifact.SeverityHigh], c.Severity[artifact.SeverityMedium], c.Severity[artifact.SeverityLow],

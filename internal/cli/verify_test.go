@@ -1,6 +1,8 @@
 package cli
 
 import (
+	"bytes"
+	"encoding/json"
 	"net/http/httptest"
 	"strings"
 	"testing"
@@ -15,6 +17,7 @@ import (
 	"plimsoll.dev/plimsoll/internal/evidence/attest"
 	"plimsoll.dev/plimsoll/internal/fault"
 	"plimsoll.dev/plimsoll/internal/oci"
+	"plimsoll.dev/plimsoll/internal/vuln/report"
 )
 
 // TestVerifyLeavesNothingOut: what an index names and verify does not look at must not pass
@@ -90,6 +93,24 @@ func TestImportGoesWhereTheUserSays(t *testing.T) {
 			t.Errorf("%s to %q: %s, %v; want a refusal", c.name, c.to, got, err)
 		case c.want != "" && (err != nil || got.String() != c.want):
 			t.Errorf("%s to %q: %s, %v; want %s", c.name, c.to, got, err, c.want)
+		}
+	}
+}
+
+// TestScanTellsOfGaps: what could not be read must not look as if nothing were wrong with it.
+func TestScanTellsOfGaps(t *testing.T) {
+	s := report.Scan{Contents: artifact.Contents{
+		Platform: "linux/\x1b[2J", Gaps: []artifact.Gap{{Path: "var/lib/dpkg/status", Why: "dpkg: it has too many bytes"}},
+	}}
+	var table bytes.Buffer
+	printScan(&table, s, false)
+	text, err := json.Marshal(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for form, out := range map[string]string{"table": table.String(), "JSON": string(text)} {
+		if !strings.Contains(out, "var/lib/dpkg/status") || strings.Contains(out, "\x1b") {
+			t.Errorf("the %s is %q", form, out)
 		}
 	}
 }

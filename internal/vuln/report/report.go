@@ -61,7 +61,8 @@ func Count(findings []artifact.Finding) Counts {
 	return c
 }
 
-// MarshalJSON gives plimsoll's own form: what was scanned, the counts, and all findings.
+// MarshalJSON gives plimsoll's own form: what was scanned, the counts, all findings, and what
+// could not be looked into.
 func (s Scan) MarshalJSON() ([]byte, error) {
 	findings := s.Findings
 	if findings == nil {
@@ -76,5 +77,6 @@ func (s Scan) MarshalJSON() ([]byte, error) {
 		Database  Database           `json:"database,omitzero"`
 		Counts    Counts             `json:"counts"`
 		Findings  []artifact.Finding `json:"findings"`
-	}{s.Reference, s.Contents.Image, s.Contents.Platform, s.Contents.Distro, len(s.Contents.Packages), s.Database, Count(s.Findings), findings})
+		Gaps      []artifact.Gap     `json:"gaps,omitempty"` // what could not be read: more may be wrong there
+	}{s.Reference, s.Contents.Image, s.Contents.Platform, s.Contents.Distro, len(s.Contents.Packages), s.Database, Count(s.Findings), findings, s.Contents.Gaps})
 }
