@@ -8,6 +8,7 @@ import (
 	"net"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -132,28 +133,65 @@ func newRegistryRemove(s *store) *cobra.Command {
 "plimsoll registry gc".` + "\n" + exitCodes,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return s.with(cmd.Context(), registry.Options{}, func(reg *registry.Registry) error {
+			var gone []string
+			err := s.with(cmd.Context(), registry.Options{}, func(reg *registry.Registry) error {
 				for _, arg := range args {
-					if err := removeReference(cmd.Context(), reg, arg); err != nil {
+					names, err := removeReference(cmd.Context(), reg, arg)
+					if err != nil {
 						return err
 					}
+					gone = append(gone, names...)
 				}
 				return nil
 			})
+			s.env.forget(cmd.Context(), gone)
+			return err
 		},
 	}
 }
 
-func removeReference(ctx context.Context, reg *registry.Registry, arg string) error {
+// removeReference gives the references that name nothing any more.
+func removeReference(ctx context.Context, reg *registry.Registry, arg string) (gone []string, err error) {
 	ref, err := oci.Parse(arg)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if !ref.IsLocal() {
-		return fault.Newf(fault.Usage, "remove", arg, "it names another registry").
+		return nil, fault.Newf(fault.Usage, "remove", arg, "it names another registry").
 			WithHint("give a REF without a host")
 	}
-	return reg.Remove(ctx, ref.Context().RepositoryStr(), ref.Identifier())
+	repository, what := ref.Context().RepositoryStr(), ref.Identifier()
+	if !strings.Contains(what, ":") { // a tag
+		return []string{repository + ":" + what}, reg.Remove(ctx, repository, what)
+	}
+	entries, err := reg.List(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range entries {
+		if e.Repository == repository && e.Digest.String() == what {
+			gone = append(gone, repository+":"+e.Tag)
+		}
+	}
+	return gone, reg.Remove(ctx, repository, what)
+}
+
+// forget tells the inventory of references that name nothing any more.
+func (env *Env) forget(ctx context.Context, gone []string) {
+	if len(gone) == 0 {
+		return
+	}
+	err := func() error {
+		index, err := env.inventory(ctx)
+		if err != nil {
+			return err
+		}
+		defer index.Close()
+		return index.Remove(ctx, gone...)
+	}()
+	if err != nil {
+		env.untold(err)
+	}
 }
 
 func newRegistryCollect(s *store) *cobra.Command {
