@@ -303,3 +303,46 @@ func TestIssueRefuses(t *testing.T) {
 		t.Errorf("no key: got %v", err)
 	}
 }
+
+// TestKeepsWhatWasCopied: a copy in the older form has no bundles. What is attached to it
+// later replaces nothing of another kind, neither ours nor what somebody else issued.
+func TestKeepsWhatWasCopied(t *testing.T) {
+	both(t, func(t *testing.T, h *harbour) {
+		ours, theirs := p256(t), p256(t)
+		h.issue(t, h.evidence(artifact.PredicateSPDX), theirs, theirs)
+		h.issue(t, h.evidence(artifact.PredicateSPDX, artifact.PredicateProvenance), ours, ours)
+		listed, err := h.session.Referrers(t.Context(), h.ref, h.image.Digest)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, d := range listed.Manifests {
+			if _, err := h.session.Delete(t.Context(), h.ref.At(d.Digest)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if listed.Tagged {
+			empty := []byte(`{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[]}`)
+			if _, err := h.session.PutManifest(t.Context(), h.ref.ReferrersTag(h.image.Digest), types.OCIImageIndex, empty); err != nil {
+				t.Fatal(err)
+			}
+		}
+		h.issue(t, h.evidence(artifact.PredicateVEX)[1:], ours, ours)
+		trust := trusts(ours, ours)
+		trust.Images.Keys = append(trust.Images.Keys, Key{Name: "theirs", Public: theirs.PublicKey()})
+		trust.Attestations = trust.Images
+		var got []string
+		for _, c := range Verify(h.image.Digest, h.list(t), trust).Checks {
+			got = append(got, fmt.Sprint(c.Predicate, " ", c.Forms, " ", c.By, c.Why))
+		}
+		want := []string{
+			artifact.PredicateSignature + " [sig] image key", artifact.PredicateSignature + " [sig] theirs",
+			artifact.PredicateSPDX + " [att] image key", artifact.PredicateSPDX + " [att] theirs",
+			artifact.PredicateProvenance + " [att] image key", artifact.PredicateVEX + " [referrer att] image key",
+		}
+		slices.Sort(want)
+		slices.Sort(got)
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("-want +got\n%s", diff)
+		}
+	})
+}

@@ -46,6 +46,16 @@ func (r record) layerType() types.MediaType {
 	return envelopeType
 }
 
+// replaces says whether a layer below the record's older tag is by the same signer, and of
+// the same type.
+func (r record) replaces(layer v1.Descriptor) bool {
+	predicate := layer.Annotations[predicateAnnotation]
+	if layer.MediaType == simpleType {
+		predicate = artifact.PredicateSignature
+	}
+	return layer.Annotations[byAnnotation] == r.by && predicate == r.predicate
+}
+
 // suffix is that of the older tag with layers of that media type.
 func suffix(layers types.MediaType) string {
 	if layers == simpleType {
@@ -114,11 +124,11 @@ func (w *writer) writeTags(ctx context.Context, now []record) (sent int64, wrote
 		if err != nil {
 			return sent, wrote, err
 		}
-		n, put, err := w.writeTag(ctx, tag, there, all, func(by string) bool { return by != "" })
+		n, put, err := w.writeTag(ctx, tag, there, all)
 		sent, wrote = sent+n, wrote || put
 		if err != nil && len(own) < len(all) && ctx.Err() == nil {
 			// What others recorded may be gone from the registry, or never have been there.
-			n, put, err = w.writeTag(ctx, tag, there, own, w.by.own)
+			n, put, err = w.writeTag(ctx, tag, there, own)
 			sent, wrote = sent+n, wrote || put
 		}
 		if err != nil {
@@ -129,9 +139,12 @@ func (w *writer) writeTags(ctx context.Context, now []record) (sent int64, wrote
 }
 
 // writeTag puts the records' layers in the place of those that are there and that are
-// replaced by them, as their marks say.
-func (w *writer) writeTag(ctx context.Context, tag oci.Reference, there []v1.Descriptor, all []record, replaced func(by string) bool) (int64, bool, error) {
-	want := slices.DeleteFunc(slices.Clone(there), func(d v1.Descriptor) bool { return replaced(d.Annotations[byAnnotation]) })
+// replaced by them: of the same signer and type, as their marks say. Of others there need be
+// no record: a copy in the older form has none.
+func (w *writer) writeTag(ctx context.Context, tag oci.Reference, there []v1.Descriptor, all []record) (int64, bool, error) {
+	want := slices.DeleteFunc(slices.Clone(there), func(d v1.Descriptor) bool {
+		return slices.ContainsFunc(all, func(r record) bool { return r.replaces(d) })
+	})
 	want = append(want, layersOf(all)...)
 	if slices.EqualFunc(want, there, equal) {
 		return 0, false, nil
