@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"slices"
 	"strings"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -56,22 +57,32 @@ func (env *Env) statements(ctx context.Context, files []string, ref oci.Referenc
 // suppressions gives what the documents say of the image's packages, as the inventory keeps
 // it: of every vulnerability that they name, also of those that no feed knows yet.
 func suppressions(documents []*vex.Document, about vex.Image) []inventory.Suppression {
-	var questions []artifact.Finding
+	names := map[string]bool{}
 	for _, d := range documents {
 		for _, s := range d.Statements {
 			for _, name := range s.Names {
-				for _, p := range about.Contents.Packages {
-					questions = append(questions, artifact.Finding{ID: name, Package: p})
-				}
+				names[name] = true
 			}
 		}
 	}
+	if len(names) == 0 {
+		return nil
+	}
+	const most = 100_000 // questions at once: a document may name more than memory has room for
 	var out []inventory.Suppression
-	for _, f := range vex.Apply(questions, about, documents) {
-		if f.Suppressed != nil {
-			out = append(out, inventory.Suppression{
-				Advisory: f.ID, Image: about.Contents.Image, Package: f.Package.PURL(), Suppression: *f.Suppressed,
-			})
+	for some := range slices.Chunk(about.Contents.Packages, max(1, most/len(names))) {
+		var questions []artifact.Finding
+		for name := range names {
+			for _, p := range some {
+				questions = append(questions, artifact.Finding{ID: name, Package: p})
+			}
+		}
+		for _, f := range vex.Apply(questions, about, documents) {
+			if f.Suppressed != nil {
+				out = append(out, inventory.Suppression{
+					Advisory: f.ID, Image: about.Contents.Image, Package: f.Package.PURL(), Suppression: *f.Suppressed,
+				})
+			}
 		}
 	}
 	return out
