@@ -82,7 +82,7 @@ func (inv *Inventory) Affected(ctx context.Context, advisory string) ([]Named, e
 
 // where is the whole condition of a question about images.
 func (a *asking) where() (cond, error) {
-	c, err := compile(a.q.Where, true, a.imageTerm)
+	c, err := a.compile(a.q.Where, true, a.imageTerm)
 	return a.within(c, c.cold && !c.narrow), err
 }
 
@@ -90,6 +90,7 @@ func (a *asking) where() (cond, error) {
 // looking up each image of the span in the table, where reading all of it is faster.
 func (a *asking) within(c cond, scanned bool) cond {
 	span := a.span(scanned)
+	c = a.written(c)
 	return cond{text: span.text + " AND (" + c.text + ")", args: slices.Concat(span.args, c.args), narrow: c.narrow, cold: c.cold}
 }
 
@@ -99,18 +100,21 @@ func (a *asking) within(c cond, scanned bool) cond {
 const manyFound, manyScanned = 5000, 2000
 
 func (a *asking) answerImages(result *Result) error {
-	c, err := compile(a.q.Where, true, a.imageTerm)
+	c, err := a.compile(a.q.Where, true, a.imageTerm)
 	if err != nil {
 		return err
 	}
-	counted := a.within(c, c.cold && !c.narrow)
-	total, err := a.count(counted, result)
+	found, total, err := a.count(c, result)
 	if err != nil || total == 0 {
 		return err
 	}
 	result.Total = total
-	order, chosen := " ORDER BY i.name || '', i.id", counted
-	if total > manyFound || !c.narrow && total > manyScanned {
+	if found != nil {
+		text, arg := a.tx.Ints("i.id", found)
+		c = cond{text: text, args: []any{arg}, narrow: true}
+	}
+	order, chosen := " ORDER BY i.name || '', i.id", a.within(c, c.cold && !c.narrow)
+	if total > manyFound || !chosen.narrow && total > manyScanned {
 		order, chosen = " ORDER BY i.name, i.id", a.within(c, true)
 	}
 	if a.after != nil {
@@ -135,23 +139,30 @@ func (a *asking) answerImages(result *Result) error {
 	return nil
 }
 
-// count counts the images, and where it was asked finds their fixes, which needs the
-// images of each stack counted anyway.
-func (a *asking) count(where cond, result *Result) (int, error) {
-	if !a.q.Fix {
+// count counts the images, and where it was asked finds their fixes. Unless stacks alone
+// tell, it gives the numbers of the images found if they are few, so that none is looked
+// for twice.
+func (a *asking) count(c cond, result *Result) (found []int64, total int, err error) {
+	if c.stacks == nil && !a.q.Fix {
+		where := a.within(c, c.cold && !c.narrow)
+		found, err = a.tx.IDs(a.ctx, "SELECT i.id FROM images i WHERE "+where.text+" LIMIT ?", append(slices.Clone(where.args), manyScanned+1)...)
+		if err != nil || len(found) <= manyScanned {
+			return found, len(found), err
+		}
 		total, err := a.tx.Int(a.ctx, "SELECT count(*) FROM images i WHERE "+where.text, where.args...)
-		return int(total), err
+		return nil, int(total), err
 	}
-	counts, err := a.used(where)
+	counts, err := a.used(c)
 	if err != nil {
-		return 0, err
+		return nil, 0, err
 	}
-	total := 0
 	for _, count := range counts {
 		total += count
 	}
-	result.Fixes, err = a.fixes(counts)
-	return total, err
+	if a.q.Fix {
+		result.Fixes, err = a.fixes(counts)
+	}
+	return nil, total, err
 }
 
 // imageRow is an answer with what leads to its details.

@@ -43,8 +43,31 @@ type Fix struct {
 	Images   int             `json:"images"`
 }
 
-// used counts the images of each stack at the moment asked about.
-func (a *asking) used(where cond) ([]int, error) {
+// used counts the images of each stack that the condition is true for.
+func (a *asking) used(c cond) ([]int, error) {
+	if c.stacks == nil {
+		return a.countStacks(a.within(c, c.cold && !c.narrow))
+	}
+	all, err := a.usedAtAll()
+	counts := make([]int, len(all))
+	for id, count := range all {
+		if c.stacks.has(int64(id)) {
+			counts[id] = count
+		}
+	}
+	return counts, err
+}
+
+// usedAtAll counts the images of each stack at the moment asked about.
+func (a *asking) usedAtAll() ([]int, error) {
+	count := func() ([]int, error) { return a.countStacks(a.within(always, false)) }
+	if a.q.Ever || !a.q.AsOf.IsZero() {
+		return count()
+	}
+	return a.memory.held(a.ctx, a.tx, count)
+}
+
+func (a *asking) countStacks(where cond) ([]int, error) {
 	counts := make([]int, len(a.stacks))
 	err := a.tx.Each(a.ctx, func(scan func(...any) error) error {
 		var id int64
@@ -109,11 +132,11 @@ func (v view) groupsOfSets(of map[int64][]int) [][]int {
 }
 
 func (a *asking) answerPackages(result *Result) error {
-	counts, err := a.used(a.within(always, false))
+	counts, err := a.usedAtAll()
 	if err != nil {
 		return err
 	}
-	where, err := compile(a.q.Where, true, a.packageTerm)
+	where, err := a.compile(a.q.Where, true, a.packageTerm)
 	if err != nil {
 		return err
 	}
@@ -187,7 +210,7 @@ func (a *asking) held(counts []int) members {
 
 // answerAdvisories gives advisories with a finding that counts for at least one image.
 func (a *asking) answerAdvisories(result *Result) error {
-	counts, err := a.used(a.within(always, false))
+	counts, err := a.usedAtAll()
 	if err != nil {
 		return err
 	}

@@ -73,13 +73,14 @@ type asking struct {
 	limit int
 	after *cursor
 	view
+	memory *stacks // that the view is from
 
 	silences []silence
 	matches  []*matching // the conditions whose matches the answer shows
 }
 
 func (inv *Inventory) asking(ctx context.Context, tx store.Tx, q query.Query) (*asking, error) {
-	a := &asking{ctx: ctx, tx: tx, q: q, now: inv.now()}
+	a := &asking{ctx: ctx, tx: tx, q: q, now: inv.now(), memory: inv.stacks}
 	a.at = seconds(a.now)
 	if !q.AsOf.IsZero() {
 		a.now = q.AsOf // ages are those of that day, too
@@ -125,34 +126,60 @@ type cond struct {
 
 	narrow bool // few stacks can hold, so that an index finds them
 	cold   bool // it looks at columns that images_stack does not have
+
+	// stacks are those whose images it is true for, when nothing else decides that; it has
+	// no text then, before written gives it one.
+	stacks members
 }
 
 var never, always = cond{text: "1 = 0", narrow: true}, cond{text: "1 = 1"}
 
 // compile translates a condition; term does so for what is neither and, or nor not.
 // shown says whether matches of the part are shown: not under a not.
-func compile(e query.Expr, shown bool, term func(query.Expr, bool) (cond, error)) (cond, error) {
+func (a *asking) compile(e query.Expr, shown bool, term func(query.Expr, bool) (cond, error)) (cond, error) {
 	switch e := e.(type) {
 	case nil:
 		return always, nil
 	case query.Not:
-		c, err := compile(e.Expr, false, term)
+		c, err := a.compile(e.Expr, false, term)
+		if c.stacks != nil {
+			return cond{stacks: c.stacks.others()}, err
+		}
 		return cond{text: "NOT (" + c.text + ")", args: c.args, cold: c.cold}, err
 	case query.And:
-		return join(e.All, " AND ", shown, term)
+		return a.join(e.All, " AND ", shown, term)
 	case query.Or:
-		return join(e.Any, " OR ", shown, term)
+		return a.join(e.Any, " OR ", shown, term)
 	}
 	return term(e, shown)
 }
 
-func join(parts []query.Expr, by string, shown bool, term func(query.Expr, bool) (cond, error)) (cond, error) {
-	all := cond{narrow: by == " OR "}
-	for i, part := range parts {
-		c, err := compile(part, shown, term)
-		if err != nil {
+func (a *asking) join(parts []query.Expr, by string, shown bool, term func(query.Expr, bool) (cond, error)) (cond, error) {
+	var conds []cond
+	var stacks members
+	for _, part := range parts {
+		c, err := a.compile(part, shown, term)
+		switch {
+		case err != nil:
 			return cond{}, err
+		case c.stacks == nil:
+			conds = append(conds, c)
+		case stacks == nil:
+			stacks = c.stacks
+		case by == " AND ":
+			stacks = stacks.and(c.stacks)
+		default:
+			stacks = stacks.or(c.stacks)
 		}
+	}
+	if len(conds) == 0 {
+		return cond{stacks: stacks}, nil
+	}
+	if stacks != nil {
+		conds = append(conds, a.written(cond{stacks: stacks}))
+	}
+	all := cond{narrow: by == " OR "}
+	for i, c := range conds {
 		if i > 0 {
 			all.text += by
 		}

@@ -59,7 +59,7 @@ func (a *asking) standingThen() cond {
 
 // findings translates what is in affected by ( … ), for findings that stood then.
 func (a *asking) findings(e query.Affected) (cond, error) {
-	where, err := compile(e.Where, true, a.advisoryTerm)
+	where, err := a.compile(e.Where, true, a.advisoryTerm)
 	span := a.standingThen()
 	return cond{text: span.text + " AND (" + where.text + ")", args: slices.Concat(span.args, where.args)}, err
 }
@@ -78,11 +78,12 @@ func (a *asking) affected(e query.Affected, shown bool) (cond, error) {
 		}
 		a.matches = append(a.matches, &matching{packages: packages, findings: &where})
 	}
-	c := a.inStacks(packages)
+	c := cond{stacks: a.having(packages)}
 	spared, err := a.spared(packages, doubtful)
 	if err != nil || len(spared) == 0 {
 		return c, err
 	}
+	c = a.written(c)
 	text, arg := a.tx.Ints("i.id", spared)
 	return cond{text: "(" + c.text + ") AND NOT (" + text + ")", args: append(c.args, arg), narrow: c.narrow}, nil
 }

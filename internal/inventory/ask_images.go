@@ -29,7 +29,7 @@ func (a *asking) imageTerm(e query.Expr, shown bool) (cond, error) {
 }
 
 func (a *asking) contains(e query.Contains, shown bool) (cond, error) {
-	where, err := compile(e.Where, true, a.packageTerm)
+	where, err := a.compile(e.Where, true, a.packageTerm)
 	if err != nil {
 		return never, err
 	}
@@ -41,24 +41,21 @@ func (a *asking) contains(e query.Contains, shown bool) (cond, error) {
 	if shown {
 		a.matches = append(a.matches, &matching{packages: packages})
 	}
-	return a.inStacks(packages), nil
+	return cond{stacks: a.having(packages)}, nil
 }
 
-// inStacks is true for images that hold one of the packages.
-func (a *asking) inStacks(packages members) cond {
-	marked, count := a.having(packages)
-	switch {
-	case count == 0:
-		return never
-	case count > few:
-		text, arg := a.tx.Member("i.stack", marked)
-		return cond{text: text, args: []any{arg}}
+// written gives a condition that stacks decide its text.
+func (a *asking) written(c cond) cond {
+	if c.stacks == nil {
+		return c
 	}
-	var list []int64
-	for id := range marked {
-		if marked[id] == 1 {
-			list = append(list, int64(id))
-		}
+	list := c.stacks.list()
+	switch {
+	case len(list) == 0:
+		return never
+	case len(list) > few:
+		text, arg := a.tx.Member("i.stack", c.stacks)
+		return cond{text: text, args: []any{arg}}
 	}
 	text, arg := a.tx.Ints("i.stack", list)
 	return cond{text: text, args: []any{arg}, narrow: true}

@@ -137,6 +137,9 @@ func (n *naming) names(written []*entry) (map[int64]named, error) {
 	if len(ids) == 0 {
 		return now, nil
 	}
+	if _, err := n.tx.Take(n.ctx, changes, 1); err != nil {
+		return nil, err
+	}
 	was, err := n.before(ids)
 	if err != nil {
 		return nil, err

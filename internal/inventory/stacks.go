@@ -16,8 +16,10 @@ import (
 //
 // A view's slices are only ever appended to, so one that was given stays whole.
 type stacks struct {
-	mu   sync.Mutex
-	view view
+	mu      sync.Mutex
+	view    view
+	changes int64 // to images, when counts were taken
+	counts  []int
 }
 
 // view is what was known at one moment; the index is a row's number.
@@ -31,17 +33,23 @@ type stack struct {
 	sets       []positioned
 }
 
+// block is how many numbers are made room for at once.
+const block = 1 << 16
+
 // load reads what the transaction sees and nobody has read before.
 func (s *stacks) load(ctx context.Context, tx store.Tx) (view, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	v := s.view
-	var numbers []int32 // of all sets; those of one are a part of it
+	var numbers []int32 // of many sets; those of one are a part of it
 	err := tx.Each(ctx, func(scan func(...any) error) error {
 		var id int64
 		var row sql.RawBytes // good until the next row
 		if err := scan(&id, &row); err != nil {
 			return err
+		}
+		if cap(numbers)-len(numbers) < len(row) { // no number takes less than a byte
+			numbers = make([]int32, 0, max(len(row), block))
 		}
 		start := len(numbers)
 		numbers = decodeNumbers(numbers, row)
@@ -51,12 +59,15 @@ func (s *stacks) load(ctx context.Context, tx store.Tx) (view, error) {
 	if err != nil {
 		return view{}, err
 	}
-	var places []positioned // of all stacks
+	var places []positioned // of many stacks
 	err = tx.Each(ctx, func(scan func(...any) error) error {
 		var id int64
 		var row sql.RawBytes
 		if err := scan(&id, &row); err != nil {
 			return err
+		}
+		if cap(places)-len(places) < len(row) {
+			places = make([]positioned, 0, max(len(row), block))
 		}
 		start := len(places)
 		var base int
@@ -75,6 +86,28 @@ func (s *stacks) load(ctx context.Context, tx store.Tx) (view, error) {
 	}
 	s.view = v
 	return v, nil
+}
+
+// changes counts what was done to images: while it is the same, so are they.
+const changes = "changes"
+
+// held counts the images of each stack that a reference names now, unless nothing was done
+// to images since that was counted before.
+func (s *stacks) held(ctx context.Context, tx store.Tx, count func() ([]int, error)) ([]int, error) {
+	now, err := tx.Int(ctx, "SELECT next FROM counters WHERE name = ?", changes)
+	if err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.counts == nil || s.changes != now {
+		counts, err := count()
+		if err != nil {
+			return nil, err
+		}
+		s.changes, s.counts = now, counts
+	}
+	return s.counts, nil
 }
 
 // grow appends zero values until the next index is id: for numbers that are not in use.
@@ -101,10 +134,34 @@ func membersOf(ids []int64) members {
 	return m
 }
 
+// list gives the numbers that are marked.
+func (m members) list() []int64 {
+	var ids []int64
+	for id := range m {
+		if m[id] == 1 {
+			ids = append(ids, int64(id))
+		}
+	}
+	return ids
+}
+
+// and, or and others join marks over the same numbers.
+func (m members) and(n members) members { return m.joined(n, func(a, b byte) byte { return a & b }) }
+func (m members) or(n members) members  { return m.joined(n, func(a, b byte) byte { return a | b }) }
+func (m members) others() members       { return m.joined(m, func(a, _ byte) byte { return 1 - a }) }
+
+func (m members) joined(n members, how func(a, b byte) byte) members {
+	all := make(members, len(m))
+	for id := range m {
+		all[id] = how(m[id], n[id])
+	}
+	return all
+}
+
 func (m members) has(id int64) bool { return id >= 0 && id < int64(len(m)) && m[id] == 1 }
 
-// having marks the stacks that hold one of the packages, and counts them.
-func (v view) having(packages members) (marked members, count int) {
+// having marks the stacks that hold one of the packages.
+func (v view) having(packages members) members {
 	hit := make([]bool, len(v.sets))
 	for id, set := range v.sets {
 		for _, p := range set {
@@ -114,17 +171,16 @@ func (v view) having(packages members) (marked members, count int) {
 			}
 		}
 	}
-	marked = make(members, len(v.stacks))
+	marked := make(members, len(v.stacks))
 	for id, stack := range v.stacks {
 		for _, s := range stack.sets {
 			if int(s.set) < len(hit) && hit[s.set] {
 				marked[id] = 1
-				count++
 				break
 			}
 		}
 	}
-	return marked, count
+	return marked
 }
 
 // packagesOf gives the packages of a stack, each with the set that holds it.

@@ -119,6 +119,8 @@ func (dialect) Member(expr string, members []byte) (string, any) {
 	return "get_byte(?::bytea, (" + expr + ")::int) <> 0", members
 }
 
+func (dialect) Joined(expr string) string { return "string_agg((" + expr + ")::text, ',')" }
+
 func (dialect) Lock(ctx context.Context, tx *sql.Tx) error {
 	_, err := tx.ExecContext(ctx, "SELECT pg_advisory_xact_lock($1)", int64(lock))
 	return err

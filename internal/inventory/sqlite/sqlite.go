@@ -101,6 +101,8 @@ func (dialect) Member(expr string, members []byte) (string, any) {
 	return "substr(?, " + expr + " + 1, 1) = x'01'", members
 }
 
+func (dialect) Joined(expr string) string { return "group_concat(" + expr + ")" }
+
 // Lock has nothing to do: a transaction of the writing pool is the only one from its begin.
 func (dialect) Lock(context.Context, *sql.Tx) error { return nil }
 
