@@ -62,7 +62,12 @@ type Request struct {
 	Architectures []string // to build for, by OCI's names; none means this machine's
 	Cache         CachePolicy
 	Fresh         bool // take nothing from the image that Tag names now
-	Force         bool // build though nothing has changed
+
+	// Believe tells whether the image of that digest, which Tag names now, is one of ours:
+	// layers of another's image are never taken over. nil believes all.
+	Believe func(ctx context.Context, digest v1.Hash) (bool, error)
+
+	Force bool // build though nothing has changed
 }
 
 // CachePolicy says where what buildpacks want to keep is kept between builds.

@@ -17,8 +17,8 @@ type previous struct {
 	annotations map[string]string
 }
 
-// lookBack reads the image that is there, if there is one. An image that no lifecycle made
-// is as none.
+// lookBack reads the image that is there, if there is one. An image that no lifecycle made,
+// or that is not believed, is as none.
 func (j *job) lookBack(ctx context.Context) error {
 	if j.request.Fresh {
 		return nil
@@ -38,10 +38,27 @@ func (j *job) lookBack(ctx context.Context) error {
 	if err != nil {
 		return fault.New(fault.Failed, "read previous image", j.request.Tag.String(), err)
 	}
-	if config.Config.Labels[cnb.LifecycleMetadataLabel] != "" {
+	believed, err := j.believes(ctx, image)
+	if err != nil {
+		return err
+	}
+	if believed && config.Config.Labels[cnb.LifecycleMetadataLabel] != "" {
 		j.previous = &previous{image: image, config: config, annotations: manifest.Annotations}
 	}
 	return nil
+}
+
+// believes tells whether the image is one of ours. Who can push could else have layers of
+// his taken over, or a build left out.
+func (j *job) believes(ctx context.Context, image v1.Image) (bool, error) {
+	if j.request.Believe == nil {
+		return true, nil
+	}
+	digest, err := image.Digest()
+	if err != nil {
+		return false, fault.New(fault.Failed, "read previous image", j.request.Tag.String(), err)
+	}
+	return j.request.Believe(ctx, digest)
 }
 
 // current tells whether the image that is there was built from just this, on a run image

@@ -92,6 +92,7 @@ func runBuild(ctx context.Context, env *Env, o buildOptions, location string) er
 	if err != nil {
 		return err
 	}
+	request.Believe = ledger.believe(ctx, request.Tag)
 	log := io.Writer(env.Err)
 	if env.format != "" {
 		log = nil // a script reads one document

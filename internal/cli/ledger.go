@@ -14,7 +14,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"plimsoll.dev/plimsoll/artifact"
-	"plimsoll.dev/plimsoll/internal/build/rebase"
 	"plimsoll.dev/plimsoll/internal/evidence"
 	"plimsoll.dev/plimsoll/internal/evidence/hardening"
 	"plimsoll.dev/plimsoll/internal/evidence/malware"
@@ -33,8 +32,8 @@ type ledger struct {
 	run     provenance.Run
 
 	mu    sync.Mutex
-	moves map[string][]inventory.Image // rebased, by reference, until a tag names them
-	done  []inventory.Image            // to be told to the inventory
+	moves map[string]move   // rebased, by reference, until a tag names them
+	done  []inventory.Image // to be told to the inventory
 
 	packages int // of a fleet's images that are done
 }
@@ -48,7 +47,7 @@ func (a *accounting) flags(cmd *cobra.Command) {
 
 // ledger opens the keys, so that a command whose keys cannot be opened makes nothing.
 func (env *Env) ledger(ctx context.Context, a accounting) (*ledger, error) {
-	l := &ledger{env: env, session: env.Registries.Session(), moves: map[string][]inventory.Image{}, run: provenance.Run{
+	l := &ledger{env: env, session: env.Registries.Session(), moves: map[string]move{}, run: provenance.Run{
 		ID: rand.Text(), Started: time.Now(), Versions: map[string]string{"plimsoll": env.Version},
 	}}
 	if a.none {
@@ -163,36 +162,4 @@ func (l *ledger) subject(to oci.Reference, t told) (evidence.Subject, error) {
 	predicate, err := t.provenance.Predicate(run)
 	s.Others = []artifact.Evidence{{Subject: d.Digest.String(), PredicateType: artifact.PredicateProvenance, Predicate: predicate}}
 	return s, err
-}
-
-// moved accounts for what a rebase has written, before a tag names it.
-func (l *ledger) moved(ctx context.Context, session *oci.Session, moved rebase.Moved) error {
-	if l.issuer == nil {
-		return nil
-	}
-	var all []inventory.Image
-	for _, image := range moved.Images {
-		lazy, err := session.Image(ctx, moved.Ref, image.MediaType, image.Raw, image.RawConfig)
-		if err != nil {
-			return err
-		}
-		subject, err := l.subject(moved.Ref, told{lazy, factsOfRebase(moved, image)})
-		if err != nil {
-			return err
-		}
-		subject.BaseLayers = image.BaseLayers
-		known, err := l.issue(ctx, session, subject)
-		if err != nil {
-			return err
-		}
-		all = append(all, known)
-	}
-	l.mu.Lock()
-	l.moves[moved.Name.String()] = all // instead of those of a try that came to nothing
-	l.mu.Unlock()
-	if moved.Index == nil {
-		return nil
-	}
-	_, err := l.issuer.Sign(ctx, session, moved.Ref, *moved.Index)
-	return err
 }

@@ -24,6 +24,7 @@ import (
 type rebaseOptions struct {
 	rebase.FleetOptions
 	file, tag  string
+	vouch      bool
 	accounting accounting
 }
 
@@ -41,6 +42,9 @@ The rules are those of the Cloud Native Buildpacks lifecycle. Many images share 
 their run images; one that fails does not stop the others. With -o json or yaml there is a
 document for each image, as soon as it is done.
 
+All evidence is issued anew for an image that somebody signed whom the home trusts. One that
+nobody did is rebased without, and that is said.
+
 docs/rebase.md tells more.` + "\n" + exitCodes,
 		Example: `  plimsoll rebase shop:1
   plimsoll rebase registry.example.com/shop:1 --dry-run
@@ -55,6 +59,7 @@ docs/rebase.md tells more.` + "\n" + exitCodes,
 	flags.StringVarP(&o.tag, "tag", "t", "", "where to write the result of a single REF (default: its tag moves)")
 	flags.StringVarP(&o.file, "file", "f", "", "file with a REF on each line; - is standard input, as is a REF of -")
 	flags.IntVar(&o.Jobs, "jobs", 16, "images at a time")
+	flags.BoolVar(&o.vouch, "vouch", false, "sign what is rebased even if nobody who is trusted signed it before")
 	o.accounting.flags(cmd)
 	return cmd
 }
@@ -78,7 +83,7 @@ func runRebase(ctx context.Context, env *Env, o rebaseOptions, args []string) er
 	if err != nil {
 		return err
 	}
-	o.Account = ledger.moved
+	o.Account = ledger.movers(ctx, o.vouch)
 	t := tally{env: env, start: time.Now(), count: map[rebase.Status]int{}, told: map[string]bool{}, single: len(args) == 1 && args[0] != "-"}
 	err = rebase.Fleet(ctx, env.Registries, refs, o.FleetOptions, func(r rebase.Result) {
 		t.add(r)

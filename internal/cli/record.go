@@ -12,7 +12,6 @@ import (
 
 	"plimsoll.dev/plimsoll/artifact"
 	"plimsoll.dev/plimsoll/internal/build"
-	"plimsoll.dev/plimsoll/internal/build/rebase"
 	"plimsoll.dev/plimsoll/internal/fault"
 	"plimsoll.dev/plimsoll/internal/inventory"
 	"plimsoll.dev/plimsoll/internal/keys"
@@ -58,34 +57,6 @@ func (l *ledger) known(predicate string, manifest v1.Hash) inventory.Evidence {
 		out.KeyID = keys.Fingerprint(signer.PublicKey())
 	}
 	return out
-}
-
-// batch is how many images the inventory is told of at a time, and about how many packages
-// they may have, which take half a kilobyte each until then.
-const (
-	batch         = 256
-	batchPackages = 32 << 10
-)
-
-// landed hears what became of a reference that was rebased.
-func (l *ledger) landed(ctx context.Context, r rebase.Result) {
-	l.mu.Lock()
-	images := l.moves[r.Ref]
-	delete(l.moves, r.Ref)
-	l.mu.Unlock()
-	if r.Status != rebase.StatusRebased {
-		return
-	}
-	for _, image := range images {
-		if r.Tag != "" {
-			image.Reference = r.Tag
-		}
-		l.done = append(l.done, image)
-		l.packages += len(image.Contents.Packages)
-	}
-	if len(l.done) >= batch || l.packages >= batchPackages {
-		l.record(ctx)
-	}
 }
 
 // record tells the inventory of the images that are done, and matches what is new in them.

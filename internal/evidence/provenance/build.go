@@ -53,6 +53,7 @@ type Rebase struct {
 	Image    Image    // the one that was rebased
 	From, To Image    // its base before and after
 	Forced   []string // what was done against the rules, as the user asked
+	Vouched  bool     // nobody who is trusted signed the image before, and the user asked to sign it
 	Source   Resource // what the rebased image says of its source; the zero value when it says nothing
 }
 
@@ -61,6 +62,7 @@ type RebaseParameters struct {
 	Image    string   `json:"image"`    // reference
 	RunImage string   `json:"runImage"` // reference
 	Forced   []string `json:"forced,omitempty"`
+	Vouched  bool     `json:"vouched,omitempty"`
 }
 
 // Predicate gives the provenance. Whoever follows "rebasedFrom" through its images comes to
@@ -70,7 +72,7 @@ func (r Rebase) Predicate(run Run) (json.RawMessage, error) {
 	if r.Source.URI != "" || len(r.Source.Digest) > 0 {
 		dependencies = append(dependencies, r.Source)
 	}
-	external := RebaseParameters{Image: r.Image.name(), RunImage: r.To.name(), Forced: r.Forced}
+	external := RebaseParameters{Image: r.Image.name(), RunImage: r.To.name(), Forced: r.Forced, Vouched: r.Vouched}
 	return run.encode(RebaseType, external, nil, dependencies, nil)
 }
 
