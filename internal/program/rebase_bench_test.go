@@ -128,7 +128,7 @@ func rebaseAll(b *testing.B, binary string, refs []string) usage {
 	b.Helper()
 	list := filepath.Join(b.TempDir(), "refs")
 	must(b, os.WriteFile(list, []byte(strings.Join(refs, "\n")), 0o644))
-	cmd := exec.Command(binary, "rebase", "--file", list, "-o", "json")
+	cmd := exec.Command(binary, "rebase", "--no-evidence", "--file", list, "-o", "json")
 	start := time.Now()
 	out, err := cmd.Output()
 	wall := time.Since(start)

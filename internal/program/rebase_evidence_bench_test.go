@@ -104,7 +104,7 @@ func moveAll(b *testing.B, binary string, server int, home string, refs []string
 	m := moved{n: len(refs)}
 	bytesBefore, blocksBefore := weigh(b, home)
 	serverBefore := processorTime(b, server)
-	cmd := exec.Command(binary, append([]string{"rebase", "--file", list, "-o", "json"}, args...)...)
+	cmd := exec.Command(binary, append([]string{"rebase", "--vouch", "--file", list, "-o", "json"}, args...)...)
 	var errs bytes.Buffer
 	cmd.Stderr = &errs
 	begun := time.Now()
