@@ -52,10 +52,15 @@ func (inv *Inventory) Affected(ctx context.Context, advisory string) ([]Named, e
 		if err != nil {
 			return err
 		}
-		where, err := a.where()
+		c, err := a.compile(q.Where, true, a.imageTerm)
 		if err != nil {
 			return err
 		}
+		if c.stacks != nil { // an index finds even many of them sooner than a pass over all images does
+			text, arg := tx.Ints("i.stack", c.stacks.list())
+			c = cond{text: text, args: []any{arg}}
+		}
+		where := a.within(c, false)
 		var platforms []int64
 		err = tx.Each(ctx, func(scan func(...any) error) error {
 			var n Named
@@ -78,12 +83,6 @@ func (inv *Inventory) Affected(ctx context.Context, advisory string) ([]Named, e
 	})
 	slices.SortFunc(all, func(a, b Named) int { return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.Digest, b.Digest)) })
 	return all, err
-}
-
-// where is the whole condition of a question about images.
-func (a *asking) where() (cond, error) {
-	c, err := a.compile(a.q.Where, true, a.imageTerm)
-	return a.within(c, c.cold && !c.narrow), err
 }
 
 // within joins the condition with the span asked about. scanned keeps the database from
@@ -109,12 +108,15 @@ func (a *asking) answerImages(result *Result) error {
 		return err
 	}
 	result.Total = total
-	if found != nil {
-		text, arg := a.tx.Ints("i.id", found)
-		c = cond{text: text, args: []any{arg}, narrow: true}
-	}
-	order, chosen := " ORDER BY i.name || '', i.id", a.within(c, c.cold && !c.narrow)
-	if total > manyFound || !chosen.narrow && total > manyScanned {
+	chosen := a.within(c, c.cold && !c.narrow)
+	order := " ORDER BY i.name || '', i.id"
+	switch {
+	case found != nil:
+		if c, err = a.numbered(found); err != nil {
+			return err
+		}
+		chosen = a.within(c, true)
+	case total > manyFound || !chosen.narrow && total > manyScanned:
 		order, chosen = " ORDER BY i.name, i.id", a.within(c, true)
 	}
 	if a.after != nil {

@@ -43,10 +43,12 @@ type Fix struct {
 	Images   int             `json:"images"`
 }
 
-// used counts the images of each stack that the condition is true for.
+// used counts the images of each stack that the condition is true for. Those of few stacks
+// are counted sooner than all, when nobody has done that yet.
 func (a *asking) used(c cond) ([]int, error) {
-	if c.stacks == nil {
-		return a.countStacks(a.within(c, c.cold && !c.narrow))
+	where := a.within(c, c.cold && !c.narrow)
+	if c.stacks == nil || where.narrow {
+		return a.countStacks(where)
 	}
 	all, err := a.usedAtAll()
 	counts := make([]int, len(all))
@@ -112,19 +114,12 @@ func (v view) tally(counts []int, inBase, above map[int64][]int, groups int) []i
 
 // groupsOfSets gives the groups of each set's packages.
 func (v view) groupsOfSets(of map[int64][]int) [][]int {
-	highest := int64(-1)
-	for pkg := range of {
-		highest = max(highest, pkg)
-	}
-	index := make([][]int, highest+1) // a map is too slow for every package of every set
-	for pkg, list := range of {
-		index[pkg] = list
-	}
+	grouped := membersOf(slices.Collect(maps.Keys(of))) // a map is too slow for every package of every set
 	bySet := make([][]int, len(v.sets))
 	for id, set := range v.sets {
 		for _, p := range set {
-			if int64(p) <= highest {
-				bySet[id] = append(bySet[id], index[p]...)
+			if int(p) < len(grouped) && grouped[p] == 1 {
+				bySet[id] = append(bySet[id], of[int64(p)]...)
 			}
 		}
 	}

@@ -93,7 +93,7 @@ func (a *asking) refSpan() cond {
 func (a *asking) imageField(c query.Compare) (cond, error) {
 	switch c.Field {
 	case query.Reference, query.Repository, query.Tag:
-		return a.named(c), nil
+		return a.named(c)
 	case query.Platform:
 		return a.word("i.platform", c), nil
 	case query.Distro:
@@ -151,7 +151,7 @@ func positive(op query.Op) (query.Op, string) {
 }
 
 // named compares references. An image may have several: not equal is what none equals.
-func (a *asking) named(c query.Compare) cond {
+func (a *asking) named(c query.Compare) (cond, error) {
 	op, not := positive(c.Op)
 	span := a.refSpan()
 	var inner cond
@@ -171,12 +171,29 @@ func (a *asking) named(c query.Compare) cond {
 			text: "(" + whole.text + " OR (i.others > 0 AND i.id IN (SELECT r.image FROM images o JOIN refs r ON r.image = o.id WHERE o.others > 0 AND " +
 				span.text + " AND " + inner.text + ")))",
 			args: slices.Concat(whole.args, span.args, inner.args),
-		}
+		}, nil
 	}
-	return cond{
-		text: "i.id" + not + " IN (SELECT r.image FROM refs r WHERE " + span.text + " AND " + inner.text + ")",
-		args: slices.Concat(span.args, inner.args),
+	// Looked for here, for a database would do it in every statement of the question again.
+	images, err := a.tx.IDs(a.ctx, "SELECT r.image FROM refs r WHERE "+span.text+" AND "+inner.text, slices.Concat(span.args, inner.args)...)
+	if err != nil {
+		return never, err
 	}
+	one, err := a.numbered(images)
+	if not != "" {
+		one.text = "NOT (" + one.text + ")"
+	}
+	return one, err
+}
+
+// numbered is true for the images of those numbers.
+func (a *asking) numbered(ids []int64) (cond, error) {
+	if len(ids) <= manyFound {
+		text, arg := a.tx.Ints("i.id", ids)
+		return cond{text: text, args: []any{arg}}, nil
+	}
+	highest, err := a.tx.Int(a.ctx, "SELECT max(id) FROM images")
+	text, arg := a.tx.Member("i.id", grow(membersOf(ids), highest+1))
+	return cond{text: text, args: []any{arg}}, err
 }
 
 // reference compares a whole reference, looking only into repositories that can match.

@@ -294,6 +294,11 @@ func (r *reader) done() bool { return len(r.rest) == 0 }
 
 // number gives the next varint, never less than 0.
 func (r *reader) number() int {
+	if len(r.rest) > 0 && r.rest[0] < 0x80 { // as most are
+		n := r.rest[0]
+		r.rest = r.rest[1:]
+		return int(n)
+	}
 	n, width := binary.Uvarint(r.rest)
 	if width <= 0 || n > math.MaxInt64 {
 		r.rest = nil

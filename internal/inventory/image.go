@@ -1,6 +1,8 @@
 package inventory
 
 import (
+	"crypto/sha256"
+	"crypto/sha512"
 	"encoding/hex"
 	"fmt"
 	"strings"
@@ -127,13 +129,16 @@ func digestBytes(digest string) ([]byte, error) {
 
 // digestText gives back what digestBytes took.
 func digestText(sum []byte) string {
+	text := make([]byte, 0, len("sha512:")+2*sha512.Size)
 	switch len(sum) {
-	case 32:
-		return "sha256:" + hex.EncodeToString(sum)
-	case 64:
-		return "sha512:" + hex.EncodeToString(sum)
+	case sha256.Size:
+		text = append(text, "sha256:"...)
+	case sha512.Size:
+		text = append(text, "sha512:"...)
+	default:
+		return ""
 	}
-	return ""
+	return string(hex.AppendEncode(text, sum))
 }
 
 // layerBytes joins diffIDs that check has seen.
