@@ -31,8 +31,9 @@ type Package struct {
 	// of which it is the main module); "" where it is many files, or a part of one.
 	SHA256 string `json:"sha256,omitempty"`
 
-	// Owner names the distribution's package that ships this one ("python3-requests" ships
-	// pypi's requests): its distribution patches it without changing Version. "" for none.
+	// Owner names the distribution's own package that ships this one ("python3-requests" ships
+	// pypi's requests): its distribution patches it without changing Version. "" for none, and
+	// where somebody else made that package.
 	Owner string `json:"owner,omitempty"`
 
 	// Licenses are SPDX licence expressions, or what the package itself says where that is

@@ -161,8 +161,13 @@ func (r *reader) entry(ctx context.Context, h *tar.Header, body io.Reader) error
 	return nil
 }
 
-// hardLink makes the path a file like the one it leads to.
+// hardLink makes the path a file like the one it leads to, which tells the same: that one may
+// be replaced or hidden later.
 func (r *reader) hardLink(name, target string) {
+	if t, ok := r.tells[target]; ok {
+		t.Path = name
+		r.tells[name] = t
+	}
 	if f, ok := r.files[target]; ok {
 		f.Path = name
 		r.files[name] = f

@@ -3,6 +3,7 @@ package layer
 import (
 	"cmp"
 	"path"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -48,8 +49,9 @@ func (o owners) of(file string) (by string, owned bool) {
 // record gives what was collected, in order.
 func (r *reader) record(diffID string) *Record {
 	out := &Record{Recipe: Recipe(), DiffID: diffID, Over: sorted(r.over), Cut: sorted(r.cut), Gaps: r.gaps}
+	own := r.distributed()
 	for _, t := range r.tells {
-		t.Packages = r.shipped(t)
+		t.Packages = r.shipped(t, own)
 		if len(t.Packages)+len(t.Licenses)+len(t.Declared) > 0 || t.Distro != nil || t.Link != "" {
 			out.Tells = append(out.Tells, t)
 		}
@@ -67,7 +69,7 @@ func (r *reader) record(diffID string) *Record {
 
 // shipped gives the packages of a file with the distribution's package that ships it. A
 // runtime that one ships is that package, and needs no second name.
-func (r *reader) shipped(t Tell) []artifact.Package {
+func (r *reader) shipped(t Tell, own map[string]bool) []artifact.Package {
 	by := r.owners.files[t.Path]
 	if by == "" {
 		return t.Packages
@@ -79,9 +81,28 @@ func (r *reader) shipped(t Tell) []artifact.Package {
 			continue
 		case "deb", "rpm", "apk", "opkg":
 		default:
-			p.Owner = by
+			if own[by] {
+				p.Owner = by
+			}
 		}
 		out = append(out, p)
 	}
 	return out
 }
+
+// distributed names the packages that a distribution itself maintains, as their maintainer's
+// address tells: for what others ship in the same form, it neither fixes anything nor says
+// what is wrong.
+func (r *reader) distributed() map[string]bool {
+	own := map[string]bool{}
+	for _, t := range r.tells {
+		for _, p := range t.Packages {
+			if p.Type == "deb" && distributor.MatchString(p.Supplier) {
+				own[p.Name] = true
+			}
+		}
+	}
+	return own
+}
+
+var distributor = regexp.MustCompile(`[@.](?:debian\.(?:org|net)|ubuntu\.com)>?$`)

@@ -36,7 +36,7 @@ type Tell struct {
 }
 
 // format is raised whenever a Record of the same layer would be another.
-const format = "2"
+const format = "3"
 
 // Recipe names the code that reads layers: the format, and the parsers that come from
 // elsewhere.
