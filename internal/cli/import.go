@@ -30,7 +30,7 @@ func newImport(env *Env) *cobra.Command {
 		Long: `Import reads a file that "plimsoll export" wrote, verifies every image in it as "plimsoll verify"
 does, and only then writes them, with all that is attached to them, to the local store, or to
 the registry that --to names. One image that is not verified stops all. It may be interrupted and
-run again: what is there is not sent twice. A FILE of - is standard input.
+run again: what is there is not sent twice. Every blob is read before the first is written. A FILE of - is standard input.
 
 Give the public keys of those who made the bundle by another way than the bundle itself.` + "\n" + exitCodes,
 		Example: `  plimsoll import -f bundle.tar --key images.pub --attestation-key attestations.pub
@@ -70,6 +70,9 @@ func runImport(ctx context.Context, env *Env, o importOptions) error {
 		if err := o.verify(ctx, env, b, out); err != nil {
 			return err
 		}
+	}
+	if err := b.Check(ctx); err != nil {
+		return err
 	}
 	if !o.dryRun {
 		session := env.Registries.Session()

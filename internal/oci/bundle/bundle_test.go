@@ -253,6 +253,9 @@ func TestTampered(t *testing.T) {
 			b, err := Open(path)
 			if err == nil {
 				defer b.Close()
+				if err := b.Check(t.Context()); (err == nil) != test.ok || err != nil && fault.KindOf(err) != fault.Denied {
+					t.Errorf("checked: %v, want ok %t", err, test.ok)
+				}
 				_, err = b.Push(t.Context(), session, b.Names()[0], to)
 			}
 			if (err == nil) != test.ok {
@@ -262,6 +265,37 @@ func TestTampered(t *testing.T) {
 				t.Errorf("the tag is there: %t, want %t", err == nil, test.ok)
 			}
 		})
+	}
+}
+
+// TestOthersSignaturesStay: what is below the older tag at the far end is kept beside what
+// comes with the bundle.
+func TestOthersSignaturesStay(t *testing.T) {
+	home, far := harbour(t, registry.WithReferrersSupport(true)), harbour(t, registry.WithReferrersSupport(true))
+	names := fleet(t, home)
+	path, _ := export(t, home, names...)
+	b := must[*Bundle](t)(Open(path))
+	defer b.Close()
+	session := (&oci.Registries{}).Session()
+	image := b.Names()[0]
+	to := parsed(t, far+"/team/shop:1")
+	push := func() {
+		if _, err := b.Push(t.Context(), session, image, to); err != nil {
+			t.Fatal(err)
+		}
+	}
+	push()
+	tag := to.Tag(strings.Replace(image.Digest.String(), ":", "-", 1) + ".sig")
+	others := mutate.MediaType(must[v1.Image](t)(random.Image(100, 1)), types.OCIManifestSchema1)
+	if err := remote.Write(tag.Reference, others); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		push()
+		m := must[oci.Manifest](t)(session.Manifest(t.Context(), tag))
+		if len(m.Image.Layers) != 3 { // two of the bundle's, one of the other's
+			t.Errorf("%d signatures are there, want all 3", len(m.Image.Layers))
+		}
 	}
 }
 

@@ -4,11 +4,13 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"maps"
 	"slices"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/types"
 
+	"plimsoll.dev/plimsoll/internal/fault"
 	"plimsoll.dev/plimsoll/internal/oci"
 )
 
@@ -76,7 +78,7 @@ func (p *pusher) attached(ctx context.Context, subject v1.Hash) error {
 			referrers = append(referrers, listed(m))
 			continue
 		}
-		if err := p.manifest(ctx, p.to.Tag(a.Tag), m); err != nil {
+		if err := p.tag(ctx, p.to.Tag(a.Tag), m); err != nil {
 			return err
 		}
 	}
@@ -84,6 +86,36 @@ func (p *pusher) attached(ctx context.Context, subject v1.Hash) error {
 		return nil
 	}
 	return p.list(ctx, subject, referrers)
+}
+
+// tag writes what older tools keep below a tag, with what they keep there already: others
+// may have signed the image here.
+func (p *pusher) tag(ctx context.Context, at oci.Reference, m oci.Manifest) error {
+	there, err := p.session.Manifest(ctx, at)
+	switch {
+	case fault.KindOf(err) == fault.NotFound:
+		return p.manifest(ctx, at, m)
+	case err != nil:
+		return err
+	case there.Digest == m.Digest:
+		return nil
+	case there.Image == nil || m.Image == nil:
+		return p.manifest(ctx, at, m)
+	}
+	joined := m.Image.DeepCopy()
+	for _, old := range there.Image.Layers {
+		same := func(l v1.Descriptor) bool {
+			return l.Digest == old.Digest && maps.Equal(l.Annotations, old.Annotations)
+		}
+		if !slices.ContainsFunc(joined.Layers, same) {
+			joined.Layers = append(joined.Layers, old)
+		}
+	}
+	raw, err := json.Marshal(joined)
+	if err != nil {
+		return err
+	}
+	return p.manifest(ctx, at, oci.Manifest{Descriptor: v1.Descriptor{MediaType: m.MediaType}, Raw: raw})
 }
 
 // listed is how lists of referrers name a manifest (OCI distribution-spec 1.1, "Listing
