@@ -1,5 +1,10 @@
 package artifact
 
+import (
+	"slices"
+	"strings"
+)
+
 // Remedy is the cheapest sound way to get a fix into an image.
 type Remedy string
 
@@ -10,6 +15,49 @@ const (
 	RemedyOverride Remedy = "override" // the source pins the dependency: rebuild with a newer one
 	RemedyNone     Remedy = "none"     // nobody has fixed it yet
 )
+
+// RemedyOf gives the cheapest sound way to get the fixed version of a package into an image;
+// fixed is "" when there is none. inBase says that the base brought the package. Of the
+// package its kind counts, and its Paths where they are known, but not who declares it: a
+// buildpack's bill names the application's locked dependencies, too.
+func RemedyOf(p Package, inBase bool, fixed string) Remedy {
+	switch {
+	case fixed == "":
+		return RemedyNone
+	case inBase:
+		return RemedyRebase
+	case p.isPinned() && !p.isRuntime():
+		return RemedyOverride
+	}
+	return RemedyRebuild
+}
+
+// isPinned says whether the package is of a kind that an application's own files choose, so
+// that building again gives the same version. All others are a builder's choice.
+func (p Package) isPinned() bool {
+	switch p.Type {
+	case "golang", "npm", "pypi", "maven", "cargo", "gem", "composer", "nuget", "hex", "pub", "swift", "cocoapods", "conan", "hackage", "cran":
+		return p.Distro == ""
+	}
+	return false
+}
+
+// isRuntime says whether the package comes with a language's tools or with the lifecycle: no
+// file of the application names it.
+func (p Package) isRuntime() bool {
+	name, _ := p.AdvisoryName()
+	if p.Type == "golang" && (name == "stdlib" || name == "toolchain" || name == "go") {
+		return true
+	}
+	return len(p.Paths) > 0 && !slices.ContainsFunc(p.Paths, func(path string) bool { return !isBundled(path) })
+}
+
+// isBundled says whether a file is of what Node.js, Python and the lifecycle bring along.
+func isBundled(path string) bool {
+	return strings.HasPrefix(path, "cnb/") ||
+		strings.Contains(path, "lib/node_modules/npm/") || strings.Contains(path, "lib/node_modules/corepack/") ||
+		strings.Contains(path, "/ensurepip/_bundled/")
+}
 
 // Finding is an advisory that concerns a package of an image.
 type Finding struct {

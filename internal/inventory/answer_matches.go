@@ -168,6 +168,7 @@ func (a *asking) told(where cond, packages []int64) (map[int64][]told, error) {
 // tell gives the matches at one spot: the package, or each finding of it that counts.
 func (a *asking) tell(r *imageRow, m *matching, s spot, d described) []Match {
 	p, where := d.packages[s.pkg], d.places[spot{s.pkg, positioned{set: s.at.set}}]
+	p.Paths = where.Paths
 	base := Match{
 		Package: p.PURL(), Paths: where.Paths, Depth: s.at.position, Since: r.Seen,
 		InBase: s.at.position < a.stacks[r.stack].baseLayers,
@@ -187,7 +188,7 @@ func (a *asking) tell(r *imageRow, m *matching, s spot, d described) []Match {
 		one := base
 		one.Advisory, one.State, one.Fixed = t.advisory, t.state, t.fixed
 		one.Severity = artifact.Severity(query.SeverityOf(t.severity))
-		one.Remedy = remedy(p, where, base.InBase, t.fixed)
+		one.Remedy = artifact.RemedyOf(p, base.InBase, t.fixed)
 		one.Since = moment(max(seconds(r.Seen), t.since))
 		all = append(all, one)
 	}
@@ -198,20 +199,4 @@ func (a *asking) silent(advisory int64, image string, p artifact.Package) bool {
 	return slices.ContainsFunc(a.silences, func(s silence) bool {
 		return s.advisory == advisory && (s.image == "" || s.image == image) && s.covers(p)
 	})
-}
-
-// remedy is the cheapest way to a fix. A base's package comes with a newer base; one of a
-// distribution, a toolchain or a buildpack with the same source built again; another is
-// pinned by the source.
-func remedy(p artifact.Package, where place, inBase bool, fixed string) artifact.Remedy {
-	declared := slices.ContainsFunc(where.FoundBy, func(by string) bool { return by != "image" })
-	switch {
-	case fixed == "":
-		return artifact.RemedyNone
-	case inBase:
-		return artifact.RemedyRebase
-	case p.Distro != "", p.Type == "golang" && p.Name == "stdlib", declared:
-		return artifact.RemedyRebuild
-	}
-	return artifact.RemedyOverride
 }

@@ -358,7 +358,7 @@ func (a *asking) groupFixes(m *matching, groups map[Fix]int, order *[]Fix, inBas
 		}
 		title, _ := p.AdvisoryName()
 		for i, into := range []map[int64][]int{inBase, above} {
-			fix := Fix{Advisory: name, Package: title, Fixed: fixed, Remedy: remedy(p.Package, place{}, i == 0, fixed)}
+			fix := Fix{Advisory: name, Package: title, Fixed: fixed, Remedy: artifact.RemedyOf(p.Package, i == 0, fixed)}
 			group, known := groups[fix]
 			if !known {
 				group = len(*order)

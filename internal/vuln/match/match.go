@@ -25,7 +25,7 @@ func Contents(ctx context.Context, db *advisory.Database, c artifact.Contents) (
 			return nil, err
 		}
 		for _, f := range result.Findings {
-			f.Remedy = Remedy(c, f.Package, f.Fixed)
+			f.Remedy = artifact.RemedyOf(f.Package, c.InBase(f.Package), f.Fixed)
 			all = append(all, f)
 		}
 	}
@@ -33,7 +33,7 @@ func Contents(ctx context.Context, db *advisory.Database, c artifact.Contents) (
 }
 
 // Result is a package with its findings, by ID. Their Remedy is empty: it depends on the
-// image, and Remedy gives it.
+// image, and artifact.RemedyOf gives it.
 type Result struct {
 	Package  artifact.Package
 	Findings []artifact.Finding

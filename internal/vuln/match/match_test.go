@@ -166,37 +166,6 @@ func TestWhatTheDistributionSaysIsKept(t *testing.T) {
 	}
 }
 
-func TestRemedy(t *testing.T) {
-	c := artifact.Contents{Layers: []string{"b0", "b1", "app"}, BaseLayers: 2}
-	tests := []struct {
-		name  string
-		p     artifact.Package
-		fixed string
-		want  artifact.Remedy
-	}{
-		{"no fix", artifact.Package{Type: "deb", Layer: "b0"}, "", artifact.RemedyNone},
-		{"in the base", artifact.Package{Type: "deb", Distro: "debian-13", Layer: "b1"}, "2", artifact.RemedyRebase},
-		{"a language's package in the base", artifact.Package{Type: "npm", Layer: "b1"}, "2", artifact.RemedyRebase},
-		{"a distribution's package upon the base", artifact.Package{Type: "deb", Distro: "debian-13", Layer: "app"}, "2", artifact.RemedyRebuild},
-		{"Go's standard library", artifact.Package{Type: "golang", Name: "stdlib", Layer: "app"}, "2", artifact.RemedyRebuild},
-		{"a module", artifact.Package{Type: "golang", Namespace: "golang.org/x", Name: "net", Layer: "app"}, "2", artifact.RemedyOverride},
-		{"a locked dependency", artifact.Package{Type: "npm", Name: "a", Layer: "app", Paths: []string{"workspace/node_modules/a/package.json"}}, "2", artifact.RemedyOverride},
-		{"what npm itself is made of", artifact.Package{Type: "npm", Name: "a", Layer: "app", Paths: []string{"layers/x/node/lib/node_modules/npm/node_modules/a/package.json"}}, "2", artifact.RemedyRebuild},
-		{"a part of npm that the application has, too", artifact.Package{Type: "npm", Name: "a", Layer: "app", Paths: []string{
-			"layers/x/node/lib/node_modules/npm/node_modules/a/package.json", "workspace/node_modules/a/package.json",
-		}}, "2", artifact.RemedyOverride},
-		{"what the launcher is made of", artifact.Package{Type: "golang", Namespace: "x", Name: "y", Layer: "app", Paths: []string{"cnb/lifecycle/launcher"}}, "2", artifact.RemedyRebuild},
-		{"a buildpack's own", artifact.Package{Type: "generic", Name: "node", Layer: "app"}, "2", artifact.RemedyRebuild},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			if got := match.Remedy(c, tt.p, tt.fixed); got != tt.want {
-				t.Errorf("%s, want %s", got, tt.want)
-			}
-		})
-	}
-}
-
 func TestContents(t *testing.T) {
 	db := database(t, advisory.Feed{Name: "real", Records: real(t)})
 	lodash := artifact.Package{Type: "npm", Name: "lodash", Version: "4.17.15", Layer: "app"}
