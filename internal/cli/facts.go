@@ -44,6 +44,14 @@ func factsOfBuild(o buildOptions, request build.Request, result *build.Result, b
 	for _, b := range request.Settings.Bindings {
 		bindings = append(bindings, b.Name)
 	}
+	config, err := built.Image.ConfigFile()
+	if err != nil {
+		return provenance.Build{}, err
+	}
+	var metadata cnb.BuildMetadata
+	if err := cnb.DecodeLabel(config, cnb.BuildMetadataLabel, &metadata); err != nil {
+		return provenance.Build{}, err
+	}
 	return provenance.Build{
 		Parameters: provenance.BuildParameters{
 			Source:      provenance.SourceParameters{URI: result.Source.URL(), Ref: o.source.Ref, Subpath: o.source.Subpath},
@@ -59,8 +67,24 @@ func factsOfBuild(o buildOptions, request build.Request, result *build.Result, b
 		Source:   result.Source,
 		Builder:  named(used),
 		RunImage: named(built.RunImage),
-		Internal: provenance.BuildDetails{Buildpacks: built.Buildpacks},
+		Internal:   provenance.BuildDetails{Buildpacks: built.Buildpacks},
+		Byproducts: byproducts(built),
+		Lifecycle:  metadata.Launcher.Version,
 	}, nil
+}
+
+// byproducts names the layers that a build made, by what is in each: what the image
+// consists of beside its base.
+func byproducts(built build.Built) []provenance.Resource {
+	var out []provenance.Resource
+	for _, l := range built.Layers {
+		algorithm, hex, ok := strings.Cut(l.Digest, ":")
+		if !ok {
+			continue
+		}
+		out = append(out, provenance.Resource{Name: appLayerName(l), Digest: map[string]string{algorithm: hex}})
+	}
+	return out
 }
 
 // factsOfBase gives how a base was composed. Who served the archive and where its keyring

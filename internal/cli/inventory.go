@@ -13,6 +13,7 @@ import (
 
 	"plimsoll.dev/plimsoll/internal/evidence/attest"
 	"plimsoll.dev/plimsoll/internal/evidence/sbom"
+	"plimsoll.dev/plimsoll/internal/fault"
 	"plimsoll.dev/plimsoll/internal/inventory"
 	"plimsoll.dev/plimsoll/internal/keys"
 	"plimsoll.dev/plimsoll/internal/oci"
@@ -99,14 +100,15 @@ func runInventoryRebuild(ctx context.Context, env *Env, file string, args []stri
 		}
 		if err != nil {
 			failed++
-			fmt.Fprintf(env.Err, "warning: %s\n", visible(err.Error()))
+			fmt.Fprintf(env.Err, "warning: %s: %s\n", visible(text), visible(err.Error()))
 			continue
 		}
 		if err := r.keep(ctx, index, images); err != nil {
 			return err
 		}
 	}
-	if whole {
+	// Other homes may share another database: what this store lacks, theirs may have.
+	if whole && env.Getenv(inventoryVariable) == "" {
 		if err := removeGone(ctx, index, seen); err != nil {
 			return err
 		}
@@ -115,10 +117,11 @@ func runInventoryRebuild(ctx context.Context, env *Env, file string, args []stri
 	if err != nil {
 		return err
 	}
-	if failed > 0 {
-		fmt.Fprintf(env.Err, "warning: %d of %d images could not be read\n", failed, len(seen))
+	if err := printStats(env, stats); err != nil || failed == 0 {
+		return err
 	}
-	return printStats(env, stats)
+	return fault.Newf(fault.Failed, "rebuild the inventory", "", fmt.Sprintf("%d of %d references could not be read, and no answer will know of them", failed, len(seen))).
+		WithHint("each one's warning says why")
 }
 
 // rebuilt gives the references to read: those given, else all of the local store, which
@@ -135,7 +138,7 @@ func (env *Env) rebuilt(ctx context.Context, file string, args []string) (refs i
 	err = s.with(ctx, registry.Options{}, func(reg *registry.Registry) error {
 		entries, err := reg.List(ctx)
 		for _, e := range entries {
-			if registry.SignatureTag(e.Tag) == "" {
+			if !isSignature(e.Tag) {
 				names = append(names, e.Repository+":"+e.Tag)
 			}
 		}

@@ -33,7 +33,7 @@ const (
 
 // hear notes that a tag names an image now.
 func (n *newcomers) hear(repository, tag string) {
-	if registry.SignatureTag(tag) != "" {
+	if isSignature(tag) {
 		return
 	}
 	n.mu.Lock()

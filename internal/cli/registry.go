@@ -110,7 +110,7 @@ func newRegistryList(s *store) *cobra.Command {
 					return err
 				}
 				if !all {
-					entries = slices.DeleteFunc(entries, func(e registry.Entry) bool { return registry.SignatureTag(e.Tag) != "" })
+					entries = slices.DeleteFunc(entries, func(e registry.Entry) bool { return isSignature(e.Tag) })
 				}
 				return s.env.print(entries, func(w io.Writer) {
 					fmt.Fprintln(w, "REPOSITORY\tTAG\tDIGEST\tSIZE")
@@ -123,6 +123,12 @@ func newRegistryList(s *store) *cobra.Command {
 	}
 	cmd.Flags().BoolVar(&all, "all", false, "also the tags below which signatures lie (sha256-….sig, .att, .sbom)")
 	return cmd
+}
+
+// isSignature tells the tags below which signatures lie from those of images.
+func isSignature(tag string) bool {
+	_, ok := oci.SignatureTag(tag)
+	return ok
 }
 
 func newRegistryRemove(s *store) *cobra.Command {

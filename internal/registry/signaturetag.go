@@ -1,29 +1,26 @@
 package registry
 
 import (
-	"regexp"
-
 	"github.com/opencontainers/go-digest"
+
+	"plimsoll.dev/plimsoll/internal/oci"
 )
 
-var signatureTag = regexp.MustCompile(`^sha256-([0-9a-f]{64})\.(?:sig|att|sbom)$`)
-
-// SignatureTag gives the digest of the image that a tag speaks of, if it is one of those
-// below which cosign keeps signatures and attestations (its specs/SIGNATURE_SPEC.md); ""
-// for another tag. Such a tag names nothing that people would pull.
-func SignatureTag(tag string) digest.Digest {
-	match := signatureTag.FindStringSubmatch(tag)
-	if match == nil {
+// signedBelow gives the digest of the image that a tag keeps signatures of; "" for any
+// other tag.
+func signedBelow(tag string) digest.Digest {
+	subject, ok := oci.SignatureTag(tag)
+	if !ok {
 		return ""
 	}
-	return digest.NewDigestFromEncoded(digest.SHA256, match[1])
+	return digest.Digest(subject.String())
 }
 
 // keepsSignaturesOnly tells a repository that holds the signatures of another one's images
 // (cosign's COSIGN_REPOSITORY): there a missing image says nothing.
 func keepsSignaturesOnly(tags []string) bool {
 	for _, tag := range tags {
-		if SignatureTag(tag) == "" {
+		if signedBelow(tag) == "" {
 			return false
 		}
 	}

@@ -122,7 +122,7 @@ func (c *collection) roots(ctx context.Context, repo string, nodes map[digest.Di
 		if !ok {
 			continue
 		}
-		if subject := SignatureTag(tags[i]); subject != "" && !kept && nodes[canonical] != nil {
+		if subject := signedBelow(tags[i]); subject != "" && !kept && nodes[canonical] != nil {
 			nodes[canonical].subject = subject // it lives as long as what it speaks of
 			continue
 		}

@@ -67,7 +67,7 @@ func suffix(layers types.MediaType) string {
 // olderTag is where cosign kept what is attached to an image (cosign, SIGNATURE_SPEC.md,
 // "Tag-based discovery").
 func olderTag(repo oci.Reference, subject v1.Hash, layers types.MediaType) oci.Reference {
-	return repo.Tag(subject.Algorithm + "-" + subject.Hex + "." + suffix(layers))
+	return repo.SignatureTag(subject, suffix(layers))
 }
 
 // rounds is how often a tag is written before the writer gives up to others.

@@ -2,6 +2,7 @@ package provenance
 
 import (
 	"encoding/json"
+	"maps"
 
 	"plimsoll.dev/plimsoll/artifact"
 )
@@ -15,6 +16,7 @@ type Build struct {
 	RunImage   Image
 	Internal   BuildDetails
 	Byproducts []Resource
+	Lifecycle  string // version of the lifecycle that ran; "" when the image does not say
 }
 
 // BuildParameters is what the user asked for (externalParameters).
@@ -44,6 +46,10 @@ type BuildDetails struct {
 
 // Predicate gives the provenance.
 func (b Build) Predicate(run Run) (json.RawMessage, error) {
+	if b.Lifecycle != "" {
+		run.Versions = maps.Clone(run.Versions)
+		run.Versions["lifecycle"] = b.Lifecycle
+	}
 	dependencies := []Resource{sourceResource(b.Source), b.Builder.resource("builder"), b.RunImage.resource("runImage")}
 	return run.encode(BuildType, b.Parameters, b.Internal, dependencies, b.Byproducts)
 }

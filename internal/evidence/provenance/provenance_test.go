@@ -32,7 +32,7 @@ func TestPredicatesAreSLSA(t *testing.T) {
 		buildType    string
 		dependencies []string // names, or URIs without one
 	}{
-		{"build", Build{Parameters: BuildParameters{Platform: "linux/amd64", Builder: "builder:1", Network: "none"}, Source: source, Builder: image, RunImage: image}, BuildType, []string{"source", "builder", "runImage"}},
+		{"build", Build{Parameters: BuildParameters{Platform: "linux/amd64", Builder: "builder:1", Network: "none"}, Lifecycle: "0.21.17", Source: source, Builder: image, RunImage: image}, BuildType, []string{"source", "builder", "runImage"}},
 		{"rebase", Rebase{Image: image, From: image, To: image, Source: sourceResource(source)}, RebaseType, []string{"rebasedFrom", "runImage", "previousRunImage", "source"}},
 		{"rebase of unknown source", Rebase{Image: image, From: image, To: image}, RebaseType, []string{"rebasedFrom", "runImage", "previousRunImage"}},
 		{"base", Base{Parameters: BaseParameters{Spec: json.RawMessage(`{"packages":["libc6"]}`)}, Packages: []DebianPackage{{"libc6", "2.41-12", "amd64", digest[7:]}}}, BaseType, []string{"pkg:deb/debian/libc6@2.41-12?arch=amd64"}},

@@ -14,6 +14,7 @@ import (
 	"io"
 	"os"
 	"regexp"
+	"strings"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
@@ -155,17 +156,15 @@ func (b *Bundle) sort(index *v1.IndexManifest) error {
 	return nil
 }
 
-// signatureTags are the endings of the tags below which older tools keep what belongs to
-// an image: sha256-<hex>.<ending> (cosign, specs/SIGNATURE_SPEC.md).
-var signatureTags = regexp.MustCompile(`:(sha256-([0-9a-f]{64})\.(?:sig|att|sbom))$`)
-
-// signatureTag gives the digest that such a tag speaks of, and the tag; "" for another.
+// signatureTag gives the digest that the tag of a name speaks of, and the tag, if it is one
+// below which older tools keep signatures.
 func signatureTag(name string) (subject, tag string) {
-	match := signatureTags.FindStringSubmatch(name)
-	if match == nil {
+	tag = name[strings.LastIndexByte(name, ':')+1:]
+	digest, ok := oci.SignatureTag(tag)
+	if !ok {
 		return "", ""
 	}
-	return "sha256:" + match[2], match[1]
+	return digest.String(), tag
 }
 
 // Named is an image that a bundle names.

@@ -7,7 +7,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"maps"
 	"slices"
@@ -137,8 +136,8 @@ func (c *collection) attached(ctx context.Context, ref oci.Reference, subject v1
 			return err
 		}
 	}
-	for _, ending := range []string{"sig", "att", "sbom"} {
-		tag := ref.Tag(fmt.Sprintf("%s-%s.%s", subject.Algorithm, subject.Hex, ending))
+	for _, ending := range oci.SignatureEndings {
+		tag := ref.SignatureTag(subject, ending)
 		err := c.attach(ctx, ref, tag, nameOf(tag, subject))
 		if err != nil && fault.KindOf(err) != fault.NotFound {
 			return err
