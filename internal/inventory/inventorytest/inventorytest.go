@@ -35,6 +35,8 @@ func Run(t *testing.T, empty func(testing.TB) string) {
 		{"History", testHistory},
 		{"PutIsIdempotent", testIdempotent},
 		{"Pages", testPages},
+		{"Many", testMany},
+		{"Remembered", testRemembered},
 		{"Rematch", testRematch},
 		{"HostileText", testHostile},
 		{"Refusals", testRefusals},
