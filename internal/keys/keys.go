@@ -70,7 +70,7 @@ func (k *Keychain) Signer(ctx context.Context, name string) (*Signer, error) {
 			return nil, err
 		}
 		if kind == inService {
-			return openService(ctx, rest)
+			return openService(ctx, name, rest)
 		}
 		text, err := k.read(kind, rest, true)
 		if err != nil {
@@ -101,8 +101,9 @@ func (k *Keychain) hold(name string, open func() (*Signer, error)) (*Signer, err
 	return signer, err
 }
 
-// Public gives the public key of the name: of a PEM file or variable that holds one, or of
-// a key in a service.
+// Public gives the public key of the name: of a PEM file or variable that holds one or a
+// private key, or of a key in a service. Of an encrypted file it is the public key beside it,
+// where that stands, for which nobody needs the password.
 func (k *Keychain) Public(ctx context.Context, name string) (crypto.PublicKey, error) {
 	kind, rest, err := parse(name)
 	if err != nil {
@@ -120,7 +121,23 @@ func (k *Keychain) Public(ctx context.Context, name string) (crypto.PublicKey, e
 		return nil, err
 	}
 	defer clear(text)
-	return parsePublic(name, text)
+	block, _ := pem.Decode(text)
+	if block == nil || !strings.HasSuffix(block.Type, "PRIVATE KEY") {
+		return parsePublic(name, block)
+	}
+	if kind == inFile && isEncrypted(block) {
+		beside := PublicPath(rest)
+		text, err := k.read(inFile, beside, false)
+		if err == nil {
+			block, _ := pem.Decode(text)
+			return parsePublic(beside, block)
+		}
+	}
+	signer, err := k.Signer(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	return signer.PublicKey(), nil
 }
 
 // place is where a key is.
@@ -146,10 +163,15 @@ func parse(name string) (place, string, error) {
 		return 0, "", fault.Newf(fault.Usage, "read key name", "", "it is a key, not the name of one").
 			WithHint("put the key into a file, or into a variable and name it env://VARIABLE")
 	case strings.Contains(name, "pin-value"):
-		return 0, "", fault.Newf(fault.Usage, "read key name", "pkcs11:", "it holds a PIN, which every user of the machine can read in the list of processes").
+		return 0, "", fault.Newf(fault.Usage, "read key name", "pkcs11", "it holds a PIN, which every user of the machine can read in the list of processes").
 			WithHint("set PLIMSOLL_PKCS11_PIN, or name a file with pin-source=file:/PATH")
 	case strings.HasPrefix(name, "pkcs11:"):
-		return inService, "pkcs11://" + strings.TrimPrefix(strings.TrimPrefix(name, "pkcs11:"), "//"), nil
+		token := strings.TrimPrefix(strings.TrimPrefix(name, "pkcs11:"), "//")
+		if token == "" {
+			return 0, "", fault.Newf(fault.Usage, "read key name", "pkcs11", "it names neither a token nor a key").
+				WithHint("name them: pkcs11:token=NAME;object=NAME")
+		}
+		return inService, "pkcs11://" + token, nil
 	}
 	before, after, isAddress := strings.Cut(name, "://")
 	switch {
@@ -212,14 +234,10 @@ func bare(err error) error {
 	return err
 }
 
-func parsePublic(name string, text []byte) (crypto.PublicKey, error) {
-	block, _ := pem.Decode(text)
+// parsePublic reads a public key from its PEM block, nil where a text has none.
+func parsePublic(name string, block *pem.Block) (crypto.PublicKey, error) {
 	if block == nil {
 		return nil, fault.Newf(fault.Usage, "read public key", name, "it is not in PEM form")
-	}
-	if strings.HasSuffix(block.Type, "PRIVATE KEY") {
-		return nil, fault.Newf(fault.Usage, "read public key", name, "it is a private key").
-			WithHint("name the public key, which stands beside it in a file that ends in .pub")
 	}
 	if block.Type != "PUBLIC KEY" {
 		return nil, fault.Newf(fault.Usage, "read public key", name, "it is not a public key: its PEM type is another than PUBLIC KEY")

@@ -164,6 +164,7 @@ func TestRefusals(t *testing.T) {
 		{"no variable", "env://NOT_SET", "", fault.NotFound, "no such variable"},
 		{"the key itself", string(plain), "", fault.Usage, "not the name of one"},
 		{"a PIN in the name", "pkcs11:token=a?pin-value=" + secret, "", fault.Usage, "PIN"},
+		{"pkcs11 and no more", "pkcs11:", "", fault.Usage, "neither a token nor a key"},
 		{"a path as a scheme", "../evil://x", "", fault.Usage, "neither"},
 		{"no such plugin", "nobody-has-this://x", "", fault.Usage, "PATH"},
 		{"a folder", t.TempDir(), "", fault.Failed, "directory"},
@@ -248,15 +249,59 @@ func TestWarnsOfKeysThatOthersRead(t *testing.T) {
 	}
 }
 
-func TestPublicRefuses(t *testing.T) {
+// TestPublicOfPrivate: whoever signs here can verify here, whether or not the public key
+// stands beside the private one.
+func TestPublicOfPrivate(t *testing.T) {
+	unset(t)
+	der := func(private *ecdsa.PrivateKey) []byte { return pkcs8(t, private) }
 	private := must[*ecdsa.PrivateKey](t)(ecdsa.GenerateKey(elliptic.P256(), rand.Reader))
+	plain := block("PRIVATE KEY", der(private))
+	box := block("ENCRYPTED SIGSTORE PRIVATE KEY", boxed(t, der(private), []byte(secret)))
+	public := must[[]byte](t)(keys.PEM(private.Public()))
+	for _, c := range []struct {
+		name     string
+		text     []byte
+		beside   []byte // the .pub
+		password string
+		refused  bool
+	}{
+		{"plain", plain, nil, "", false},
+		{"encrypted, with the password", box, nil, secret, false},
+		{"encrypted, with the public key beside it", box, public, "", false},
+		{"encrypted, with the public key and another password", box, public, "other", false},
+		{"encrypted, with neither", box, nil, "", true},
+		{"encrypted, with something else beside it", box, []byte("x"), "", true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if c.password != "" {
+				t.Setenv("PLIMSOLL_KEY_PASSWORD", c.password)
+			}
+			t.Setenv("A_KEY", string(c.text))
+			path := write(t, c.text, 0o600)
+			names := []string{path}
+			if c.beside == nil {
+				names = append(names, "env://A_KEY")
+			} else if err := os.WriteFile(keys.PublicPath(path), c.beside, 0o644); err != nil {
+				t.Fatal(err)
+			}
+			for _, name := range names {
+				got, err := keys.New(keys.Options{}).Public(t.Context(), name)
+				if (err != nil) != c.refused || err == nil && keys.Hint(got) != keys.Hint(private.Public()) {
+					t.Errorf("%s: %v, %v", name, got, err)
+				}
+			}
+		})
+	}
+}
+
+func TestPublicRefuses(t *testing.T) {
 	weak := must[*ecdsa.PrivateKey](t)(ecdsa.GenerateKey(elliptic.P224(), rand.Reader))
 	chain := keys.New(keys.Options{})
 	for name, text := range map[string][]byte{
-		"private key": block("PRIVATE KEY", pkcs8(t, private)),
 		"certificate": block("CERTIFICATE", []byte("x")),
 		"no PEM":      []byte("x"),
 		"not a key":   block("PUBLIC KEY", []byte("x")),
+		"damaged":     block("PRIVATE KEY", []byte("x")),
 		"weak":        must[[]byte](t)(keys.PEM(weak.Public())),
 	} {
 		if public, err := chain.Public(t.Context(), write(t, text, 0o600)); fault.KindOf(err) != fault.Usage || err == nil {

@@ -89,7 +89,7 @@ func TestPKCS11(t *testing.T) {
 
 	t.Setenv("PLIMSOLL_PKCS11_PIN", "00000000")
 	_, err := keys.New(keys.Options{}).Signer(t.Context(), "pkcs11:token=test;object=key01")
-	if err == nil || !strings.Contains(err.Error(), "PIN") || strings.Contains(err.Error(), "00000000") {
+	if err == nil || !strings.Contains(err.Error(), "pkcs11:token=") || !strings.Contains(fault.HintOf(err), "PIN") || strings.Contains(err.Error(), "00000000") {
 		t.Errorf("wrong PIN: %v", err)
 	}
 }

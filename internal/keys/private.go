@@ -20,6 +20,10 @@ const (
 	typeCosign   = "ENCRYPTED COSIGN PRIVATE KEY"
 )
 
+func isEncrypted(block *pem.Block) bool {
+	return block.Type == typeSigstore || block.Type == typeCosign
+}
+
 // open gives a signer with the private key in the text.
 func (k *Keychain) open(ctx context.Context, name string, text []byte) (*Signer, error) {
 	block, _ := pem.Decode(text)
@@ -31,7 +35,7 @@ func (k *Keychain) open(ctx context.Context, name string, text []byte) (*Signer,
 	der := block.Bytes
 	parse := x509.ParsePKCS8PrivateKey
 	switch {
-	case block.Type == typeSigstore || block.Type == typeCosign:
+	case isEncrypted(block):
 		var err error
 		if der, err = k.decrypt(ctx, name, block.Bytes); err != nil {
 			return nil, err

@@ -21,20 +21,20 @@ import (
 )
 
 // openService gives a signer whose key is in the service at the address: each signature is
-// a request to it, or a run of a plugin.
-func openService(ctx context.Context, address string) (*Signer, error) {
+// a request to it, or a run of a plugin. People are told the name, which they gave.
+func openService(ctx context.Context, name, address string) (*Signer, error) {
 	service, public, err := connect(ctx, address, crypto.SHA256)
 	if err != nil {
-		return nil, serviceFailure(ctx, "open key", address, err)
+		return nil, serviceFailure(ctx, "open key", name, err)
 	}
 	details, err := signature.GetDefaultAlgorithmDetails(public)
 	if err != nil {
-		return nil, fault.New(fault.Usage, "open key", address, usable(public))
+		return nil, fault.New(fault.Usage, "open key", name, usable(public))
 	}
 	// A driver may hash as it was told before the kind of key was known.
 	if hash := details.GetHashType(); hash != crypto.SHA256 && hash != 0 {
 		if service, public, err = connect(ctx, address, hash); err != nil {
-			return nil, serviceFailure(ctx, "open key", address, err)
+			return nil, serviceFailure(ctx, "open key", name, err)
 		}
 	}
 	sign := func(ctx context.Context, message []byte) ([]byte, error) {
@@ -47,7 +47,7 @@ func openService(ctx context.Context, address string) (*Signer, error) {
 			err = errors.New("the answer holds no signature")
 		}
 		if err != nil {
-			return nil, serviceFailure(ctx, "sign with key", address, err)
+			return nil, serviceFailure(ctx, "sign with key", name, err)
 		}
 		return out, nil
 	}
@@ -78,14 +78,14 @@ func guard(call func() error) (err error) {
 
 // serviceFailure turns what a driver says into a fault. Drivers say what the service said,
 // at any length.
-func serviceFailure(ctx context.Context, what, address string, err error) error {
+func serviceFailure(ctx context.Context, what, name string, err error) error {
 	if ctx.Err() != nil { // a plugin that was killed for it says otherwise
-		return fault.New(fault.Unavailable, what, address, ctx.Err())
+		return fault.New(fault.Unavailable, what, name, ctx.Err())
 	}
-	scheme, _, _ := strings.Cut(address, "://")
+	scheme, _, _ := strings.Cut(name, ":")
 	if errors.Is(err, exec.ErrNotFound) {
 		program := "sigstore-kms-" + scheme
-		return fault.Newf(fault.Usage, what, address, "the program "+program+" is not on the PATH").
+		return fault.Newf(fault.Usage, what, name, "the program "+program+" is not on the PATH").
 			WithHint("install " + program + ", or name another key")
 	}
 	kind := fault.Unavailable
@@ -94,9 +94,12 @@ func serviceFailure(ctx context.Context, what, address string, err error) error 
 	}
 	const longest = 400
 	text := err.Error()
+	hint := "check the address of the key, and that you are logged in to the service"
+	if strings.Contains(text, "CKR_PIN_") {
+		hint = "check the PIN, which PLIMSOLL_PKCS11_PIN or the file of pin-source holds: the token locks itself after a few wrong ones"
+	}
 	if len(text) > longest {
 		text = strings.ToValidUTF8(text[:longest], "") + "…"
 	}
-	return fault.Newf(kind, what, address, text).
-		WithHint("check the address of the key, and that you are logged in to the service")
+	return fault.Newf(kind, what, name, text).WithHint(hint)
 }
