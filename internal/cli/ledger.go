@@ -142,7 +142,7 @@ func (l *ledger) issue(ctx context.Context, session *oci.Session, subject eviden
 	l.env.warnOfLeft(subject.Ref, issued.Left)
 	image, err := known(subject.Ref, subject.Image, issued.Contents)
 	for i, e := range issued.Evidence {
-		image.Evidence = append(image.Evidence, l.known(e.PredicateType, issued.Attached[i]))
+		image.Evidence = append(image.Evidence, l.known(e.PredicateType, issued.Attached[i], issued.Identity))
 	}
 	return image, err
 }

@@ -46,13 +46,14 @@ func known(ref oci.Reference, image v1.Image, contents artifact.Contents) (inven
 	return out, nil
 }
 
-// known gives evidence as the inventory is to know it: just signed here.
-func (l *ledger) known(predicate string, manifest v1.Hash) inventory.Evidence {
+// known gives evidence as the inventory is to know it: just signed here, for the identity or
+// with a key.
+func (l *ledger) known(predicate string, manifest v1.Hash, identity string) inventory.Evidence {
+	out := inventory.Evidence{PredicateType: predicate, Digest: manifest.String(), Stored: "bundle", VerifiedAt: time.Now(), Identity: identity}
 	signer := l.issuer.Signers.Attestations
 	if predicate == artifact.PredicateSignature || signer == nil {
 		signer = l.issuer.Signers.Images
 	}
-	out := inventory.Evidence{PredicateType: predicate, Digest: manifest.String(), Stored: "bundle", VerifiedAt: time.Now()}
 	if signer != nil {
 		out.KeyID = keys.Fingerprint(signer.PublicKey())
 	}

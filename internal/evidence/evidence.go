@@ -54,6 +54,7 @@ type Issued struct {
 	Attached []v1.Hash           // manifests of the bundles that hold it, in the same order
 	Sent     int64               // bytes
 	Left     []v1.Hash           // manifests of bundles that were replaced, and that the registry keeps
+	Identity string              // whom the certificate names that signed; "" when keys did
 }
 
 // Issue makes all evidence of the image, signs it and puts it beside the image. It may be
@@ -64,7 +65,7 @@ func (i *Issuer) Issue(ctx context.Context, session *oci.Session, s Subject) (Is
 		return out, err
 	}
 	issued, err := attest.Issue(ctx, session, s.Ref, s.Descriptor, out.Evidence, i.Signers, attest.Options{Keyless: i.Keyless, Encoded: true})
-	out.Attached, out.Sent, out.Left = issued.Attached, issued.Sent, issued.Left
+	out.Attached, out.Sent, out.Left, out.Identity = issued.Attached, issued.Sent, issued.Left, issued.Identity
 	return out, err
 }
 

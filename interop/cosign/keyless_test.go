@@ -225,8 +225,9 @@ func TestKeyless(t *testing.T) {
 	b.file("root.json", string(text))
 	i := b.push("app")
 	keyless := &attest.Keyless{Fulcio: s.fulcio, TSA: s.tsa, Token: func(context.Context) (string, error) { return p.token("ann@example.com") }}
-	if _, err := attest.Issue(t.Context(), b.session, i.ref, i.desc, append(claims(i), attest.Sign(i.desc.Digest)), attest.Signers{}, attest.Options{Keyless: keyless}); err != nil {
-		t.Fatal(err)
+	issued, err := attest.Issue(t.Context(), b.session, i.ref, i.desc, append(claims(i), attest.Sign(i.desc.Digest)), attest.Signers{}, attest.Options{Keyless: keyless})
+	if want := "ann@example.com (" + p.url + ")"; err != nil || issued.Identity != want {
+		t.Fatalf("%q, %v; want it signed for %q", issued.Identity, err, want)
 	}
 	named := func(who string, verb ...string) error {
 		args := append(verb, "--certificate-identity", who, "--certificate-oidc-issuer", p.url, "--trusted-root", "root.json",

@@ -56,6 +56,7 @@ type Issued struct {
 	Signed   int       // how many of them were not there before
 	Sent     int64     // bytes
 	Left     []v1.Hash // manifests of replaced bundles that the registry does not let go
+	Identity string    // whom the certificate names; "" when keys signed
 }
 
 // Issue signs the evidence and puts it beside the image or index that subject describes, in
@@ -84,7 +85,11 @@ func Issue(ctx context.Context, session *oci.Session, ref oci.Reference, subject
 		}
 		w.claims = append(w.claims, claim{predicate: e.PredicateType, payload: payload})
 	}
-	return w.write(ctx)
+	issued, err := w.write(ctx)
+	if o.Keyless != nil {
+		issued.Identity = by.images.name()
+	}
+	return issued, err
 }
 
 // Sign gives the evidence that stands for the signature of an image itself.

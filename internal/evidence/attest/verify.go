@@ -1,11 +1,13 @@
 package attest
 
 import (
+	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -17,7 +19,7 @@ import (
 // Trust is whom one believes.
 type Trust struct {
 	Images       Trusted // may sign images
-	Attestations Trusted // may attest all else; with neither key nor identity it is Images
+	Attestations Trusted // may attest all else; with neither key nor identity it is Images, unless it is None
 
 	// Root verifies certificates, log entries and timestamps; nil where only keys are
 	// trusted. Log entries and timestamps of signatures by key are verified too when it is
@@ -36,7 +38,8 @@ type Trust struct {
 type Trusted struct {
 	Keys       []Key
 	Identities []Identity
-	Threshold  int // how many different ones must; 0 is 1
+	Threshold  int  // how many different ones must; 0 is 1
+	None       bool // nobody may: those who were meant cannot be told
 }
 
 // Key is a public key and when it may be used.
@@ -62,7 +65,7 @@ func Verify(subject v1.Hash, attached []Attached, trust Trust, want ...string) R
 	if trust.Now.IsZero() {
 		trust.Now = time.Now()
 	}
-	if len(trust.Attestations.Keys)+len(trust.Attestations.Identities) == 0 {
+	if len(trust.Attestations.Keys)+len(trust.Attestations.Identities) == 0 && !trust.Attestations.None {
 		trust.Attestations = trust.Images
 	}
 	report := Report{Image: subject.String(), Checks: []Check{}}
@@ -165,7 +168,7 @@ func (t Trust) signedBy(a Attached) (Key, error) {
 		return Key{}, errors.New("it is signed with a key, and no key is trusted")
 	}
 	if hint := a.hint(); hint != "" {
-		return Key{}, fmt.Errorf("no trusted key verifies it: it says that it is signed with %q", hint)
+		return Key{}, fmt.Errorf("no trusted key verifies it: it says that it is signed with %s", fingerprint(hint))
 	}
 	return Key{}, errors.New("no trusted key verifies it")
 }
@@ -199,6 +202,15 @@ func (a Attached) hint() string {
 		return a.layer.Annotations[byAnnotation]
 	}
 	return a.bundle.GetVerificationMaterial().GetPublicKey().GetHint()
+}
+
+// fingerprint gives the hint as people know keys: sigstore writes in base64 what they compare
+// in hexadecimal.
+func fingerprint(hint string) string {
+	if sum, err := base64.StdEncoding.DecodeString(hint); err == nil && len(sum) == sha256.Size {
+		return "sha256:" + hex.EncodeToString(sum)
+	}
+	return strconv.Quote(hint)
 }
 
 func digestBytes(h v1.Hash) []byte {

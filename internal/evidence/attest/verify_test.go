@@ -39,7 +39,8 @@ func TestTrust(t *testing.T) {
 	}{
 		{"both keys", at(func(*Trust) {}), both, ""},
 		{"the signature alone", at(func(t *Trust) { t.Attestations = Trusted{Keys: []Key{{Public: stranger.PublicKey()}}} }), nil, ""},
-		{"one key for all", at(func(t *Trust) { t.Attestations = Trusted{} }), both, "no trusted key verifies it: it says that it is signed with"},
+		{"one key for all", at(func(t *Trust) { t.Attestations = Trusted{} }), both, "it says that it is signed with sha256:"},
+		{"nobody for attestations", at(func(t *Trust) { t.Attestations = Trusted{None: true} }), both, "it is signed with a key, and no key is trusted"},
 		{"keys swapped", at(func(t *Trust) { t.Images, t.Attestations = t.Attestations, t.Images }), both, "it is signed with image key, which is not trusted for images"},
 		{"an attestation is no signature", at(func(t *Trust) { t.Images = t.Attestations }), nil, "no trusted key verifies it"},
 		{"a stranger's key", trusts(stranger, stranger), both, "no trusted key verifies it"},
