@@ -1,14 +1,11 @@
 package inventory
 
 import (
-	"cmp"
 	"context"
-	"database/sql"
 	"encoding/json"
 	"slices"
 	"time"
 
-	"plimsoll.dev/plimsoll/internal/inventory/query"
 	"plimsoll.dev/plimsoll/internal/inventory/store"
 )
 
@@ -33,56 +30,6 @@ type ImageAnswer struct {
 	// 20; More counts the others.
 	Matches []Match `json:"matches,omitempty"`
 	More    int     `json:"more,omitempty"`
-}
-
-// Named is an image by its name alone.
-type Named struct {
-	Name     string `json:"name"`
-	Digest   string `json:"digest"`
-	Platform string `json:"platform"`
-}
-
-// Affected gives all images that the advisory concerns now, by name: what an update begins
-// with. An advisory that the index does not know concerns none.
-func (inv *Inventory) Affected(ctx context.Context, advisory string) ([]Named, error) {
-	var all []Named
-	q := query.Query{Subject: query.Images, Where: query.Affected{Where: query.Compare{Field: query.ID, Op: query.Equal, Value: query.Value{Text: advisory}}}}
-	err := inv.db.Read(ctx, func(tx store.Tx) error {
-		a, err := inv.asking(ctx, tx, q)
-		if err != nil {
-			return err
-		}
-		c, err := a.compile(q.Where, true, a.imageTerm)
-		if err != nil {
-			return err
-		}
-		if c.stacks != nil { // an index finds even many of them sooner than a pass over all images does
-			text, arg := tx.Ints("i.stack", c.stacks.list())
-			c = cond{text: text, args: []any{arg}}
-		}
-		where := a.within(c, false)
-		var platforms []int64
-		err = tx.Each(ctx, func(scan func(...any) error) error {
-			var n Named
-			var digest sql.RawBytes
-			var platform int64
-			err := scan(&n.Name, &digest, &platform)
-			n.Digest = digestText(digest)
-			all, platforms = append(all, n), append(platforms, platform)
-			return err
-		}, "SELECT i.name, i.digest, i.platform FROM images i WHERE "+where.text, where.args...)
-		if err != nil {
-			return err
-		}
-		condition, arg := tx.Ints("id", slices.Compact(slices.Sorted(slices.Values(platforms))))
-		names, err := words(ctx, tx, condition, arg)
-		for i := range all {
-			all[i].Platform = names[platforms[i]]
-		}
-		return err
-	})
-	slices.SortFunc(all, func(a, b Named) int { return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.Digest, b.Digest)) })
-	return all, err
 }
 
 // within joins the condition with the span asked about. scanned keeps the database from

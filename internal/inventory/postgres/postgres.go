@@ -121,6 +121,8 @@ func (dialect) Member(expr string, members []byte) (string, any) {
 
 func (dialect) Joined(expr string) string { return "string_agg((" + expr + ")::text, ',')" }
 
+func (dialect) Hex(expr string) string { return "encode(" + expr + ", 'hex')" }
+
 func (dialect) Lock(ctx context.Context, tx *sql.Tx) error {
 	_, err := tx.ExecContext(ctx, "SELECT pg_advisory_xact_lock($1)", int64(lock))
 	return err

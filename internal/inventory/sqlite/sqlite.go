@@ -103,6 +103,8 @@ func (dialect) Member(expr string, members []byte) (string, any) {
 
 func (dialect) Joined(expr string) string { return "group_concat(" + expr + ")" }
 
+func (dialect) Hex(expr string) string { return "hex(" + expr + ")" }
+
 // Lock has nothing to do: a transaction of the writing pool is the only one from its begin.
 func (dialect) Lock(context.Context, *sql.Tx) error { return nil }
 

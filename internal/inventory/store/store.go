@@ -32,9 +32,12 @@ type Dialect interface {
 	// Member is true where the byte at that offset, from 0, is 1.
 	Member(expr string, members []byte) (string, any)
 
-	// Joined gives the expression's numbers of all rows as one text, with commas between: to
-	// step through many rows costs more than to find them.
+	// Joined gives the expression of all rows as one text, with commas between: to step
+	// through many rows costs more than to find them.
 	Joined(expr string) string
+
+	// Hex gives the hexadecimal digits, in any case, of bytes.
+	Hex(expr string) string
 
 	// Lock makes the transaction the only one that writes, until its end.
 	Lock(ctx context.Context, tx *sql.Tx) error
