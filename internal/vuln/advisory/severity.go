@@ -94,10 +94,10 @@ func Rate(score float64) artifact.Severity {
 }
 
 // Word gives the rating that a feed's word stands for: GitHub's, Ubuntu's, or an urgency of
-// Debian's tracker or changelogs; false when it says nothing.
+// Debian's tracker; false when it says nothing.
 func Word(word string) (artifact.Severity, bool) {
 	switch strings.TrimRight(strings.ToLower(word), "*") { // "low**" is how the tracker writes a guess
-	case "critical", "emergency":
+	case "critical":
 		return artifact.SeverityCritical, true
 	case "high", "important":
 		return artifact.SeverityHigh, true

@@ -146,7 +146,7 @@ func TestAgreesWithAnotherReader(t *testing.T) {
 	ours := map[string]string{}
 	for _, r := range records {
 		for _, a := range r.Affected {
-			ours[r.ID+"\t"+a.Package.Name] = a.Ranges[0].Events[len(a.Ranges[0].Events)-1].Fixed + "\t" + a.Ecosystem.Urgency
+			ours[r.ID+"\t"+a.Package.Name] = a.Ranges[0].Events[len(a.Ranges[0].Events)-1].Fixed + "\t" + a.Ecosystem.UploadUrgency
 		}
 	}
 	differences := map[string]struct{ why, ours string }{
@@ -217,6 +217,15 @@ func TestHistories(t *testing.T) {
 		{"named again", []string{entry("3-1", "trixie", "Fix CVE-2025-1111."), entry("2-1", "trixie", "CVE-2025-1111")}, events("2-1")},
 		{"the lowest version, not the lowest line", []string{entry("1-1+deb13u1", "trixie", "CVE-2025-1111"), entry("2-1", "unstable", "CVE-2025-1111")}, events("1-1+deb13u1")},
 		{"with an epoch", []string{entry("1:1-1", "trixie", "CVE-2025-1111"), entry("9-1", "unstable", "CVE-2025-1111")}, events("9-1")},
+		{"an update made from unstable", []string{entry("2.9.0-1~deb13u1", "trixie-security", "Rebuild for trixie."), entry("2.9.0-1", "unstable", "Fix CVE-2025-1111.")}, events("2.9.0-1~deb13u1")}, // expat
+		{"two updates made from unstable", []string{ // openjdk-21
+			entry("21.0.13.1+2-1~deb13u1", "trixie-security", "Rebuild for trixie."), entry("21.0.13.1+2-1", "unstable", "Else."),
+			entry("21.0.12.1+1-1~deb13u1", "trixie-security", "Rebuild for trixie."), entry("21.0.12.1+1-1", "unstable", "CVE-2025-1111"),
+		}, events("21.0.12.1+1-1~deb13u1")},
+		{"an update made from a later version", []string{entry("1.34.9-1~deb13u1", "trixie-security", "CVE-2025-1111"), entry("1.34.7-1", "unstable", "CVE-2025-1111")}, events("1.34.7-1")}, // c-ares
+		{"an update that leaves the fix out", []string{entry("2-1~deb13u1", "trixie", "Revert the fix for CVE-2025-1111."), entry("2-1", "unstable", "Fix CVE-2025-1111.")}, nil},
+		{"an update that leaves the fix out at first", []string{entry("2-1~deb13u2", "trixie", "Fix CVE-2025-1111."), entry("2-1~deb13u1", "trixie", "Revert the fix for CVE-2025-1111."), entry("2-1", "unstable", "Fix CVE-2025-1111.")}, events("2-1~deb13u2")},
+		{"two tries in an update", []string{entry("3-1~deb13u1", "trixie", "Rebuild."), entry("3-1", "unstable", "Complete fix of CVE-2025-1111."), entry("2-1", "unstable", "Fix CVE-2025-1111.")}, events("3-1~deb13u1")},
 		{"in version 0, and again", []string{entry("1-1", "trixie", "CVE-2025-1111"), entry("0", "trixie", "CVE-2025-1111")}, events("0")},
 		{"never released", []string{entry("3-1", "trixie", "Else."), entry("2-1", "UNRELEASED", "Fix CVE-2025-1111."), entry("1-1", "trixie", "Else.")}, events("3-1")},
 		{"taken back", []string{entry("3-1", "trixie", "Revert the fix for CVE-2025-1111: it breaks."), entry("2-1", "trixie", "Fix CVE-2025-1111.")}, events("2-1", "3-1")},
@@ -260,7 +269,7 @@ func TestRecordIsAsThePublicExport(t *testing.T) {
 		return osv.Affected{
 			Package:   osv.Package{Ecosystem: "Debian:13", Name: name, PURL: "pkg:deb/debian/" + name + "?arch=source"},
 			Ranges:    []osv.Range{{Type: osv.ECOSYSTEM, Events: []osv.Event{{Introduced: "0"}, {Fixed: fixed}}}},
-			Ecosystem: osv.EcosystemSpecific{Urgency: urgency},
+			Ecosystem: osv.EcosystemSpecific{UploadUrgency: urgency},
 		}
 	}
 	want := []*osv.Record{{

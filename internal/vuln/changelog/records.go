@@ -37,7 +37,7 @@ func released(release string) time.Time {
 
 // Records gives a record for each CVE that was fixed in the release ("13"), sorted by id.
 // They are as the public OSV export of Debian has them: DEBIAN-CVE-…, the ecosystem
-// "Debian:13", the source package, and the urgency that the changelog gives.
+// "Debian:13", the source package; only that the urgency is the upload's, and no severity.
 func Records(release string, packages []Package) ([]*osv.Record, error) {
 	var since time.Time
 	if at := released(release); !at.IsZero() {
@@ -63,19 +63,25 @@ func Records(release string, packages []Package) ([]*osv.Record, error) {
 	return slices.SortedFunc(maps.Values(byCVE), func(a, b *osv.Record) int { return cmp.Compare(a.ID, b.ID) }), nil
 }
 
-// change is what one version says of one CVE.
+// change is what one entry says of one CVE.
 type change struct {
-	version version.Version
+	place   int             // of its release in the changelog; the newest one's is 1
+	version version.Version // the lowest of that release and those above it, which hold what it did
 	meaning meaning
 	entry   *entry
 	item    string
 }
 
 // changesOf gives what each released version since then says, by CVE.
+//
+// An upload that brings an update into a release stands above the entry of unstable that it
+// is made from, and below it in dpkg's order: 2.9.0-1~deb13u1 holds what 2.9.0-1 fixed. So
+// what an entry says holds from the lowest version on that is not below it in the changelog.
 func changesOf(p Package, since time.Time) (map[string][]change, error) {
 	changes := map[string][]change{}
 	var above *entry // the nearest entry above that was released
-	var at version.Version
+	place := 0
+	var lowest version.Version
 	for e, err := range entries(bytes.NewReader(p.Changelog)) {
 		if err != nil {
 			return nil, err
@@ -89,7 +95,10 @@ func changesOf(p Package, since time.Time) (map[string][]change, error) {
 			if err != nil {
 				continue
 			}
-			above, at = &e, parsed
+			if place++; place == 1 || version.Compare(parsed, lowest) < 0 {
+				lowest = parsed
+			}
+			above = &e
 		}
 		if above == nil || e.date.Before(since) {
 			continue
@@ -97,7 +106,7 @@ func changesOf(p Package, since time.Time) (map[string][]change, error) {
 		for _, item := range e.items {
 			for _, m := range mentions(item) {
 				if m.meaning != nothing && plausible(m.cve, e.date) {
-					changes[m.cve] = append(changes[m.cve], change{at, m.meaning, above, item})
+					changes[m.cve] = append(changes[m.cve], change{place, lowest, m.meaning, above, item})
 				}
 			}
 		}
@@ -118,17 +127,19 @@ type history struct {
 	related          []string
 }
 
-// newHistory reads changes by ascending version: the first fix counts, unless a later one
-// takes it back or says that it was not enough. ok is false when there is no fix.
+// newHistory reads changes from the oldest release on: the first fix counts, unless a later
+// one takes it back or says that it was not enough. ok is false when there is no fix.
 func newHistory(changes []change) (h history, ok bool) {
 	slices.SortStableFunc(changes, func(a, b change) int {
-		return cmp.Or(version.Compare(a.version, b.version), cmp.Compare(a.meaning, b.meaning))
+		return cmp.Or(cmp.Compare(b.place, a.place), cmp.Compare(a.meaning, b.meaning))
 	})
 	h.events = []osv.Event{{Introduced: "0"}}
 	for _, c := range changes {
 		at, last := c.version.String(), len(h.events)-1
 		fixed := h.events[last].Fixed != ""
 		switch {
+		case c.meaning == unfixes && h.events[last].Fixed == at:
+			h.events = h.events[:last] // it was there in no version of its own
 		case c.meaning == unfixes && fixed:
 			h.events = append(h.events, osv.Event{Introduced: at})
 		case c.meaning == perfects && fixed:
@@ -170,7 +181,7 @@ func (h history) addTo(r *osv.Record, ecosystem, source string) {
 	r.Affected = append(r.Affected, osv.Affected{
 		Package:   osv.Package{Ecosystem: ecosystem, Name: source, PURL: "pkg:deb/debian/" + source + "?arch=source"},
 		Ranges:    []osv.Range{{Type: osv.ECOSYSTEM, Events: h.events}},
-		Ecosystem: osv.EcosystemSpecific{Urgency: h.urgency},
+		Ecosystem: osv.EcosystemSpecific{UploadUrgency: h.urgency},
 	})
 	if r.Published.IsZero() || h.first.Before(r.Published) {
 		r.Published = h.first

@@ -89,12 +89,16 @@ type Reference struct {
 
 // EcosystemSpecific is what Plimsoll reads of affected[].ecosystem_specific.
 type EcosystemSpecific struct {
-	// Urgency and State are Debian's. Urgency is the tracker's ("not yet assigned",
-	// "unimportant", "end-of-life", …) or a changelog's ("low" to "emergency"). State is
-	// the tracker's "open", "resolved", "undetermined", or its reason why there is no
-	// advisory: "no-dsa", "postponed", "ignored". "" when the feed says nothing.
+	// Urgency and State are those of Debian's tracker. Urgency is how bad its security team
+	// finds it: "not yet assigned", "unimportant", "low", "end-of-life". State is "open",
+	// "resolved", "undetermined", or the reason why there is no advisory: "no-dsa",
+	// "postponed", "ignored". "" when the feed says nothing.
 	Urgency string `json:"urgency,omitempty"`
 	State   string `json:"state,omitempty"`
+
+	// UploadUrgency is how soon a changelog wanted its upload to migrate, "low" to
+	// "critical" (Debian Policy 5.6.17). It says nothing of how bad the vulnerability is.
+	UploadUrgency string `json:"upload_urgency,omitempty"`
 
 	// Imports are Go's: the packages, and the symbols in them, that are affected
 	// (go.dev/doc/security/vuln/database, "ecosystem_specific").

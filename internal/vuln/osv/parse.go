@@ -264,7 +264,10 @@ func (e *EcosystemSpecific) UnmarshalJSON(data []byte) error {
 	if err != nil {
 		return err
 	}
-	*e = EcosystemSpecific{Urgency: word(fields["urgency"]), State: word(fields["state"]), Imports: imports(fields["imports"])}
+	*e = EcosystemSpecific{
+		Urgency: word(fields["urgency"]), State: word(fields["state"]), UploadUrgency: word(fields["upload_urgency"]),
+		Imports: imports(fields["imports"]),
+	}
 	return nil
 }
 
