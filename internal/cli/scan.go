@@ -34,8 +34,9 @@ what it finds by what mends it: a rebase, a rebuild, a newer dependency, or noth
 Findings that a VEX statement says do not count are left out, and counted: statements in files
 given with --vex, and those attached to the image by somebody whom the home trusts.
 
---fail-on takes severities, "fixable", "exploited" and "epss=0.5", joined by "," (any) and "+" (all);
-the exit code is then 3. docs/scan.md tells all.` + "\n" + exitCodes,
+--fail-on takes severities, "fixable", "exploited" and "epss=0.5", joined by "," (any) and "+" (all),
+and "incomplete" for a scan that could not look at all; the exit code is then 3. docs/scan.md tells
+all.` + "\n" + exitCodes,
 		Example: `  plimsoll scan shop:1
   plimsoll scan registry.example.com/theirs:1 --fail-on high+fixable,exploited
   plimsoll scan shop:1 --format sarif > shop.sarif`,
@@ -80,9 +81,23 @@ func runScan(ctx context.Context, env *Env, o scanOptions, text string) error {
 	if err := write(scan); err != nil {
 		return err
 	}
+	return failed(scan, rule, o.failOn)
+}
+
+// failed gives an error of kind Denied for a scan that the rule, as it was written, fails.
+func failed(scan report.Scan, rule report.Rule, failOn string) error {
 	if failing := rule.Failing(scan.Findings); len(failing) > 0 {
-		return fault.Newf(fault.Denied, "scan", text, fmt.Sprintf("%d findings fail --fail-on %s, such as %s in %s", len(failing), o.failOn, failing[0].ID, fullName(failing[0].Package))).
+		fail := "fail"
+		if len(failing) == 1 {
+			fail = "fails"
+		}
+		return fault.Newf(fault.Denied, "scan", scan.Reference,
+			fmt.Sprintf("%s %s --fail-on %s, such as %s in %s", plural(len(failing), "finding"), fail, failOn, failing[0].ID, fullName(failing[0].Package))).
 			WithHint("mend them as the table says, or tell why they do not count with --vex")
+	}
+	if missed := scan.Incomplete(); rule.FailsIncomplete() && len(missed) > 0 {
+		return fault.Newf(fault.Denied, "scan", scan.Reference, "it is incomplete: "+missed[0]).
+			WithHint("add the feeds that are missing: plimsoll feed add --help")
 	}
 	return nil
 }
@@ -122,6 +137,9 @@ func (env *Env) scan(ctx context.Context, o scanOptions, text string) (*looked, 
 	if scan.Findings, err = match.Contents(ctx, db, found.contents); err != nil {
 		return nil, scan, err
 	}
+	if scan.Unmatched, err = match.Missing(db, found.contents); err != nil {
+		return nil, scan, err
+	}
 	documents, err := env.statements(ctx, o.vex, found.ref, found.contents.Image)
 	if err != nil {
 		return nil, scan, err
@@ -149,12 +167,25 @@ func printScan(w io.Writer, s report.Scan, all bool) {
 	if all {
 		printSuppressed(w, s.Findings)
 	}
-	printGaps(w, s.Contents.Gaps)
+	for _, line := range s.Incomplete() {
+		fmt.Fprintf(w, "\n%s\n", visible(line))
+	}
 	c := report.Count(s.Findings)
-	fmt.Fprintf(w, "\n%d findings: %d critical, %d high, %d medium, %d low; %d can be fixed; %d suppressed\n", c.Total,
-		c.Severity[artifact.SeverityCritical], c.Severity[artifact.SeverityHigh], c.Severity[artifact.SeverityMedium], c.Severity[artifact.SeverityLow],
-		c.Fixable, c.Suppressed)
+	fmt.Fprintf(w, "\n%s: %s; %d can be fixed; %d suppressed\n", plural(c.Total, "finding"), severities(c), c.Fixable, c.Suppressed)
 	fmt.Fprintf(w, "advisories of %s\n", day(s.Database.Updated))
+}
+
+// severities counts by severity: all findings, of the gravest also that there are none.
+func severities(c report.Counts) string {
+	var parts []string
+	for _, severity := range []artifact.Severity{
+		artifact.SeverityCritical, artifact.SeverityHigh, artifact.SeverityMedium, artifact.SeverityLow, artifact.SeverityNone, artifact.SeverityUnknown,
+	} {
+		if n := c.Severity[severity]; n > 0 || severity.Rank() <= artifact.SeverityLow.Rank() {
+			parts = append(parts, fmt.Sprintf("%d %s", n, severity))
+		}
+	}
+	return strings.Join(parts, ", ")
 }
 
 // notes are the row's own, and the distribution's word where it says more than that there

@@ -336,6 +336,28 @@ func TestAFeedThatBreaksReplacesNothing(t *testing.T) {
 
 // TestDamageIsNoticed changes every byte of a database, one at a time. Each change is told
 // when the file is opened or when what it touched is read.
+func TestEcosystems(t *testing.T) {
+	tests := []struct {
+		name    string
+		records []string
+		want    []string
+	}{
+		{"none", nil, nil},
+		{"each once, in order", []string{
+			record("X-1", "npm", "a", "1.0.0", ""), record("X-2", "npm", "b", "1.0.0", ""), record("X-3", "Debian:13.1", "a", "1", ""),
+			record("X-4", "Debian:12", "a", "1", ""), record("X-5", "Debian", "z", "1", ""), record("X-6", "Go", "a", "1.0.0", ""),
+		}, []string{"Debian", "Debian:12", "Debian:13", "Go", "npm"}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			got, err := one(t, tt.records...).Ecosystems()
+			if diff := cmp.Diff(tt.want, got); diff != "" || err != nil {
+				t.Errorf("%v (-want +got)\n%s", err, diff)
+			}
+		})
+	}
+}
+
 func TestDamageIsNoticed(t *testing.T) {
 	path := build(t, advisory.Exploitation{}, advisory.Feed{Name: "a", Records: records(t,
 		record("X-1", "Go", "p", "1.0.0", `,"aliases":["CVE-2025-1"]`), record("X-2", "npm", "q", "1.0.0", ""))})
@@ -435,6 +457,7 @@ func FuzzOpen(f *testing.F) {
 			}
 		}
 		_, _ = db.Named("X-1")
+		_, _ = db.Ecosystems()
 	})
 }
 

@@ -1,6 +1,7 @@
 package advisory
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -255,6 +256,28 @@ func (db *Database) Keys() iter.Seq[Key] {
 		}
 	}
 }
+
+// Ecosystems gives those that something is known of, in order; releases of a distribution
+// are ecosystems of their own ("Debian:13").
+func (db *Database) Ecosystems() ([]string, error) {
+	var all []string
+	for at := 0; at < len(db.keys)/keySize; {
+		key, err := db.key(uint64(at))
+		if err != nil {
+			return nil, db.damaged(err)
+		}
+		all = append(all, key.Ecosystem)
+		next, err := db.find(db.keys, keySize, key.Ecosystem+afterSeparator)
+		if err != nil || next <= at {
+			return nil, db.damaged(cmp.Or(err, errTable))
+		}
+		at = next
+	}
+	return all, nil
+}
+
+// afterSeparator is behind all keys of an ecosystem, and before those of the next.
+const afterSeparator = "\x01"
 
 func (db *Database) key(i uint64) (Key, error) {
 	if i >= uint64(len(db.keys)/keySize) {

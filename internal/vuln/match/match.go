@@ -115,10 +115,19 @@ func one(db *advisory.Database, p artifact.Package) ([]artifact.Finding, error) 
 		if err != nil {
 			return nil, err
 		}
-		findings = append(findings, finding(p, v, affected, s.fixed(claims)))
+		findings = append(findings, finding(p, v, affected, spelled(p, s.fixed(claims))))
 	}
 	slices.SortFunc(findings, func(a, b artifact.Finding) int { return cmp.Compare(a.ID, b.ID) })
 	return findings, nil
+}
+
+// spelled gives a fixed version as the package's own world writes it: Go's vulnerability
+// database leaves out the "v" of modules.
+func spelled(p artifact.Package, fixed string) string {
+	if p.Type == "golang" && fixed != "" && strings.HasPrefix(p.Version, "v") {
+		return "v" + strings.TrimPrefix(fixed, "v")
+	}
+	return fixed
 }
 
 // heard gives the claims whose word counts: those of the lowest rank.

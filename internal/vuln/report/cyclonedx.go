@@ -27,6 +27,13 @@ func WriteCycloneDX(w io.Writer, s Scan) error {
 	if !s.Finished.IsZero() {
 		bom.Metadata.Timestamp = s.Finished.UTC().Format(time.RFC3339)
 	}
+	if lines := s.Incomplete(); len(lines) > 0 {
+		var properties []cyclonedx.Property
+		for _, line := range lines {
+			properties = append(properties, cyclonedx.Property{Name: "plimsoll:incomplete", Value: line})
+		}
+		bom.Metadata.Properties = &properties
+	}
 	components := map[string]cyclonedx.Component{}
 	vulnerabilities := []cyclonedx.Vulnerability{}
 	seen := map[string]int{} // by reference: a package may be in several places

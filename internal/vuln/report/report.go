@@ -4,10 +4,14 @@
 package report
 
 import (
+	"cmp"
 	"encoding/json"
+	"fmt"
+	"strings"
 	"time"
 
 	"plimsoll.dev/plimsoll/artifact"
+	"plimsoll.dev/plimsoll/internal/vuln/match"
 )
 
 // Scan is what one scan of one image of one platform came to.
@@ -15,6 +19,7 @@ type Scan struct {
 	Reference string // as the user wrote it; "" where nobody did
 	Contents  artifact.Contents
 	Findings  []artifact.Finding // in the order of match.Contents
+	Unmatched []match.Unmatched  // packages that no advisory was held against
 
 	Version  string   // plimsoll's own
 	Database Database // what the findings are from
@@ -77,6 +82,32 @@ func (s Scan) MarshalJSON() ([]byte, error) {
 		Database  Database           `json:"database,omitzero"`
 		Counts    Counts             `json:"counts"`
 		Findings  []artifact.Finding `json:"findings"`
-		Gaps      []artifact.Gap     `json:"gaps,omitempty"` // what could not be read: more may be wrong there
-	}{s.Reference, s.Contents.Image, s.Contents.Platform, s.Contents.Distro, len(s.Contents.Packages), s.Database, Count(s.Findings), findings, s.Contents.Gaps})
+		Unmatched []match.Unmatched  `json:"unmatched,omitempty"` // what was held against nothing
+		Gaps      []artifact.Gap     `json:"gaps,omitempty"`      // what could not be read: more may be wrong there
+	}{s.Reference, s.Contents.Image, s.Contents.Platform, s.Contents.Distro, len(s.Contents.Packages), s.Database, Count(s.Findings), findings, s.Unmatched, s.Contents.Gaps})
+}
+
+// Incomplete gives a line for each thing that the scan did not look at, so that nothing was
+// found there: packages without advisories, and files that could not be read.
+func (s Scan) Incomplete() []string {
+	var lines []string
+	if len(s.Unmatched) > 0 {
+		var parts []string
+		for _, u := range s.Unmatched {
+			parts = append(parts, fmt.Sprintf("%s (%s)", cmp.Or(u.Ecosystem, "packages of no ecosystem"), plural(u.Packages, "package")))
+		}
+		lines = append(lines, "no advisories for "+strings.Join(parts, ", "))
+	}
+	for _, gap := range s.Contents.Gaps {
+		lines = append(lines, fmt.Sprintf("not read: /%s: %s", gap.Path, gap.Why))
+	}
+	return lines
+}
+
+// plural gives "1 package" or "2 packages".
+func plural(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
 }

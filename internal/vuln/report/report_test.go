@@ -3,6 +3,7 @@ package report_test
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -18,6 +19,7 @@ import (
 
 	"plimsoll.dev/plimsoll/artifact"
 	"plimsoll.dev/plimsoll/internal/fault"
+	"plimsoll.dev/plimsoll/internal/vuln/match"
 	"plimsoll.dev/plimsoll/internal/vuln/report"
 )
 
@@ -153,7 +155,7 @@ func TestRule(t *testing.T) {
 	if failing := (report.Rule{}).Failing(scan().Findings); failing != nil {
 		t.Errorf("no rule fails %v", failing)
 	}
-	for _, bad := range []string{"", "severe", "high,", "high+", "epss=2", "epss=x", "epss=NaN", "none"} {
+	for _, bad := range []string{"", "severe", "high,", "high+", "epss=2", "epss=x", "epss=NaN", "none", "incomplete+high"} {
 		if _, err := report.ParseRule(bad); fault.KindOf(err) != fault.Usage || fault.HintOf(err) == "" {
 			t.Errorf("%q: %v", bad, err)
 		}
@@ -189,8 +191,45 @@ func valid(t *testing.T, document []byte, schema string, others map[string]strin
 	}
 }
 
+// blind is a scan that did not look at all there is.
+func blind() report.Scan {
+	s := scan()
+	s.Unmatched = []match.Unmatched{{Ecosystem: "Alpine:v3.18", Packages: 14}, {Ecosystem: "npm", Packages: 1}, {Packages: 3}}
+	s.Contents.Gaps = []artifact.Gap{{Path: "app/x.jar", Layer: "l", Why: "it is no archive"}}
+	return s
+}
+
+func TestIncomplete(t *testing.T) {
+	want := []string{"no advisories for Alpine:v3.18 (14 packages), npm (1 package), packages of no ecosystem (3 packages)", "not read: /app/x.jar: it is no archive"}
+	if diff := cmp.Diff(want, blind().Incomplete()); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+	if got := scan().Incomplete(); got != nil {
+		t.Errorf("a whole scan lacks %v", got)
+	}
+	for text, want := range map[string]bool{"incomplete": true, "epss=0.98, incomplete": true, "any": false} {
+		rule, err := report.ParseRule(text)
+		if err != nil || rule.FailsIncomplete() != want {
+			t.Errorf("%s: %t, %v", text, rule.FailsIncomplete(), err)
+		}
+	}
+	var sarif, cyclonedx bytes.Buffer
+	text, err := json.Marshal(blind())
+	if err := errors.Join(err, report.WriteSARIF(&sarif, blind()), report.WriteCycloneDX(&cyclonedx, blind())); err != nil {
+		t.Fatal(err)
+	}
+	for _, line := range want {
+		if !strings.Contains(sarif.String(), line) || !strings.Contains(cyclonedx.String(), line) {
+			t.Errorf("SARIF or CycloneDX leaves out %q", line)
+		}
+	}
+	if !bytes.Contains(text, []byte(`"unmatched":[{"ecosystem":"Alpine:v3.18","packages":14},{"ecosystem":"npm","packages":1},{"ecosystem":"","packages":3}]`)) {
+		t.Errorf("%s", text)
+	}
+}
+
 func TestSARIFIsValid(t *testing.T) {
-	for _, s := range []report.Scan{scan(), {}} {
+	for _, s := range []report.Scan{scan(), blind(), {}} {
 		var out bytes.Buffer
 		if err := report.WriteSARIF(&out, s); err != nil {
 			t.Fatal(err)
@@ -264,7 +303,7 @@ func TestCycloneDXIsValid(t *testing.T) {
 		t.Fatal(err)
 	}
 	schema := func(name string) string { return filepath.Join(strings.TrimSpace(string(where)), "schema", name) }
-	for _, s := range []report.Scan{scan(), {Contents: artifact.Contents{Image: "sha256:0"}}} {
+	for _, s := range []report.Scan{scan(), blind(), {Contents: artifact.Contents{Image: "sha256:0"}}} {
 		var out, again bytes.Buffer
 		if err := report.WriteCycloneDX(&out, s); err != nil {
 			t.Fatal(err)

@@ -11,7 +11,8 @@ import (
 
 // Rule says which findings fail a scan. The zero value fails none.
 type Rule struct {
-	any []clause // one of them is enough
+	any        []clause // one of them is enough
+	incomplete bool
 }
 
 // clause is conditions that a finding must all meet.
@@ -21,17 +22,22 @@ type clause []func(*artifact.Finding) bool
 // "+" of which all are needed. "critical", "high", "medium" and "low" are findings of that
 // severity or worse, "unknown" those that nobody has rated, "any" all of them; "fixable" has
 // a fix, "exploited" (or "kev") is known to be exploited, "epss=0.5" is a probability of at
-// least that. "high+fixable,exploited" fails on what is high and fixable, and on all that is
+// least that. "incomplete" is no finding, and so stands alone: it is a scan that did not look
+// at all there is. "high+fixable,exploited" fails on what is high and fixable, and on all that is
 // exploited.
 func ParseRule(text string) (Rule, error) {
 	var r Rule
 	for alternative := range strings.SplitSeq(text, ",") {
+		if strings.TrimSpace(alternative) == "incomplete" {
+			r.incomplete = true
+			continue
+		}
 		var c clause
 		for word := range strings.SplitSeq(alternative, "+") {
 			condition := parseCondition(strings.TrimSpace(word))
 			if condition == nil {
 				return Rule{}, fault.Newf(fault.Usage, "read flag --fail-on", text, strconv.Quote(word)+" is no condition").
-					WithHint("want critical, high, medium, low, unknown, any, fixable, exploited or epss=0.5; joined by + for all of them, by , for one of them")
+					WithHint("want critical, high, medium, low, unknown, any, fixable, exploited or epss=0.5; joined by + for all of them, by , for one of them; or incomplete, joined by , alone")
 			}
 			c = append(c, condition)
 		}
@@ -62,6 +68,9 @@ func parseCondition(word string) func(*artifact.Finding) bool {
 	}
 	return nil
 }
+
+// FailsIncomplete says whether what Scan.Incomplete gives fails the scan.
+func (r Rule) FailsIncomplete() bool { return r.incomplete }
 
 // Failing gives the findings that fail the scan. One that is suppressed never does.
 func (r Rule) Failing(findings []artifact.Finding) []artifact.Finding {

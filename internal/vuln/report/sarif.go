@@ -24,8 +24,20 @@ type sarifRun struct {
 	Tool struct {
 		Driver sarifDriver `json:"driver"`
 	} `json:"tool"`
-	ColumnKind string        `json:"columnKind"`
-	Results    []sarifResult `json:"results"`
+	Invocations []sarifInvocation `json:"invocations,omitempty"`
+	ColumnKind  string            `json:"columnKind"`
+	Results     []sarifResult     `json:"results"`
+}
+
+// sarifInvocation tells what the scan did not look at (section 3.20).
+type sarifInvocation struct {
+	Successful    bool                `json:"executionSuccessful"`
+	Notifications []sarifNotification `json:"toolExecutionNotifications"`
+}
+
+type sarifNotification struct {
+	Level   string    `json:"level"`
+	Message sarifText `json:"message"`
 }
 
 type sarifDriver struct {
@@ -97,6 +109,13 @@ type sarifSuppression struct {
 func WriteSARIF(w io.Writer, s Scan) error {
 	run := sarifRun{ColumnKind: "utf16CodeUnits", Results: []sarifResult{}}
 	run.Tool.Driver = sarifDriver{Name: "plimsoll", Version: s.Version, InformationURI: "https://plimsoll.dev", Rules: []sarifRule{}}
+	if lines := s.Incomplete(); len(lines) > 0 {
+		invocation := sarifInvocation{Successful: true}
+		for _, line := range lines {
+			invocation.Notifications = append(invocation.Notifications, sarifNotification{"warning", sarifText{line}})
+		}
+		run.Invocations = []sarifInvocation{invocation}
+	}
 	worst := map[string]*artifact.Finding{} // by ID: a rule has one severity
 	for i := range s.Findings {
 		f := &s.Findings[i]

@@ -34,7 +34,7 @@ type Row struct {
 func Table(findings []artifact.Finding) []Group {
 	groups := []Group{
 		{Remedy: artifact.RemedyRebase, Title: "fixed in a newer base: rebase"},
-		{Remedy: artifact.RemedyRebuild, Title: "fixed by the builder's newer parts: rebuild"},
+		{Remedy: artifact.RemedyRebuild, Title: "fixed in a new build: rebuild"},
 		{Remedy: artifact.RemedyOverride, Title: "pinned by the application: update it there, or rebuild with an override"},
 		{Remedy: artifact.RemedyNone, Title: "no fix yet"},
 	}
