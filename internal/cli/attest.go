@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/google/go-containerregistry/pkg/v1/partial"
@@ -30,7 +32,9 @@ malware report where a scanner is configured, and signatures, put beside it. An 
 images are signed. How the image came about it does not say: nobody here saw it.
 
 With --type and --predicate it signs what a file says of the image instead: test results, VEX
-statements, or any predicate of in-toto, as a JSON object.` + "\n" + exitCodes,
+statements, vulnerabilities that a scanner found, or any predicate of in-toto, as a JSON object. What
+Plimsoll makes itself, from the image, no file says: signatures, provenance, SBOMs, and reports on
+hardening and malware.` + "\n" + exitCodes,
 		Example: `  plimsoll attest registry.example.com/theirs:1
   plimsoll attest shop:1 --type tests --predicate results.json
   plimsoll attest shop:1 --type vex --predicate shop.openvex.json`,
@@ -38,7 +42,7 @@ statements, or any predicate of in-toto, as a JSON object.` + "\n" + exitCodes,
 		RunE: func(cmd *cobra.Command, args []string) error { return runAttest(cmd.Context(), env, o, args[0]) },
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&o.kind, "type", "", "what the predicate is: tests, vex, vulns, provenance, spdx, cyclonedx, or a predicate type (a URI)")
+	flags.StringVar(&o.kind, "type", "", "what the predicate is: tests, vex, vulns, or another predicate type (a URI)")
 	flags.StringVar(&o.file, "predicate", "", "file that holds the predicate; - is standard input")
 	flags.StringVar(&o.platform, "platform", "", "platform that the predicate is about, of an image that has several")
 	cmd.MarkFlagsRequiredTogether("type", "predicate")
@@ -53,11 +57,14 @@ func runAttest(ctx context.Context, env *Env, o attestOptions, text string) erro
 	if o.kind == "" {
 		return vouch(ctx, env, ref)
 	}
+	predicate, err := attestable(o.kind)
+	if err != nil {
+		return err
+	}
 	data, err := readPredicate(env, o.file)
 	if err != nil {
 		return err
 	}
-	predicate := predicates([]string{o.kind})[0]
 	if err := checkPredicate(predicate, o.file, data); err != nil {
 		return err
 	}
@@ -98,22 +105,86 @@ func (env *Env) remember(ctx context.Context, text string) {
 	}
 }
 
-// checkPredicate refuses what is no predicate: a URI and a JSON object, for VEX one whose
-// statements are understood.
-func checkPredicate(predicate, file string, data []byte) error {
-	if !strings.Contains(predicate, "://") {
-		return fault.Newf(fault.Usage, "read flags", "--type "+predicate, "it is neither a type that is known nor a URI").
-			WithHint("want tests, vex, vulns, provenance, spdx, cyclonedx or a URI")
+// attestable gives the type of that name, if a file may say it. What Plimsoll makes itself is
+// no file's word: verifiers take it for what was seen here.
+func attestable(name string) (string, error) {
+	predicate := predicates([]string{name})[0]
+	switch predicate {
+	case artifact.PredicateSignature, artifact.PredicateProvenance, artifact.PredicateSPDX, artifact.PredicateCycloneDX,
+		artifact.PredicateHardening, artifact.PredicateMalware:
+		return "", fault.Newf(fault.Usage, "read flags", "--type "+name, "Plimsoll makes that itself, from what it sees").
+			WithHint("`plimsoll attest` without --type makes what can be made of an image; what others say goes by a URI of its own")
 	}
+	if !strings.Contains(predicate, "://") {
+		return "", fault.Newf(fault.Usage, "read flags", "--type "+name, "it is neither a type that is known nor a URI").
+			WithHint("want tests, vex, vulns or a URI")
+	}
+	return predicate, nil
+}
+
+// checkPredicate refuses what is no JSON object, and of the types that are known what has
+// not their shape: in-toto's test result and vulnerabilities (attestation,
+// spec/predicates/test-result.md and vuln.md), and VEX whose statements are understood.
+func checkPredicate(predicate, file string, data []byte) error {
 	var object map[string]json.RawMessage
-	if err := json.Unmarshal(data, &object); err != nil {
+	err := json.Unmarshal(data, &object)
+	if err == nil && object == nil {
+		err = errors.New("it is null")
+	}
+	if err != nil {
 		return fault.New(fault.Usage, "read predicate", file, err).WithHint("a predicate is a JSON object")
 	}
-	if predicate == artifact.PredicateVEX {
+	switch predicate {
+	case artifact.PredicateVEX:
 		_, err := vex.Parse(data, file, "")
 		return err
+	case artifact.PredicateTestResult:
+		return checkTests(file, data)
+	case artifact.PredicateVulns:
+		return checkVulns(file, data)
 	}
 	return nil
+}
+
+func checkTests(file string, data []byte) error {
+	var tests struct {
+		Result        string            `json:"result"`
+		Configuration []json.RawMessage `json:"configuration"`
+	}
+	err := json.Unmarshal(data, &tests)
+	switch {
+	case err != nil:
+	case !slices.Contains([]string{"PASSED", "WARNED", "FAILED"}, tests.Result):
+		err = fmt.Errorf("its result is %q, want PASSED, WARNED or FAILED", tests.Result)
+	case len(tests.Configuration) == 0:
+		err = errors.New("it has no configuration: what was tested with")
+	default:
+		return nil
+	}
+	return fault.New(fault.Usage, "read test result", file, err).
+		WithHint(`want {"result": "PASSED", "configuration": [{"name": "what was tested with"}]}`)
+}
+
+func checkVulns(file string, data []byte) error {
+	var found struct {
+		Scanner struct {
+			URI    string            `json:"uri"`
+			Result []json.RawMessage `json:"result"`
+		} `json:"scanner"`
+		Metadata map[string]json.RawMessage `json:"metadata"`
+	}
+	err := json.Unmarshal(data, &found)
+	switch {
+	case err != nil:
+	case found.Scanner.URI == "":
+		err = errors.New("it names no scanner.uri")
+	case found.Metadata["scanFinishedOn"] == nil:
+		err = errors.New("it has no metadata.scanFinishedOn")
+	default:
+		return nil
+	}
+	return fault.New(fault.Usage, "read vulnerabilities", file, err).
+		WithHint(`want {"scanner": {"uri": "…", "result": […]}, "metadata": {"scanStartedOn": "…", "scanFinishedOn": "…"}}`)
 }
 
 // attested is what `attest` gives a script.

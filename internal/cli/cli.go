@@ -28,8 +28,9 @@ type Env struct {
 	Executor   func() (executor.Executor, error) // runs steps; opened when first needed
 	Getenv     func(string) string               // the user's environment
 
-	format format         // of results and errors, from -o
-	opened *keys.Keychain // see keychain
+	format format          // of results and errors, from -o
+	opened *keys.Keychain  // see keychain
+	unread map[string]bool // see readableKeys
 }
 
 // agent names this program to the servers it asks.

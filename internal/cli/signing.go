@@ -152,50 +152,110 @@ func (o trustOptions) given() bool {
 	return len(o.keys)+len(o.attestationKeys) > 0 || o.identity != (attest.Identity{})
 }
 
+// check refuses flags that name half of somebody.
+func (o trustOptions) check() error {
+	i := o.identity
+	issuer, subject := i.Issuer+i.IssuerRegexp, i.Subject+i.SubjectRegexp
+	switch {
+	case len(o.attestationKeys) > 0 && len(o.keys) == 0 && i == (attest.Identity{}):
+		return fault.Newf(fault.Usage, "read flags", "--attestation-key", "nothing says who signs images").
+			WithHint("name that key with --key; without --attestation-key it counts for attestations too")
+	case issuer != "" && subject == "":
+		return fault.Newf(fault.Usage, "read flags", "--issuer", "without a subject it would be anybody whom that issuer knows").
+			WithHint("name the identity with --subject or --subject-regexp")
+	case subject != "" && issuer == "":
+		return fault.Newf(fault.Usage, "read flags", "--subject", "without an issuer it would be whoever anybody calls so").
+			WithHint("name who issued the identity with --issuer or --issuer-regexp")
+	}
+	return nil
+}
+
 // trust gives whom the flags name; without any, the home's own keys and those that
 // signing.yaml trusts.
 func (env *Env) trust(ctx context.Context, o trustOptions) (attest.Trust, error) {
+	if err := o.check(); err != nil {
+		return attest.Trust{}, err
+	}
 	s, err := env.signing()
 	if err != nil {
 		return attest.Trust{}, err
 	}
-	images, attestations, identities, rootPath := o.keys, o.attestationKeys, []attest.Identity{o.identity}, o.root
-	if !o.given() {
-		images, attestations = env.ownKeys(s)
-		for _, name := range s.Trust.Images {
-			images = append(images, s.at(name))
-		}
-		for _, name := range s.Trust.Attestations {
-			attestations = append(attestations, s.at(name))
-		}
-		identities = nil
-		for _, i := range s.Trust.Identities {
-			identities = append(identities, attest.Identity(i))
-		}
-	} else if o.identity == (attest.Identity{}) {
-		identities = nil
-	}
-	if rootPath == "" && s.Trust.Root != "" {
-		rootPath = s.at(s.Trust.Root)
-	}
 	var t attest.Trust
-	if t.Images.Keys, err = env.publicKeys(ctx, images); err != nil {
+	if o.given() {
+		t, err = env.trustNamed(ctx, o)
+	} else {
+		t = env.trustConfigured(ctx, s)
+	}
+	if err != nil {
 		return t, err
 	}
-	if t.Attestations.Keys, err = env.publicKeys(ctx, attestations); err != nil {
-		return t, err
-	}
-	t.Images.Identities, t.Attestations.Identities = identities, identities
-	if len(t.Images.Keys)+len(identities) == 0 {
+	if len(t.Images.Keys)+len(t.Images.Identities) == 0 {
 		return t, fault.New(fault.Usage, "verify", "", errNobody).
 			WithHint("name a public key with --key, or keys and identities in " + s.path)
 	}
-	if rootPath != "" {
-		if t.Root, err = root.NewTrustedRootFromPath(rootPath); err != nil {
-			return t, fault.New(fault.Usage, "read trusted root", rootPath, err).WithHint("it is a trusted_root.json of Sigstore")
+	path := o.root
+	if path == "" && s.Trust.Root != "" {
+		path = s.at(s.Trust.Root)
+	}
+	if path != "" {
+		if t.Root, err = root.NewTrustedRootFromPath(path); err != nil {
+			return t, fault.New(fault.Usage, "read trusted root", path, err).WithHint("it is a trusted_root.json of Sigstore")
 		}
 	}
 	return t, nil
+}
+
+// trustNamed gives whom the flags name: all of them, or an error.
+func (env *Env) trustNamed(ctx context.Context, o trustOptions) (t attest.Trust, err error) {
+	if t.Images.Keys, err = env.publicKeys(ctx, o.keys); err != nil {
+		return t, err
+	}
+	if t.Attestations.Keys, err = env.publicKeys(ctx, o.attestationKeys); err != nil {
+		return t, err
+	}
+	if o.identity != (attest.Identity{}) {
+		t.Images.Identities = []attest.Identity{o.identity}
+		t.Attestations.Identities = t.Images.Identities
+	}
+	return t, nil
+}
+
+// trustConfigured gives whom the home believes. A key that cannot be read is said to be so,
+// and takes nobody's trust but its own.
+func (env *Env) trustConfigured(ctx context.Context, s *signing) attest.Trust {
+	images, attestations := env.ownKeys(s)
+	for _, name := range s.Trust.Images {
+		images = append(images, s.at(name))
+	}
+	for _, name := range s.Trust.Attestations {
+		attestations = append(attestations, s.at(name))
+	}
+	var t attest.Trust
+	t.Images.Keys, t.Attestations.Keys = env.readableKeys(ctx, images), env.readableKeys(ctx, attestations)
+	for _, i := range s.Trust.Identities {
+		t.Images.Identities = append(t.Images.Identities, attest.Identity(i))
+	}
+	t.Attestations.Identities = t.Images.Identities
+	// Else those of images would stand in for them.
+	t.Attestations.None = len(attestations) > 0 && len(t.Attestations.Keys) == 0
+	return t
+}
+
+// readableKeys gives those of the keys that can be read, and says once which cannot.
+func (env *Env) readableKeys(ctx context.Context, names []string) []attest.Key {
+	var out []attest.Key
+	for _, name := range names {
+		read, err := env.publicKeys(ctx, []string{name})
+		if err != nil && !env.unread[name] {
+			fmt.Fprintf(env.Err, "warning: what this key signed counts as not verified: %s\n", visible(err.Error()))
+			if env.unread == nil {
+				env.unread = map[string]bool{}
+			}
+			env.unread[name] = true
+		}
+		out = append(out, read...)
+	}
+	return out
 }
 
 // errNobody says that neither this home nor its user names anybody to believe, which is no
@@ -203,8 +263,8 @@ func (env *Env) trust(ctx context.Context, o trustOptions) (attest.Trust, error)
 var errNobody = errors.New("nobody is trusted here")
 
 // trustOfHome is trust without flags for those who can do without: nobody, where nobody is
-// named or a key cannot be read. The latter is said, for then what that key signed seems to be
-// nobody's.
+// named or the configuration cannot be read. The latter is said, for then all evidence seems to
+// be nobody's.
 func (env *Env) trustOfHome(ctx context.Context) attest.Trust {
 	t, err := env.trust(ctx, trustOptions{})
 	if err == nil {
@@ -222,8 +282,8 @@ func (env *Env) ownKeys(s *signing) (images, attestations []string) {
 		return s.own(s.Images, s.Attestations), s.own(s.Attestations, s.Images)
 	}
 	for name, into := range map[string]*[]string{"images.key": &images, "attestations.key": &attestations} {
-		path := keys.PublicPath(filepath.Join(env.Home, "keys", name))
-		if _, err := os.Stat(path); err == nil {
+		path := publicHalf(filepath.Join(env.Home, "keys", name))
+		if exists(path) {
 			*into = []string{path}
 		}
 	}
@@ -239,9 +299,22 @@ func (s *signing) own(names ...string) []string {
 		case strings.Contains(name, ":"): // the service or variable tells it
 			return []string{name}
 		}
-		return []string{keys.PublicPath(s.at(name))}
+		return []string{publicHalf(s.at(name))}
 	}
 	return nil
+}
+
+// publicHalf names the public half of the key in the file: the file beside it, where there is one.
+func publicHalf(path string) string {
+	if beside := keys.PublicPath(path); exists(beside) {
+		return beside
+	}
+	return path
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
 }
 
 func (env *Env) publicKeys(ctx context.Context, names []string) ([]attest.Key, error) {

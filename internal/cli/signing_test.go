@@ -33,3 +33,30 @@ func TestTrustOfHome(t *testing.T) {
 		})
 	}
 }
+
+// TestUnreadableKey: a key of signing.yaml that cannot be read takes nobody's trust but its
+// own, and leaves nobody in its place.
+func TestUnreadableKey(t *testing.T) {
+	t.Setenv("PLIMSOLL_KEY_PASSWORD", "")
+	var said bytes.Buffer
+	env := &Env{Err: &said, Home: t.TempDir(), Getenv: func(string) string { return "" }}
+	if _, err := env.keychain().Generate(t.Context(), filepath.Join(env.Home, "a.key")); err != nil {
+		t.Fatal(err)
+	}
+	const config = "images: a.key\nattestations: env://NOT_SET\ntrust: {images: [gone.pub]}\n"
+	if err := os.WriteFile(filepath.Join(env.Home, "signing.yaml"), []byte(config), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		got, err := env.trust(t.Context(), trustOptions{})
+		if err != nil || len(got.Images.Keys) != 1 || len(got.Attestations.Keys) > 0 || !got.Attestations.None {
+			t.Errorf("%+v, %v; want the key of images alone, and nobody for attestations", got, err)
+		}
+	}
+	if text := said.String(); strings.Count(text, "gone.pub") != 1 || strings.Count(text, "env://NOT_SET") != 1 {
+		t.Errorf("it says %q, want each key once", text)
+	}
+	if _, err := env.trust(t.Context(), trustOptions{keys: []string{filepath.Join(env.Home, "a.pub"), "gone.pub"}}); err == nil {
+		t.Error("a key that a flag names is left out")
+	}
+}

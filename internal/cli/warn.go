@@ -13,7 +13,7 @@ import (
 )
 
 // warn tells whoever makes an image what its reports say that cannot wait until somebody
-// reads them: malware, and secrets that everybody who pulls the image will have.
+// reads them: malware, files that nobody looked at for it, and secrets that everybody who pulls the image will have.
 func (l *ledger) warn(ref string, evidence []artifact.Evidence) {
 	for _, e := range evidence {
 		switch e.PredicateType {
@@ -22,10 +22,15 @@ func (l *ledger) warn(ref string, evidence []artifact.Evidence) {
 			if json.Unmarshal(e.Predicate, &r) != nil {
 				continue
 			}
+			unscanned := 0
 			for _, layer := range r.Layers {
+				unscanned += len(layer.Unscanned)
 				for _, f := range layer.Infected {
 					l.line(ref, "malware: %s is %s", "/"+f.Path, f.Signature)
 				}
+			}
+			if unscanned > 0 {
+				l.line(ref, "malware: %d files are larger than the scanner takes, and nobody looked at them", unscanned)
 			}
 		case artifact.PredicateHardening:
 			var r hardening.Report

@@ -27,6 +27,7 @@ type Check struct {
 	By        string     `json:"by,omitempty"`       // the key's name, or the identity
 	SignedAt  *time.Time `json:"signedAt,omitempty"` // by a trusted log or timestamp authority
 	Why       string     `json:"why,omitempty"`      // why it is not verified
+	Says      string     `json:"says,omitempty"`     // what it comes to, in a few words; Verify leaves it to its caller
 
 	evidence artifact.Evidence
 }
@@ -37,12 +38,17 @@ type Missing struct {
 	Why       string `json:"why"`
 }
 
+// Evidence gives the claim as it was signed, if it is verified and there was a statement.
+func (c Check) Evidence() (artifact.Evidence, bool) {
+	return c.evidence, c.Verified && c.evidence.Subject != ""
+}
+
 // Evidence gives the claims that are verified, each as it was signed.
 func (r Report) Evidence() []artifact.Evidence {
 	var out []artifact.Evidence
 	for _, c := range r.Checks {
-		if c.Verified && c.evidence.Subject != "" {
-			out = append(out, c.evidence)
+		if e, ok := c.Evidence(); ok {
+			out = append(out, e)
 		}
 	}
 	return out
