@@ -184,6 +184,8 @@ func (env *Env) rebuild(ctx context.Context) *rebuild {
 // found is an image as the inventory is to know it, and what VEX statements say of it.
 type found struct {
 	inventory.Image
+	digest   v1.Hash
+	attached []attest.Attached // to the image itself
 	silenced []inventory.Suppression
 }
 
@@ -193,7 +195,11 @@ func (r *rebuild) read(ctx context.Context, text string) ([]found, error) {
 	if err != nil {
 		return nil, err
 	}
-	images, err := r.env.Registries.Images(ctx, ref)
+	top, err := r.session.Manifest(ctx, ref)
+	if err != nil {
+		return nil, err
+	}
+	images, err := r.env.Registries.Images(ctx, ref.At(top.Digest))
 	if err != nil {
 		return nil, err
 	}
@@ -201,6 +207,9 @@ func (r *rebuild) read(ctx context.Context, text string) ([]found, error) {
 	for _, image := range images {
 		one, err := r.one(ctx, ref, image)
 		if err != nil {
+			return nil, err
+		}
+		if err := r.silence(ctx, &one, ref, top.Digest); err != nil {
 			return nil, err
 		}
 		out = append(out, one)
@@ -221,20 +230,35 @@ func (r *rebuild) one(ctx context.Context, ref oci.Reference, image v1.Image) (f
 	if out.Image, err = known(ref, image, contents); err != nil {
 		return found{}, err
 	}
-	digest, err := image.Digest()
-	if err != nil {
+	if out.digest, err = image.Digest(); err != nil {
 		return found{}, err
 	}
-	attached, err := attest.List(ctx, r.session, ref, digest)
-	if err != nil {
+	if out.attached, err = attest.List(ctx, r.session, ref, out.digest); err != nil {
 		return found{}, err
 	}
-	for _, c := range attest.Verify(digest, attached, r.trust).Checks {
+	for _, c := range attest.Verify(out.digest, out.attached, r.trust).Checks {
 		out.Evidence = append(out.Evidence, r.evidence(c))
 	}
-	documents, err := attachedStatements(digest, attached, r.trust)
-	out.silenced = suppressions(documents, vex.Image{Contents: contents, Repository: ref.Repository()})
-	return out, err
+	return out, nil
+}
+
+// silence adds what the VEX documents say that are attached to the image, and to what the
+// reference names where that is its index.
+func (r *rebuild) silence(ctx context.Context, image *found, ref oci.Reference, top v1.Hash) error {
+	documents, err := attachedStatements(image.digest, image.attached, r.trust)
+	if err != nil {
+		return err
+	}
+	if top != image.digest {
+		ofIndex, err := statementsOn(ctx, r.session, ref, r.trust, top)
+		if err != nil {
+			return err
+		}
+		documents = append(documents, ofIndex...)
+	}
+	about := vex.Image{Contents: image.Contents, Digests: []string{top.String()}, Repository: ref.Repository()}
+	image.silenced = suppressions(documents, about)
+	return nil
 }
 
 // keep puts images into the inventory.

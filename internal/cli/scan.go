@@ -140,7 +140,7 @@ func (env *Env) scan(ctx context.Context, o scanOptions, text string) (*looked, 
 	if scan.Unmatched, err = match.Missing(db, found.contents); err != nil {
 		return nil, scan, err
 	}
-	documents, err := env.statements(ctx, o.vex, found.ref, found.contents.Image)
+	documents, err := env.statements(ctx, o.vex, found)
 	if err != nil {
 		return nil, scan, err
 	}

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"strings"
 
@@ -14,26 +15,9 @@ import (
 	"plimsoll.dev/plimsoll/internal/vuln/vex"
 )
 
-// attachedStatements gives the VEX documents among what is attached to the image of that
-// digest, of those whom the trust believes.
-func attachedStatements(digest v1.Hash, attached []attest.Attached, trust attest.Trust) ([]*vex.Document, error) {
-	var out []*vex.Document
-	for _, e := range attest.Verify(digest, attached, trust).Evidence() {
-		if !strings.HasPrefix(e.PredicateType, "https://openvex.dev/ns") {
-			continue
-		}
-		document, err := vex.Parse(e.Predicate, "attestation", e.Subject)
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, document)
-	}
-	return out, nil
-}
-
-// statements gives the VEX documents of the files, and those attached to the image that
-// somebody signed whom the home trusts.
-func (env *Env) statements(ctx context.Context, files []string, ref oci.Reference, image string) ([]*vex.Document, error) {
+// statements gives the VEX documents of the files, and those attached to what was looked
+// into that somebody signed whom the home trusts.
+func (env *Env) statements(ctx context.Context, files []string, found *looked) ([]*vex.Document, error) {
 	var out []*vex.Document
 	for _, file := range files {
 		document, err := vex.Load(file)
@@ -42,16 +26,55 @@ func (env *Env) statements(ctx context.Context, files []string, ref oci.Referenc
 		}
 		out = append(out, document)
 	}
-	digest, err := v1.NewHash(image)
+	image, err := found.image.Digest()
 	if err != nil {
 		return nil, err
 	}
-	attached, err := attest.List(ctx, env.Registries.Session(), ref, digest)
-	if err != nil {
-		return nil, err
+	attached, err := statementsOn(ctx, env.Registries.Session(), found.ref, env.trustOfHome(ctx), image, found.digest)
+	return append(out, attached...), err
+}
+
+// statementsOn gives the VEX documents attached to an image and to the index it is in, or
+// to it again, that the trust believes.
+func statementsOn(ctx context.Context, session *oci.Session, ref oci.Reference, trust attest.Trust, digests ...v1.Hash) ([]*vex.Document, error) {
+	var out []*vex.Document
+	for _, digest := range slices.Compact(digests) {
+		attached, err := attest.List(ctx, session, ref, digest)
+		if err != nil {
+			return nil, err
+		}
+		documents, err := attachedStatements(digest, attached, trust)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, documents...)
 	}
-	documents, err := attachedStatements(digest, attached, env.trustOfHome(ctx))
-	return append(out, documents...), err
+	return out, nil
+}
+
+// attachedStatements gives the VEX documents among what is attached to the image of that
+// digest, of those whom the trust believes: of each signer the newest.
+func attachedStatements(digest v1.Hash, attached []attest.Attached, trust attest.Trust) ([]*vex.Document, error) {
+	bySigner := map[string][]*vex.Document{}
+	for _, a := range attached {
+		report := attest.Verify(digest, []attest.Attached{a}, trust)
+		for _, e := range report.Evidence() {
+			if !strings.HasPrefix(e.PredicateType, "https://openvex.dev/ns") {
+				continue
+			}
+			document, err := vex.Parse(e.Predicate, "attestation", e.Subject)
+			if err != nil {
+				return nil, err
+			}
+			by := report.Checks[0].By
+			bySigner[by] = append(bySigner[by], document)
+		}
+	}
+	var out []*vex.Document
+	for _, by := range slices.Sorted(maps.Keys(bySigner)) {
+		out = append(out, vex.Newest(bySigner[by])...)
+	}
+	return out, nil
 }
 
 // suppressions gives what the documents say of the image's packages, as the inventory keeps

@@ -31,6 +31,8 @@ type documentJSON struct {
 	ID         string          `json:"@id"`
 	Author     string          `json:"author"`
 	Timestamp  *time.Time      `json:"timestamp"`
+	Updated    *time.Time      `json:"last_updated"`
+	Version    int             `json:"version"`
 	Statements []statementJSON `json:"statements"`
 }
 
@@ -95,7 +97,10 @@ func parse(data []byte, about string) (*Document, error) {
 	case len(in.Statements) > maxStatements:
 		return nil, fmt.Errorf("statements: more than %d", maxStatements)
 	}
-	out := &Document{Author: shorten(in.Author), Statements: make([]Statement, 0, len(in.Statements))}
+	out := &Document{Author: shorten(in.Author), Written: *in.Timestamp, Version: in.Version, Statements: make([]Statement, 0, len(in.Statements))}
+	if in.Updated != nil && in.Updated.After(out.Written) {
+		out.Written = *in.Updated
+	}
 	products := 0
 	for i := range in.Statements {
 		s, err := in.Statements[i].read(*in.Timestamp, about)

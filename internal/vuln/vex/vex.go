@@ -6,6 +6,7 @@
 package vex
 
 import (
+	"cmp"
 	"errors"
 	"io"
 	"io/fs"
@@ -23,7 +24,30 @@ import (
 type Document struct {
 	From       string // the file or attestation that it was read from
 	Author     string
+	Written    time.Time // when it was last updated
+	Version    int
 	Statements []Statement
+}
+
+// Newest gives of several documents of one signer about one image the one that counts: the
+// last that was written, and of those of one time the highest version. The others it
+// replaces, for a registry keeps them and anybody can attach them again: what a newer one
+// leaves out is withdrawn. There are several where nothing tells them apart.
+func Newest(documents []*Document) []*Document {
+	var newest []*Document
+	for _, d := range documents {
+		order := -1
+		if len(newest) > 0 {
+			order = cmp.Or(newest[0].Written.Compare(d.Written), cmp.Compare(newest[0].Version, d.Version))
+		}
+		switch {
+		case order < 0:
+			newest = []*Document{d}
+		case order == 0:
+			newest = append(newest, d)
+		}
+	}
+	return newest
 }
 
 // Status is what a statement says (OpenVEX v0.2.0, "Status Labels").

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -149,6 +150,41 @@ func TestTheNewestStatementCounts(t *testing.T) {
 			}
 			if findings[0].Suppressed != nil {
 				t.Error("the findings that were given are changed")
+			}
+		})
+	}
+}
+
+func TestANewerDocumentReplacesOlderOnes(t *testing.T) {
+	said := func(written, updated string, version int, vulnerability string) *vex.Document {
+		text := strings.Replace(document(statement("not_affected", "", product(digest))), "2026-01-02T03:04:05Z", written, 1)
+		text = strings.Replace(text, `"version":1`, fmt.Sprintf(`"version":%d`, version), 1)
+		if updated != "" {
+			text = strings.Replace(text, `"author"`, fmt.Sprintf(`"last_updated":%q,"author"`, updated), 1)
+		}
+		return parse(t, strings.Replace(text, "CVE-2025-1", vulnerability, 1), digest)
+	}
+	const may, june = "2026-05-01T00:00:00Z", "2026-06-01T00:00:00Z"
+	tests := []struct {
+		name      string
+		documents []*vex.Document
+		want      []int // of those that count
+	}{
+		{"none", nil, nil},
+		{"what the newer one leaves out is withdrawn", []*vex.Document{said(may, "", 1, "CVE-1"), said(june, "", 1, "CVE-2")}, []int{1}},
+		{"in whatever order", []*vex.Document{said(june, "", 1, "CVE-2"), said(may, "", 9, "CVE-1")}, []int{0}},
+		{"one that was updated", []*vex.Document{said(may, june, 2, "CVE-1"), said(may, "", 1, "CVE-2")}, []int{0}},
+		{"the version, where the time is one", []*vex.Document{said(may, "", 1, "CVE-1"), said(may, "", 2, "CVE-2")}, []int{1}},
+		{"both, where nothing tells them apart", []*vex.Document{said(may, "", 1, "CVE-1"), said(may, "", 1, "CVE-2")}, []int{0, 1}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			var want []*vex.Document
+			for _, i := range tt.want {
+				want = append(want, tt.documents[i])
+			}
+			if got := vex.Newest(tt.documents); !slices.Equal(got, want) {
+				t.Errorf("%v, want %v", got, want)
 			}
 		})
 	}
