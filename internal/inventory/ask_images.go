@@ -185,7 +185,8 @@ func (a *asking) named(c query.Compare) (cond, error) {
 	return one, err
 }
 
-// numbered is true for the images of those numbers.
+// numbered is true for the images of those numbers. Marks reach up to the last image there
+// is, for a database may refuse to look beyond their end.
 func (a *asking) numbered(ids []int64) (cond, error) {
 	if len(ids) <= manyFound {
 		text, arg := a.tx.Ints("i.id", ids)

@@ -36,6 +36,7 @@ func Run(t *testing.T, empty func(testing.TB) string) {
 		{"PutIsIdempotent", testIdempotent},
 		{"Pages", testPages},
 		{"Many", testMany},
+		{"AffectedNames", testAffectedNames},
 		{"Remembered", testRemembered},
 		{"Rematch", testRematch},
 		{"HostileText", testHostile},

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"plimsoll.dev/plimsoll/artifact"
 	"plimsoll.dev/plimsoll/internal/inventory"
 	"plimsoll.dev/plimsoll/internal/inventory/query"
@@ -95,6 +97,27 @@ func testMany(t *testing.T, address string) {
 		if found != len(want) {
 			t.Errorf("%s: %d images on all pages, want %d", c.question, found, len(want))
 		}
+	}
+}
+
+// testAffectedNames lists images whose names hold what the list itself is made of.
+func testAffectedNames(t *testing.T, address string) {
+	inv := open(t, address, newClock())
+	var want []inventory.Named
+	for n, name := range []string{"registry.example/ 7 a,b:1", "registry.example/a,1 00 3 abc:1", "registry.example/line\nbreak:é", "registry.example/ship-\U0001F6A2:1"} {
+		image := Fleet()[0]
+		image.Reference, image.Contents.Image = name, sum(name)
+		image.Contents.Platform = []string{"linux/amd64", "linux/arm64"}[n%2]
+		put(t, inv, image)
+		want = append(want, inventory.Named{Name: name, Digest: sum(name), Platform: image.Contents.Platform})
+	}
+	rematch(t, inv, inventory.Which{}, Advisories())
+	got, err := inv.Affected(t.Context(), "CVE-2025-9230")
+	if diff := cmp.Diff(want, got); err != nil || diff != "" {
+		t.Errorf("%v: %s", err, diff)
+	}
+	if got, err := inv.Affected(t.Context(), "CVE-0000-0000"); err != nil || len(got) > 0 {
+		t.Errorf("nobody knows it: %v, %v", got, err)
 	}
 }
 

@@ -101,6 +101,7 @@ INSERT INTO counters (name, next) VALUES ('stacks', 4);
 INSERT INTO counters (name, next) VALUES ('bases', 5);
 INSERT INTO counters (name, next) VALUES ('claims', 4);
 INSERT INTO counters (name, next) VALUES ('labels', 2);
+INSERT INTO counters (name, next) VALUES ('changes', 2);
 INSERT INTO counters (name, next) VALUES ('advisories', 5);
 INSERT INTO findings (package, advisory, gone, since, fixed, state, feed) VALUES (4, 1, 9223372036854775807, 1767268800, '3.5.1-1+deb13u1', 'fixed', 'debian');
 INSERT INTO findings (package, advisory, gone, since, fixed, state, feed) VALUES (5, 2, 9223372036854775807, 1767268800, '4.17.21', 'fixed', 'npm');

@@ -95,6 +95,7 @@ INSERT INTO claims (id, key, claims) VALUES (2, X'38bc7877fd812cd143bfde92dee745
 INSERT INTO claims (id, key, claims) VALUES (3, X'fdf322d144ba97b4eaadd2550cd5384607dfd9d09feb36d44266edf8ec2e671f', 'null');
 INSERT INTO counters (name, next) VALUES ('advisories', 5);
 INSERT INTO counters (name, next) VALUES ('bases', 5);
+INSERT INTO counters (name, next) VALUES ('changes', 2);
 INSERT INTO counters (name, next) VALUES ('claims', 4);
 INSERT INTO counters (name, next) VALUES ('images', 5);
 INSERT INTO counters (name, next) VALUES ('labels', 2);
