@@ -13,6 +13,7 @@ type Contents struct {
 
 	Packages      []Package      `json:"packages"`                // sorted by PURL, then by path
 	Files         []File         `json:"files,omitempty"`         // those that no package owns, sorted by path
+	Unlisted      int            `json:"unlisted,omitempty"`      // how many more of these there are: too many to name
 	Disagreements []Disagreement `json:"disagreements,omitempty"` // between what is declared and what is there
 	Gaps          []Gap          `json:"gaps,omitempty"`          // what could not be read, sorted by path
 }

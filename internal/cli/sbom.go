@@ -87,7 +87,11 @@ func printContents(w io.Writer, found *looked) {
 		}
 	}
 	printGaps(w, c.Gaps)
-	fmt.Fprintf(w, "\n%d packages, %d files of no package\n", len(c.Packages), len(c.Files))
+	fmt.Fprintf(w, "\n%d packages, %d files of no package", len(c.Packages), len(c.Files)+c.Unlisted)
+	if c.Unlisted > 0 {
+		fmt.Fprintf(w, ", of which %d are not listed", c.Unlisted)
+	}
+	fmt.Fprintln(w)
 }
 
 // printGaps tells what could not be read: nobody knows what is in there.

@@ -177,13 +177,41 @@ func (s *state) distro() artifact.Distro {
 	return d
 }
 
-func (s *state) listed() []artifact.File {
-	all := make([]artifact.File, len(s.files))
+// Bounds of the files of no package that are listed. Each takes about half a kilobyte in a
+// bill: more would make evidence that is too large to be verified.
+const (
+	maxListed = 20_000
+	maxPaths  = 4 << 20 // bytes of their paths
+)
+
+// listed gives the files, and how many there are besides. Where there are too many, those
+// that can be run are listed first.
+func (s *state) listed() (all []artifact.File, unlisted int) {
+	all = make([]artifact.File, len(s.files))
+	paths := 0
 	for i, f := range s.files {
 		all[i] = f.File
+		paths += len(f.Path)
 	}
-	slices.SortFunc(all, func(a, b artifact.File) int { return cmp.Compare(a.Path, b.Path) })
-	return all
+	byPath := func(a, b artifact.File) int { return cmp.Compare(a.Path, b.Path) }
+	if len(all) > maxListed || paths > maxPaths {
+		slices.SortFunc(all, func(a, b artifact.File) int {
+			switch {
+			case a.Executable == b.Executable:
+				return byPath(a, b)
+			case a.Executable:
+				return -1
+			}
+			return 1
+		})
+		n := 0
+		for paths = 0; n < min(len(all), maxListed) && paths+len(all[n].Path) <= maxPaths; n++ {
+			paths += len(all[n].Path)
+		}
+		all, unlisted = slices.Clone(all[:n]), len(all)-n
+	}
+	slices.SortFunc(all, byPath)
+	return all, unlisted
 }
 
 func (s *state) gaps() []artifact.Gap {

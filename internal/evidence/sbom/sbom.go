@@ -84,8 +84,9 @@ func (s *Scanner) Contents(ctx context.Context, image Image) (artifact.Contents,
 	}
 	c := artifact.Contents{
 		Image: image.Digest, Platform: image.Platform, Distro: merged.distro(), Layers: ids,
-		BaseLayers: image.BaseLayers, Files: merged.listed(), Gaps: merged.gaps(),
+		BaseLayers: image.BaseLayers, Gaps: merged.gaps(),
 	}
+	c.Files, c.Unlisted = merged.listed()
 	exported := readExported(image.Labels)
 	if c.BaseLayers == 0 {
 		c.BaseLayers = exported.baseLayers(ids)

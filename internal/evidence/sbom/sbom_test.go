@@ -4,9 +4,11 @@ import (
 	"archive/tar"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -15,7 +17,9 @@ import (
 
 	"plimsoll.dev/plimsoll/artifact"
 	"plimsoll.dev/plimsoll/internal/evidence/sbom"
+	"plimsoll.dev/plimsoll/internal/evidence/sbom/bill"
 	"plimsoll.dev/plimsoll/internal/evidence/sbom/layer"
+	"plimsoll.dev/plimsoll/internal/evidence/sbom/spdx"
 	"plimsoll.dev/plimsoll/internal/fault"
 )
 
@@ -116,6 +120,48 @@ func TestFilesThatNoPackageOwns(t *testing.T) {
 	file.SHA1, file.SHA256 = sums("by nobody")
 	if diff := cmp.Diff(file, got.Files[2]); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// TestTooManyFiles: of files that no package owns a bill names so many that it can be
+// verified, those that can be run first, and says how many it does not name.
+func TestTooManyFiles(t *testing.T) {
+	const listed, besides = 20_000, 5
+	var few, long []member
+	for i := range listed - 1 {
+		few = append(few, reg(fmt.Sprintf("data/%05d", i), ""))
+	}
+	run := member{name: "zz/run", mode: 0o755}
+	many := append(slices.Clone(few), run)
+	for i := range besides {
+		many = append(many, reg(fmt.Sprintf("late/%d", i), ""))
+	}
+	for i := range 2000 { // a path has at most 4096 bytes, of names of 255
+		long = append(long, reg(fmt.Sprintf("%s/%05d", strings.Repeat(strings.Repeat("a", 250)+"/", 12)+"b", i), ""))
+	}
+	long = append(long, run)
+	for _, c := range []struct {
+		name     string
+		files    []member
+		unlisted int // -1: some
+	}{
+		{"as many as are named", append(few, run), 0},
+		{"more", many, besides},
+		{"long paths", long, -1},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			got := contents(t, sbom.New(sbom.Options{}), imageOf(layerOf(t, c.files...)))
+			if len(got.Files)+got.Unlisted != len(c.files) || c.unlisted >= 0 && got.Unlisted != c.unlisted || c.unlisted < 0 && got.Unlisted == 0 {
+				t.Errorf("of %d files %d are listed and %d are not, want %d", len(c.files), len(got.Files), got.Unlisted, c.unlisted)
+			}
+			if !slices.Contains(paths(got), "zz/run") || !slices.IsSorted(paths(got)) {
+				t.Error("what can be run is not listed, or the list is not sorted")
+			}
+			const most = 24 << 20 // bytes: two bills in two forms, in base64, are below the 128 MB that verifiers read
+			if n := len(spdx.Encode(got, bill.About{})); n > most {
+				t.Errorf("the bill has %d bytes", n)
+			}
+		})
 	}
 }
 

@@ -22,6 +22,7 @@ const (
 	platformProperty = "plimsoll:platform"
 	baseProperty     = "plimsoll:baseLayers"
 	gapProperty      = "plimsoll:unread"       // a file that could not be read, and why
+	unlistedProperty = "plimsoll:unlisted"     // how many files of no package are not listed
 	disagreeProperty = "plimsoll:disagreement" // what is declared otherwise, and by whom
 )
 
@@ -95,6 +96,9 @@ func imageProperties(c artifact.Contents) []property {
 	}
 	for _, g := range c.Gaps {
 		all = append(all, property{gapProperty, g.Path + ": " + g.Why})
+	}
+	if c.Unlisted > 0 {
+		all = append(all, property{unlistedProperty, fmt.Sprint(c.Unlisted)})
 	}
 	for _, d := range c.Disagreements {
 		all = append(all, property{disagreeProperty, d.DeclaredBy + ": " + d.Package + ": " + d.Why})
@@ -263,7 +267,7 @@ func (e *encoder) dependencies(refs []string) {
 // compositions says whether the bill is whole (CycloneDX 1.6, "compositions").
 func (e *encoder) compositions(c artifact.Contents) {
 	aggregate := "unknown" // a library that is linked in leaves no trace
-	if len(c.Gaps) > 0 {
+	if len(c.Gaps) > 0 || c.Unlisted > 0 {
 		aggregate = "incomplete"
 	}
 	e.Key("compositions")

@@ -78,6 +78,9 @@ func TestValid(t *testing.T) {
 		if len(refs) != want {
 			t.Errorf("%s: %d components have %d names", name, want, len(refs))
 		}
+		if says := bytes.Contains(text, []byte(`{"name":"plimsoll:unlisted","value":"3"}`)); says != (c.Unlisted == 3) {
+			t.Errorf("%s: %d files are not listed, and it does not say so", name, c.Unlisted)
+		}
 	}
 }
 

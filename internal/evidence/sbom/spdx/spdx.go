@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"slices"
+	"strconv"
 	"strings"
 
 	"plimsoll.dev/plimsoll/artifact"
@@ -67,6 +68,9 @@ func remarks(c artifact.Contents) string {
 	var lines []string
 	for _, g := range c.Gaps {
 		lines = append(lines, "could not be read: "+g.Path+" (layer "+g.Layer+"): "+g.Why)
+	}
+	if c.Unlisted > 0 {
+		lines = append(lines, strconv.Itoa(c.Unlisted)+" more files of no package are not listed")
 	}
 	for _, d := range c.Disagreements {
 		lines = append(lines, "declared by "+d.DeclaredBy+": "+d.Package+": "+d.Why)

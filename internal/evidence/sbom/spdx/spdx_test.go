@@ -39,6 +39,9 @@ func TestValid(t *testing.T) {
 		if want := 1 + len(c.Packages); len(read.Packages) != want || len(read.Files) != len(c.Files) {
 			t.Errorf("%s: the library reads %d packages and %d files, want %d and %d", name, len(read.Packages), len(read.Files), want, len(c.Files))
 		}
+		if says := strings.Contains(read.DocumentComment, "3 more files"); says != (c.Unlisted == 3) {
+			t.Errorf("%s: %d files are not listed, and its comment is %q", name, c.Unlisted, read.DocumentComment)
+		}
 	}
 }
 

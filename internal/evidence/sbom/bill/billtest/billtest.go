@@ -45,6 +45,7 @@ func Contents() map[string]artifact.Contents {
 			{Path: "app/run it.sh", Size: 3, SHA1: strings.Repeat("1", 40), SHA256: strings.Repeat("2", 64), Executable: true, Layer: digest("c")},
 			{Path: "etc/ä\xff", SHA1: strings.Repeat("3", 40), SHA256: strings.Repeat("4", 64), Layer: digest("b")},
 		},
+		Unlisted:      3,
 		Disagreements: []artifact.Disagreement{{Package: "pkg:npm/z@1", DeclaredBy: "some/buildpack", Why: "nothing in the image shows it"}},
 		Gaps:          []artifact.Gap{{Path: "app/x.jar", Layer: digest("c"), Why: "zip: not a valid zip file"}},
 	}
