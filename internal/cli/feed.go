@@ -2,16 +2,13 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
-	"sigs.k8s.io/yaml"
 
-	"plimsoll.dev/plimsoll/internal/aside"
 	"plimsoll.dev/plimsoll/internal/fault"
 	"plimsoll.dev/plimsoll/internal/inventory"
 	"plimsoll.dev/plimsoll/internal/vuln/advisory"
@@ -57,24 +54,24 @@ func runFeedSync(ctx context.Context, env *Env, force bool) error {
 	if ctx.Err() != nil || !a.synced() {
 		return failed
 	}
-	old := a.before()
+	old, rescored := a.before()
 	if old != nil { // else there is nothing to compare with: all packages are matched
 		defer old.Close()
 	}
 	var out syncedFeeds
 	if out.Advisories, err = a.compile(ctx); err != nil {
-		return errors.Join(failed, err)
+		return env.second(failed, err)
 	}
 	db, err := advisory.Open(a.path())
 	if err != nil {
-		return err
+		return env.second(failed, err)
 	}
 	defer db.Close()
-	if out.Inventory, out.Changed, err = env.rematch(ctx, old, db); err == nil {
+	if out.Inventory, out.Changed, err = env.rematch(ctx, old, db, rescored); err == nil {
 		err = a.noteMatch(db)
 	}
 	if err != nil {
-		return errors.Join(failed, err)
+		return env.second(failed, err)
 	}
 	out.Feeds = a.store.Status(a.feeds, time.Now())
 	if err := env.print(out, func(w io.Writer) {
@@ -82,9 +79,18 @@ func runFeedSync(ctx context.Context, env *Env, force bool) error {
 		fmt.Fprintf(w, "\n%d vulnerabilities in %d packages; %d packages have changed\n", out.Advisories.Vulnerabilities, out.Advisories.Packages, out.Changed)
 		fmt.Fprintf(w, "%d packages of the inventory were matched: %d new findings, %d gone\n", out.Inventory.Packages, out.Inventory.New, out.Inventory.Gone)
 	}); err != nil {
-		return err
+		return env.second(failed, err)
 	}
 	return failed
+}
+
+// second gives err, and tells of what failed before it, if anything did, as a warning: an
+// error is one line.
+func (env *Env) second(failed, err error) error {
+	if failed != nil {
+		fmt.Fprintf(env.Err, "warning: %s\n", visible(failed.Error()))
+	}
+	return err
 }
 
 func newFeedStatus(env *Env) *cobra.Command {
@@ -181,12 +187,8 @@ func changeFeeds(env *Env, change func([]feed.Feed) ([]feed.Feed, error)) error 
 	if err != nil {
 		return err
 	}
-	text, err := yaml.Marshal(map[string]any{"feeds": all})
-	if err != nil {
+	if err := feed.Save(env.feedsFile(), all); err != nil {
 		return err
-	}
-	if err := aside.WriteBytes(env.feedsFile(), text); err != nil {
-		return fault.New(fault.Failed, "write feeds", env.feedsFile(), err)
 	}
 	shown := make([]feed.Feed, len(all))
 	for i, f := range all {

@@ -89,6 +89,71 @@ func TestSyncIsCompletedByTheNext(t *testing.T) {
 	}
 }
 
+// TestScoresAreKeptCurrent: what is known of an image has the EPSS scores of the last sync,
+// though no package has changed by it.
+func TestScoresAreKeptCurrent(t *testing.T) {
+	home, files := t.TempDir(), t.TempDir()
+	env := &Env{Out: io.Discard, Err: io.Discard, Version: "test", Home: home, Getenv: func(string) string { return "" }}
+	config := fmt.Sprintf("feeds:\n- {name: osv, kind: osv, url: %s, ecosystems: [PyPI]}\n- {name: epss, kind: epss, url: %s/epss.csv}\n", files, files)
+	if err := os.WriteFile(env.feedsFile(), []byte(config), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	writeArchive(t, filepath.Join(files, "PyPI", "all.zip"), map[string]string{
+		"CVE-2026-0001": `{"id":"CVE-2026-0001","modified":"2026-01-01T00:00:00Z","affected":[{"package":{"ecosystem":"PyPI","name":"pyyaml"},` +
+			`"ranges":[{"type":"ECOSYSTEM","events":[{"introduced":"0"}]}]}]}`,
+	})
+	image := inventory.Image{Reference: "shop:1", Contents: artifact.Contents{
+		Image: "sha256:" + strings.Repeat("a", 64), Platform: "linux/amd64", Layers: []string{"sha256:" + strings.Repeat("b", 64)},
+		Packages: []artifact.Package{{Type: "pypi", Name: "PyYAML", Version: "2.0", Layer: "sha256:" + strings.Repeat("b", 64)}},
+	}}
+	if err := env.record(t.Context(), image); err != nil {
+		t.Fatal(err)
+	}
+	for day, score := range []string{"0.1", "0.9", "0.2"} {
+		text := fmt.Sprintf("#model_version:v1,score_date:2026-01-0%dT00:00:00+0000\ncve,epss,percentile\nCVE-2026-0001,%s,0.5\n", day+1, score)
+		if err := os.WriteFile(filepath.Join(files, "epss.csv"), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if err := runFeedSync(t.Context(), env, false); err != nil {
+			t.Fatal(err)
+		}
+		index, err := env.inventory(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		question, err := query.Parse("images where epss = " + score)
+		if err != nil {
+			t.Fatal(err)
+		}
+		result, err := index.Query(t.Context(), question, inventory.Page{})
+		if err != nil || len(result.Images) != 1 {
+			t.Errorf("%d images are scored %s, %v", len(result.Images), score, err)
+		}
+		if err := index.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestTwoFailuresAreTwoLines: the second is the error, of one line, and the first a warning.
+func TestTwoFailuresAreTwoLines(t *testing.T) {
+	home, osv := t.TempDir(), t.TempDir()
+	var errs bytes.Buffer
+	env := &Env{Out: io.Discard, Err: &errs, Version: "test", Home: home, Getenv: func(string) string { return "sqlite:" + filepath.Join(home, "feeds.yaml", "nowhere") }}
+	config := fmt.Sprintf("feeds:\n- {name: osv, kind: osv, url: %s, ecosystems: [PyPI, npm]}\n", osv)
+	if err := os.WriteFile(env.feedsFile(), []byte(config), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	writeArchive(t, filepath.Join(osv, "PyPI", "all.zip"), map[string]string{"CVE-2026-0001": `{"id":"CVE-2026-0001","modified":"2026-01-01T00:00:00Z"}`})
+	err := runFeedSync(t.Context(), env, false)
+	if err == nil || !strings.Contains(err.Error(), "nowhere") || strings.Contains(err.Error(), "\n") {
+		t.Errorf("want the inventory's error alone, got %v", err)
+	}
+	if text := errs.String(); !strings.HasSuffix(text, "\nwarning: sync feed: osv/npm: the feed has no such file\n") { // below the progress
+		t.Errorf("of the feed it says %q", text)
+	}
+}
+
 func writeArchive(t *testing.T, path string, records map[string]string) {
 	t.Helper()
 	var out bytes.Buffer
@@ -129,6 +194,9 @@ func TestFeedsAreShownWithoutCredentials(t *testing.T) {
 		}
 		if text := out.String(); strings.Contains(text, "hidden") || !strings.Contains(text, "mirror.example.com/osv") {
 			t.Errorf("-o %q prints\n%s", form, text)
+		}
+		if info, err := os.Stat(env.feedsFile()); err != nil || info.Mode() != 0o600 {
+			t.Errorf("others may read it: %v, %v", info.Mode(), err)
 		}
 		kept, _, err := feed.Load(env.feedsFile())
 		if err != nil || len(kept) != 2 || !strings.Contains(kept[0].URL, "me:hidden@") || !strings.Contains(kept[1].Mirrors["trixie"], "me:hidden@") {

@@ -3,15 +3,19 @@ package cli
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"net/url"
 	"os"
 	"path/filepath"
+	"strings"
+	"time"
 
 	"plimsoll.dev/plimsoll/artifact"
 	"plimsoll.dev/plimsoll/internal/aside"
 	"plimsoll.dev/plimsoll/internal/fault"
 	"plimsoll.dev/plimsoll/internal/inventory"
 	"plimsoll.dev/plimsoll/internal/vuln/advisory"
+	"plimsoll.dev/plimsoll/internal/vuln/feed"
 	"plimsoll.dev/plimsoll/internal/vuln/match"
 )
 
@@ -42,29 +46,43 @@ func (env *Env) matched(db *advisory.Database) string {
 func (a *advisories) matchedFile() string { return filepath.Join(a.env.Home, "advisories.matched") }
 
 // before opens the database that is there, if the inventory was held against it; else nil.
-func (a *advisories) before() *advisory.Database {
+// rescored says that the inventory has other EPSS scores than the feeds give now.
+func (a *advisories) before() (db *advisory.Database, rescored bool) {
 	db, err := advisory.Open(a.path())
 	if err != nil {
-		return nil
+		return nil, true
 	}
-	if noted, err := os.ReadFile(a.matchedFile()); err != nil || string(noted) != a.env.matched(db) {
+	noted, err := os.ReadFile(a.matchedFile())
+	scores, held := strings.CutPrefix(string(noted), a.env.matched(db))
+	if err != nil || !held {
 		_ = db.Close() // it was only read
-		return nil
+		return nil, true
 	}
-	return db
+	return db, scores != a.scores()
+}
+
+// scores tells which EPSS scores the feeds give: equal texts are equal scores.
+func (a *advisories) scores() string {
+	var all strings.Builder
+	for _, s := range a.store.Status(a.feeds, time.Now()) {
+		if s.Kind == feed.EPSS {
+			fmt.Fprintln(&all, s.Feed, s.Digest)
+		}
+	}
+	return all.String()
 }
 
 // noteMatch notes that the inventory was held against the database.
 func (a *advisories) noteMatch(db *advisory.Database) error {
-	if err := aside.WriteBytes(a.matchedFile(), []byte(a.env.matched(db))); err != nil {
+	if err := aside.WriteBytes(a.matchedFile(), []byte(a.env.matched(db)+a.scores())); err != nil {
 		return fault.New(fault.Failed, "note what was matched", a.matchedFile(), err)
 	}
 	return nil
 }
 
 // rematch holds the packages of the inventory against what has changed from the old
-// database, which may be nil, to the new one.
-func (env *Env) rematch(ctx context.Context, old, db *advisory.Database) (*inventory.Rematched, int, error) {
+// database, which may be nil, to the new one; all packages if what they are scored has.
+func (env *Env) rematch(ctx context.Context, old, db *advisory.Database, rescored bool) (*inventory.Rematched, int, error) {
 	index, err := env.inventory(ctx)
 	if err != nil {
 		return nil, 0, err
@@ -81,11 +99,13 @@ func (env *Env) rematch(ctx context.Context, old, db *advisory.Database) (*inven
 		if err != nil {
 			return nil, 0, err
 		}
-		which.Names = make([]string, 0, len(keys)) // not nil, which is any name
-		for _, k := range keys {
-			which.Names = append(which.Names, k.Name)
-		}
 		changed = len(keys)
+		if !rescored {
+			which.Names = make([]string, 0, len(keys)) // not nil, which is any name
+			for _, k := range keys {
+				which.Names = append(which.Names, k.Name)
+			}
+		}
 	}
 	done, err := index.Rematch(ctx, which, matcher(db))
 	if err != nil {

@@ -5,6 +5,9 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
+
+	"sigs.k8s.io/yaml"
 
 	"plimsoll.dev/plimsoll/internal/fault"
 	"plimsoll.dev/plimsoll/internal/manifest"
@@ -43,4 +46,39 @@ func Load(path string) (feeds []Feed, found bool, err error) {
 		names[f.Name] = true
 	}
 	return file.Feeds, true, nil
+}
+
+// Save makes the file at path what Load reads again. It is for its owner alone: addresses may
+// hold passwords.
+func Save(path string, feeds []Feed) error {
+	text, err := yaml.Marshal(map[string]any{"feeds": feeds})
+	if err != nil {
+		return err
+	}
+	if err := writePrivate(path, text); err != nil {
+		return fault.New(fault.Failed, "write feeds", path, err)
+	}
+	return nil
+}
+
+// writePrivate is aside.WriteBytes for a file that only its owner may read, at no time
+// others.
+func writePrivate(path string, text []byte) error {
+	dir := filepath.Dir(path)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	f, err := os.CreateTemp(dir, ".aside-*") // mode 0600; aside.Sweep knows the name
+	if err != nil {
+		return err
+	}
+	defer os.Remove(f.Name())
+	defer f.Close()
+	if _, err := f.Write(text); err != nil {
+		return err
+	}
+	if err := errors.Join(f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	return os.Rename(f.Name(), path)
 }

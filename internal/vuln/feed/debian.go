@@ -61,7 +61,7 @@ func (s *syncer) syncDebian(ctx context.Context, f Feed, p *part) error {
 	if unchanged && p.Rejected == 0 {
 		return nil
 	}
-	dir := filepath.Join(p.dir, "changelogs")
+	dir := p.changelogs()
 	var fresh atomic.Int64
 	wanted := 0
 	have := func(source, version, sum string) bool {
@@ -90,7 +90,7 @@ func (s *syncer) syncDebian(ctx context.Context, f Feed, p *part) error {
 		return err
 	}
 	if fresh.Load() > 0 || !unchanged {
-		if err := p.derive(ctx, release, dir, s.Force); err != nil {
+		if err := p.derive(ctx, f, release, s.Force); err != nil {
 			return err
 		}
 	}
@@ -102,8 +102,13 @@ func (s *syncer) syncDebian(ctx context.Context, f Feed, p *part) error {
 	return nil
 }
 
-// derive makes the records from all that is kept.
-func (p *part) derive(ctx context.Context, release, dir string, force bool) error {
+// changelogs is the folder of what is kept of them.
+func (p *part) changelogs() string { return filepath.Join(p.dir, "changelogs") }
+
+// derive makes the records from all that is kept. Those that were made of other suites, or by
+// other rules, are nothing to hold them against: they may have called newer what is not.
+func (p *part) derive(ctx context.Context, f Feed, release string, force bool) error {
+	dir := p.changelogs()
 	files, err := os.ReadDir(dir)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
@@ -118,7 +123,11 @@ func (p *part) derive(ctx context.Context, release, dir string, force bool) erro
 	if err != nil {
 		return err
 	}
-	return p.replace(ctx, entriesOf(records), nil, force)
+	old := readEntries(p.records())
+	if !p.isOf(f) {
+		old = readEntries("")
+	}
+	return p.put(ctx, old, entriesOf(records), nil, force)
 }
 
 // entriesOf gives the entries of records that are sorted by id.

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -12,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"plimsoll.dev/plimsoll/internal/fault"
+	"plimsoll.dev/plimsoll/internal/vuln/osv"
 )
 
 // shelf is an archive of changelogs at hand.
@@ -125,6 +128,31 @@ func TestDerivesOnlyWhatIsNew(t *testing.T) {
 		if got := s.status(); got.Rejected != len(archive.missing) {
 			t.Errorf("%s: %d are told to be missing: %q", step.name, got.Rejected, got.RejectedWhy)
 		}
+	}
+}
+
+// TestDerivesAnewByOtherRules: what was made by other rules holds nothing up, though it may
+// be newer and more.
+func TestDerivesAnewByOtherRules(t *testing.T) {
+	archive, s := newShelf(t)
+	s.mustSync(t)
+	want := s.have(t)
+	p := openPart(s.folder(s.feed), string(Debian))
+	wrong := some(10)
+	if err := p.replace(t.Context(), entriesOf(slices.SortedFunc(maps.Values(wrong), func(a, b *osv.Record) int { return strings.Compare(a.ID, b.ID) })), nil, true); err != nil {
+		t.Fatal(err)
+	}
+	p.Made = "0 debian"
+	if err := p.save(); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(wrong, s.have(t)); diff != "" {
+		t.Fatalf("-want +got:\n%s", diff)
+	}
+	archive.took()
+	s.mustSync(t)
+	if diff := cmp.Diff(want, s.have(t)); diff != "" || archive.took() != 0 {
+		t.Errorf("-want +got:\n%s", diff)
 	}
 }
 

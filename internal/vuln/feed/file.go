@@ -18,29 +18,32 @@ import (
 	"time"
 )
 
+// Bytes of a feed that is one file, and of what it unpacks to: some ten times what is
+// published. It is read in memory.
 const (
-	maxFile  = 512 << 20 // bytes of a feed that is one file
-	maxPlain = 2 << 30   // bytes of what it unpacks to
+	maxExploit = 64 << 20 // kev, epss
+	maxTracker = 512 << 20
 )
 
 // parse reads a feed that is one file. at is when the file was made, as far as its server
 // or folder tells.
 type parse func(plain io.Reader, at time.Time) ([]entry, error)
 
-// syncFile brings a feed up to date that is one file, packed with gzip or not.
-func (s *syncer) syncFile(ctx context.Context, f Feed, p *part, read parse) error {
+// syncFile brings a feed up to date that is one file, packed with gzip or not, of at most
+// limit bytes.
+func (s *syncer) syncFile(ctx context.Context, f Feed, p *part, read parse, limit int64) error {
 	folder, name := splitURL(f.URL)
 	sums, err := f.vouched(ctx, s.origin(folder))
 	if err != nil {
 		return err
 	}
-	d, err := s.origin(f.URL).fetch(ctx, "", filepath.Join(p.dir, "file"), p.seenBy(f), maxFile)
+	d, err := s.origin(f.URL).fetch(ctx, "", filepath.Join(p.dir, "file"), p.seenBy(f), limit)
 	if err != nil || d == nil {
 		return err
 	}
 	err = sums.check(name, d.sha256)
 	if err == nil && (d.sha256 != p.Input || !p.isOf(f)) {
-		err = s.replaceByFile(ctx, p, d, read)
+		err = s.replaceByFile(ctx, p, d, read, limit)
 	}
 	p.Seen, p.Input = d.validators, d.sha256
 	return errors.Join(err, forget(d.path))
@@ -52,7 +55,7 @@ func splitURL(address string) (folder, name string) {
 	return strings.TrimSuffix(plain, path.Base(plain)), path.Base(plain)
 }
 
-func (s *syncer) replaceByFile(ctx context.Context, p *part, d *download, read parse) error {
+func (s *syncer) replaceByFile(ctx context.Context, p *part, d *download, read parse, limit int64) error {
 	f, err := os.Open(d.path)
 	if err != nil {
 		return err
@@ -62,10 +65,10 @@ func (s *syncer) replaceByFile(ctx context.Context, p *part, d *download, read p
 	if err != nil {
 		return err
 	}
-	limited := &io.LimitedReader{R: plain, N: maxPlain}
+	limited := &io.LimitedReader{R: plain, N: limit}
 	entries, err := read(bufio.NewReaderSize(limited, 1<<16), s.made(d.validators))
 	if limited.N <= 0 {
-		return fmt.Errorf("%w: it unpacks to more than %d bytes", errLarge, maxPlain)
+		return fmt.Errorf("%w: it unpacks to more than %d bytes", errLarge, limit)
 	}
 	if err != nil {
 		return err

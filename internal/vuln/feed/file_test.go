@@ -155,6 +155,7 @@ func TestFilesThatAreNone(t *testing.T) {
 		{"kev: no CVE", KEV, kevText, change(kevText, "CVE-2024-3094", "XZ")},
 		{"kev: the same twice", KEV, kevText, change(kevText, "CVE-2024-3094", "CVE-2021-44228")},
 		{"kev: older", KEV, kevText, change(kevText, "2026-01-05T", "2026-01-04T")},
+		{"kev: a bomb", KEV, kevText, zipped(t, strings.Replace(kevText, "{", `{"title":"`+strings.Repeat("x", maxExploit)+`",`, 1))},
 		{"epss: empty", EPSS, epssText, nil},
 		{"epss: no day", EPSS, epssText, change(epssText, "score_date", "day")},
 		{"epss: other columns", EPSS, epssText, change(epssText, "epss,percentile", "percentile,epss")},

@@ -97,11 +97,16 @@ func (p *part) file(serial int) string {
 // Old ones stay whose ids are in stay. The state is not yet saved: with it, they come to
 // count.
 func (p *part) replace(ctx context.Context, entries iter.Seq2[entry, error], stay map[string]bool, force bool) error {
+	return p.put(ctx, readEntries(p.records()), entries, stay, force)
+}
+
+// put is replace for old entries that need not be those that are there.
+func (p *part) put(ctx context.Context, old, entries iter.Seq2[entry, error], stay map[string]bool, force bool) error {
 	next := p.state
 	next.Serial++
 	t := tally{stay: stay}
 	err := aside.Write(p.file(next.Serial), func(f *os.File) (err error) {
-		if next.Digest, err = writeEntries(ctx, f, t.merge(readEntries(p.records()), entries)); err != nil {
+		if next.Digest, err = writeEntries(ctx, f, t.merge(old, entries)); err != nil {
 			return err
 		}
 		if !force {

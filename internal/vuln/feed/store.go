@@ -111,6 +111,10 @@ func (s *syncer) part(ctx context.Context, f Feed, p *part) error {
 		err = s.read(ctx, f, p)
 	}
 	err = judge(ctx, "sync feed", f.Name+"/"+p.name, err)
+	if err != nil && errors.Is(ctx.Err(), context.Canceled) {
+		p.state = before // that somebody stopped it says nothing of the feed
+		return errors.Join(err, p.sweep())
+	}
 	now := s.Now().UTC()
 	if err != nil {
 		p.state = before // what was read on the way to the failure does not count
@@ -131,11 +135,11 @@ func (s *syncer) read(ctx context.Context, f Feed, p *part) error {
 	case Debian:
 		return s.syncDebian(ctx, f, p)
 	case Tracker:
-		return s.syncFile(ctx, f, p, trackerParser(f))
+		return s.syncFile(ctx, f, p, trackerParser(f), maxTracker)
 	case KEV:
-		return s.syncFile(ctx, f, p, parseKEV)
+		return s.syncFile(ctx, f, p, parseKEV, maxExploit)
 	case EPSS:
-		return s.syncFile(ctx, f, p, parseEPSS)
+		return s.syncFile(ctx, f, p, parseEPSS, maxExploit)
 	}
 	return fmt.Errorf("kind %q is not known", string(f.Kind))
 }

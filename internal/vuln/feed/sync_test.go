@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"plimsoll.dev/plimsoll/internal/fault"
 )
 
 func TestReadsFoldersAndServers(t *testing.T) {
@@ -244,8 +246,12 @@ func TestStopsWhenAsked(t *testing.T) {
 
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := s.Sync(ctx, []Feed{s.feed}, s.options); err == nil {
-		t.Error("it went on")
+	before := s.status()
+	if err := s.Sync(ctx, []Feed{s.feed}, s.options); fault.KindOf(err) != fault.Canceled {
+		t.Errorf("want it canceled, got %v", err)
+	}
+	if diff := cmp.Diff(before, s.status()); diff != "" {
+		t.Errorf("the feed is said to have failed: -before +after:\n%s", diff)
 	}
 	if got := s.have(t)["T-0001"]; !got.Modified.Equal(day(1)) {
 		t.Error("a part of the sync came to count")
