@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"plimsoll.dev/plimsoll/artifact"
 )
 
 // TestTrustOfHome: that a trusted key cannot be read is said, for its evidence then counts as
@@ -58,5 +60,21 @@ func TestUnreadableKey(t *testing.T) {
 	}
 	if _, err := env.trust(t.Context(), trustOptions{keys: []string{filepath.Join(env.Home, "a.pub"), "gone.pub"}}); err == nil {
 		t.Error("a key that a flag names is left out")
+	}
+}
+
+// TestWarnOfMalware: what nobody looked at is said, as what was found is.
+func TestWarnOfMalware(t *testing.T) {
+	for report, want := range map[string]string{
+		`{"result":"clean","layers":[{"files":3}]}`:                                          "",
+		`{"result":"infected","layers":[{"infected":[{"path":"a","signature":"Eicar"}]}]}`:   "warning: app:1: malware: /a is Eicar\n",
+		`{"result":"incomplete","layers":[{"unscanned":[{"path":"a"}]},{"unscanned":[{}]}]}`: "warning: app:1: malware: 2 files are larger than the scanner takes, and nobody looked at them\n",
+	} {
+		var said bytes.Buffer
+		l := &ledger{env: &Env{Err: &said}}
+		l.warn("app:1", []artifact.Evidence{{PredicateType: artifact.PredicateMalware, Predicate: []byte(report)}})
+		if said.String() != want {
+			t.Errorf("%s: it says %q, want %q", report, said.String(), want)
+		}
 	}
 }
