@@ -2,15 +2,15 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
+	"net/url"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"plimsoll.dev/plimsoll/internal/fault"
 	"plimsoll.dev/plimsoll/internal/inventory"
 	"plimsoll.dev/plimsoll/internal/inventory/query"
 )
@@ -38,11 +38,7 @@ read by "plimsoll inventory rebuild". docs/query.md describes the language.` + "
 func runQuery(ctx context.Context, env *Env, text string, page inventory.Page) error {
 	question, err := query.Parse(text)
 	if err != nil {
-		failure := fault.New(fault.Usage, "read question", text, err)
-		if wrong, ok := errors.AsType[*query.Error](err); ok {
-			return failure.WithHint(wrong.Hint)
-		}
-		return failure
+		return err
 	}
 	index, err := env.inventory(ctx)
 	if err != nil {
@@ -61,9 +57,9 @@ func printResult(w io.Writer, r inventory.Result) {
 	switch r.Subject {
 	case query.Packages:
 		shown = len(r.Packages)
-		fmt.Fprintln(w, "PACKAGE\tIMAGES")
+		fmt.Fprintln(w, "PACKAGE\tARCH\tDISTRO\tIMAGES")
 		for _, p := range r.Packages {
-			fmt.Fprintf(w, "%s\t%d\n", visible(p.PURL), p.Images)
+			fmt.Fprintf(w, "%s\t%s\t%s\t%d\n", visible(askable(p.PURL)), visible(orDash(p.Arch)), visible(orDash(p.Distro)), p.Images)
 		}
 	case query.Advisories:
 		shown = len(r.Advisories)
@@ -73,10 +69,7 @@ func printResult(w io.Writer, r inventory.Result) {
 		}
 	default:
 		shown = len(r.Images)
-		fmt.Fprintln(w, "IMAGE\tDIGEST\tPACKAGE\tIN\tADVISORY\tSEVERITY\tFIX\tSINCE")
-		for _, i := range r.Images {
-			printImageAnswer(w, i)
-		}
+		printImages(w, r.Images)
 	}
 	if len(r.Fixes) > 0 {
 		fmt.Fprintln(w, "\nHOW\tPACKAGE\tTO\tADVISORY\tIMAGES")
@@ -85,9 +78,40 @@ func printResult(w io.Writer, r inventory.Result) {
 		}
 	}
 	fmt.Fprintf(w, "\n%d of %d\n", shown, r.Total)
+	for _, note := range r.Notes {
+		fmt.Fprintln(w, visible(note))
+	}
 	if r.Next != "" {
 		fmt.Fprintf(w, "next: --after %s\n", r.Next)
 	}
+}
+
+// printImages writes images with what was asked for in them, or what they are where nothing
+// was.
+func printImages(w io.Writer, images []inventory.ImageAnswer) {
+	if len(images) == 0 {
+		return
+	}
+	if slices.ContainsFunc(images, func(i inventory.ImageAnswer) bool { return len(i.Matches) > 0 }) {
+		fmt.Fprintln(w, "IMAGE\tDIGEST\tPACKAGE\tIN\tADVISORY\tSEVERITY\tFIX\tSINCE")
+		for _, i := range images {
+			printImageAnswer(w, i)
+		}
+		return
+	}
+	fmt.Fprintln(w, "IMAGE\tDIGEST\tPLATFORM\tBASE\tAGE\tSIZE\tREFS")
+	for _, i := range images {
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%d\n", visible(i.Name), short(i.Digest), visible(i.Platform), visible(orDash(i.Base.Name)),
+			age(time.Since(i.Pushed)), size(i.Size), len(i.References))
+	}
+}
+
+// age gives a time as questions have it: "45d", "7h".
+func age(d time.Duration) string {
+	if hours := int(d.Hours()); hours < 48 {
+		return fmt.Sprintf("%dh", max(0, hours))
+	}
+	return fmt.Sprintf("%dd", int(d.Hours())/24)
 }
 
 // printImageAnswer writes an image, with a line for each of its matches.
@@ -108,7 +132,7 @@ func printImageAnswer(w io.Writer, i inventory.ImageAnswer) {
 		if m.Fixed != "" {
 			fix = string(m.Remedy) + " to " + m.Fixed
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", name, visible(bareURL(m.Package)), in, visible(orDash(m.Advisory)), orDash(string(m.Severity)), visible(fix), day(m.Since))
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", name, visible(askable(m.Package)), in, visible(orDash(m.Advisory)), orDash(string(m.Severity)), visible(fix), day(m.Since))
 		name = "\t"
 	}
 	if i.More > 0 {
@@ -116,10 +140,25 @@ func printImageAnswer(w io.Writer, i inventory.ImageAnswer) {
 	}
 }
 
-// bareURL drops the qualifiers of a package URL.
-func bareURL(purl string) string {
+// askable gives a package URL as a question takes it, decoded and without qualifiers:
+// "npm/@babel/cli@7.1.0".
+func askable(purl string) string {
 	bare, _, _ := strings.Cut(strings.TrimPrefix(purl, "pkg:"), "?")
-	return bare
+	bare, version, versioned := strings.Cut(bare, "@") // in names it is encoded
+	kind, path, _ := strings.Cut(bare, "/")
+	at := strings.LastIndexByte(path, '/')
+	name := kind + "/" + query.Title(kind, decoded(path[:max(at, 0)]), decoded(path[at+1:]))
+	if versioned {
+		name += "@" + decoded(version)
+	}
+	return name
+}
+
+func decoded(text string) string {
+	if plain, err := url.PathUnescape(text); err == nil {
+		return plain
+	}
+	return text
 }
 
 func day(t time.Time) string {

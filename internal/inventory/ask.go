@@ -32,6 +32,10 @@ type Result struct {
 	// first, at most 100; only when it was asked.
 	Fixes []Fix `json:"fixes,omitempty"`
 
+	// Notes are lines about what was asked for and is not known here at all: an inventory
+	// without images, names that nothing has; on the first page.
+	Notes []string `json:"notes,omitempty"`
+
 	Next string `json:"next,omitempty"` // Page.After for the next page; "" on the last
 }
 
@@ -52,6 +56,11 @@ func (inv *Inventory) Query(ctx context.Context, q query.Query, page Page) (Resu
 			return err
 		}
 		a.limit, a.after = page.Limit, after
+		if after == nil {
+			if result.Notes, err = a.notes(); err != nil {
+				return err
+			}
+		}
 		switch q.Subject {
 		case query.Packages:
 			return a.answerPackages(&result)

@@ -1,6 +1,7 @@
 package inventorytest
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -171,6 +172,31 @@ func testFindings(t *testing.T, address string) {
 		t.Error(diff, err)
 	}
 	testOtherSubjects(t, inv)
+}
+
+// testNotes asks for what is not there: no images may be good news, or a slip of the pen.
+func testNotes(t *testing.T, address string) {
+	const nothing, finding = "nothing here is known by the name ", "no finding here was ever known by the name "
+	empty := open(t, address, newClock())
+	if notes := ask(t, empty, `what contains lodash`).Notes; len(notes) != 1 || !strings.Contains(notes[0], "is empty") {
+		t.Errorf("an empty inventory notes %q", notes)
+	}
+	inv := fleet(t, address, newClock())
+	for question, want := range map[string][]string{
+		`what contains lodash`:                                  nil,
+		`what contains openssl > 99`:                            nil, // it is known, and fixed everywhere
+		`what is affected by dsa-6015-1`:                        nil,
+		`images`:                                                nil,
+		`what contains npm/lodahs`:                              {nothing + "lodahs"},
+		`images where not contains (name = lodahs)`:             {nothing + "lodahs"},
+		`packages where package lodahs < 2 or name = lodahs`:    {nothing + "lodahs"},
+		`what is affected by CVE-1999-1 or contains lodahs`:     {finding + "CVE-1999-1", nothing + "lodahs"},
+		`advisories where id = CVE-1999-1 and severity >= high`: {finding + "CVE-1999-1"},
+	} {
+		if diff := cmp.Diff(want, ask(t, inv, question).Notes); diff != "" {
+			t.Errorf("%s (-want +got)\n%s", question, diff)
+		}
+	}
 }
 
 // testOtherSubjects asks for packages and advisories.

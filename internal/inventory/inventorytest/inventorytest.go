@@ -31,6 +31,7 @@ func Run(t *testing.T, empty func(testing.TB) string) {
 	}{
 		{"Answers", testAnswers},
 		{"AnswersOfFindings", testFindings},
+		{"Notes", testNotes},
 		{"Suppressions", testSuppressions},
 		{"History", testHistory},
 		{"PutIsIdempotent", testIdempotent},

@@ -48,7 +48,7 @@ func refusal(input string, err *Error) error {
 	if hint == "" {
 		hint = `ask, for example: what contains openssl < 3.5.7, or: images where base = "base/run" and age > 30d`
 	}
-	return fault.New(fault.Usage, "read the query", string(which), err).WithHint(hint)
+	return fault.New(fault.Usage, "read question", string(which), err).WithHint(hint)
 }
 
 type parser struct {
