@@ -145,7 +145,7 @@ func (f Feed) parts() []string {
 
 // rules is the version of how records are read and kept. A change of it has all feeds read
 // again.
-const rules = "2"
+const rules = "3"
 
 // made tells how the feed's records are made of what is at its address.
 func (f Feed) made() string {
