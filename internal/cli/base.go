@@ -133,7 +133,7 @@ func printBase(env *Env, out builtBase) error {
 			for _, l := range image.Layers {
 				fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%.19s\n", image.Architecture, l.Name, packageNames(l), size(l.Size), l.Digest)
 			}
-			fmt.Fprintf(w, "%s\ttotal\t%d layers\t%s\t%.19s\n", image.Architecture, len(image.Layers), size(image.Size), image.Digest)
+			fmt.Fprintf(w, "%s\ttotal\t%s\t%s\t%.19s\n", image.Architecture, plural(len(image.Layers), "layer"), size(image.Size), image.Digest)
 		}
 		fmt.Fprintf(w, "\nHARDENING\tRESULT\n")
 		for _, check := range out.Images[0].Hardening {

@@ -87,8 +87,8 @@ func tableOfDiffs(w io.Writer, diffs []base.Diff) {
 				fmt.Fprintf(w, "%s\t%s\t%s\t%.19s\n", d.Architecture, l.Name, size(l.Size), l.Digest)
 			}
 		}
-		fmt.Fprintf(w, "\n%s: %d packages changed, %d layers new, %d shared; %s to ship, %s already there\n",
-			d.Architecture, len(d.Packages), d.NewLayers, d.SharedLayers, size(d.BytesToShip), size(d.BytesShared))
+		fmt.Fprintf(w, "\n%s: %s changed, %s new, %d shared; %s to ship, %s already there\n",
+			d.Architecture, plural(len(d.Packages), "package"), plural(d.NewLayers, "layer"), d.SharedLayers, size(d.BytesToShip), size(d.BytesShared))
 	}
 }
 

@@ -96,7 +96,7 @@ func printBuilder(env *Env, out builtBuilder) error {
 		for _, image := range out.Images {
 			total := image.BaseSize
 			fmt.Fprintf(w, "\nARCH\tLAYER\tSIZE\tDIGEST\n")
-			fmt.Fprintf(w, "%s\tbuild base, %d layers\t%s\t\n", image.Architecture, image.BaseLayers, size(image.BaseSize))
+			fmt.Fprintf(w, "%s\tbuild base, %s\t%s\t\n", image.Architecture, plural(image.BaseLayers, "layer"), size(image.BaseSize))
 			for _, l := range image.Layers {
 				total += l.Size
 				fmt.Fprintf(w, "%s\t%s\t%s\t%.19s\n", image.Architecture, l.Name, size(l.Size), l.Digest)

@@ -214,7 +214,7 @@ func (t *tally) print(r rebase.Result) {
 func moved(c rebase.Change) string {
 	const shown = 3
 	if !c.Known {
-		return fmt.Sprintf("%s: %d layers new, %s", c.RunImage, c.New, size(c.Bytes))
+		return fmt.Sprintf("%s: %s new, %s", c.RunImage, plural(c.New, "layer"), size(c.Bytes))
 	}
 	var names []string
 	for _, p := range c.Packages[:min(shown, len(c.Packages))] {
@@ -227,7 +227,7 @@ func moved(c rebase.Change) string {
 }
 
 func printChange(out io.Writer, c rebase.Change) {
-	fmt.Fprintf(out, "    %s: %d layers new (%s), %d shared\n", c.Platform, c.New, size(c.Bytes), c.Shared)
+	fmt.Fprintf(out, "    %s: %s new (%s), %d shared\n", c.Platform, plural(c.New, "layer"), size(c.Bytes), c.Shared)
 	if !c.Known {
 		fmt.Fprintf(out, "      packages are not known: the bases do not say what their layers hold\n")
 	}

@@ -87,7 +87,7 @@ func printContents(w io.Writer, found *looked) {
 		}
 	}
 	printGaps(w, c.Gaps)
-	fmt.Fprintf(w, "\n%d packages, %d files of no package", len(c.Packages), len(c.Files)+c.Unlisted)
+	fmt.Fprintf(w, "\n%s, %s of no package", plural(len(c.Packages), "package"), plural(len(c.Files)+c.Unlisted, "file"))
 	if c.Unlisted > 0 {
 		fmt.Fprintf(w, ", of which %d are not listed", c.Unlisted)
 	}
