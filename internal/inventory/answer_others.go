@@ -85,11 +85,16 @@ func (a *asking) countStacks(where cond) ([]int, error) {
 // counts are the images of each stack; inBase and above give the groups of a package by
 // where in an image it stands. Without above it makes no difference.
 func (v view) tally(counts []int, inBase, above map[int64][]int, groups int) []int {
-	low := v.groupsOfSets(inBase)
+	low := v.groupsOfSets(inBase, nil)
 	high := low
 	if len(above) > 0 {
-		high = v.groupsOfSets(above)
+		high = v.groupsOfSets(above, nil)
 	}
+	return v.tallySets(counts, low, high, groups)
+}
+
+// tallySets is tally with the groups of each set.
+func (v view) tallySets(counts []int, low, high [][]int, groups int) []int {
 	totals, last := make([]int, groups), make([]int, groups)
 	for id, count := range counts {
 		if count == 0 {
@@ -112,14 +117,21 @@ func (v view) tally(counts []int, inBase, above map[int64][]int, groups int) []i
 	return totals
 }
 
-// groupsOfSets gives the groups of each set's packages.
-func (v view) groupsOfSets(of map[int64][]int) [][]int {
+// groupsOfSets gives the groups of each set's packages; of some packages in some sets they
+// are others.
+func (v view) groupsOfSets(of map[int64][]int, others map[spot][]int) [][]int {
 	grouped := membersOf(slices.Collect(maps.Keys(of))) // a map is too slow for every package of every set
 	bySet := make([][]int, len(v.sets))
 	for id, set := range v.sets {
 		for _, p := range set {
 			if int(p) < len(grouped) && grouped[p] == 1 {
-				bySet[id] = append(bySet[id], of[int64(p)]...)
+				groups := of[int64(p)]
+				if len(others) > 0 {
+					if other, differs := others[spot{int64(p), positioned{set: int64(id)}}]; differs {
+						groups = other
+					}
+				}
+				bySet[id] = append(bySet[id], groups...)
 			}
 		}
 	}
@@ -313,61 +325,4 @@ func (a *asking) readAdvisories(ids []int64, where cond) ([]advisoryRow, error) 
 		return err
 	}, "SELECT advisory, name FROM advisory_names WHERE "+names+" ORDER BY name", arg)
 	return all, err
-}
-
-// maxFixes is how many fixes an answer lists.
-const maxFixes = 100
-
-// fixes tells how the findings asked for are fixed in all images, so many of each stack.
-func (a *asking) fixes(counts []int) ([]Fix, error) {
-	groups := map[Fix]int{}
-	var order []Fix
-	inBase, above := map[int64][]int{}, map[int64][]int{}
-	for _, m := range a.matches {
-		if m.findings == nil {
-			continue
-		}
-		if err := a.groupFixes(m, groups, &order, inBase, above); err != nil {
-			return nil, err
-		}
-	}
-	for i, images := range a.tally(counts, inBase, above, len(order)) {
-		order[i].Images = images
-	}
-	order = slices.DeleteFunc(order, func(f Fix) bool { return f.Images == 0 })
-	slices.SortFunc(order, func(x, y Fix) int {
-		return cmp.Or(-cmp.Compare(x.Images, y.Images), cmp.Compare(x.Package, y.Package), cmp.Compare(x.Advisory, y.Advisory),
-			cmp.Compare(x.Fixed, y.Fixed), cmp.Compare(x.Remedy, y.Remedy))
-	})
-	return order[:min(len(order), maxFixes)], nil
-}
-
-// groupFixes finds the fixes of each package, in a base and above one.
-func (a *asking) groupFixes(m *matching, groups map[Fix]int, order *[]Fix, inBase, above map[int64][]int) error {
-	where := *m.findings
-	return a.tx.Each(a.ctx, func(scan func(...any) error) error {
-		var p Package
-		var advisory int64
-		var name, fixed string
-		err := scan(&p.ID, &p.Type, &p.Namespace, &p.Name, &p.Distro, &p.Source, &p.Version, &p.SourceVersion, &advisory, &name, &fixed)
-		if err != nil || !m.packages.has(p.ID) {
-			return err
-		}
-		if a.silent(advisory, "", p.Package) {
-			return nil
-		}
-		title, _ := p.AdvisoryName()
-		for i, into := range []map[int64][]int{inBase, above} {
-			fix := Fix{Advisory: name, Package: title, Fixed: fixed, Remedy: artifact.RemedyOf(p.Package, i == 0, fixed)}
-			group, known := groups[fix]
-			if !known {
-				group = len(*order)
-				groups[fix] = group
-				*order = append(*order, fix)
-			}
-			into[p.ID] = append(into[p.ID], group)
-		}
-		return nil
-	}, "SELECT p.id, p.type, p.namespace, p.name, p.distro, p.source, p.version, p.source_version, a.id, a.name, f.fixed"+
-		" FROM findings f JOIN advisories a ON a.id = f.advisory JOIN packages p ON p.id = f.package WHERE "+where.text, where.args...)
 }

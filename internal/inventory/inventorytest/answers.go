@@ -174,6 +174,35 @@ func testFindings(t *testing.T, address string) {
 	testOtherSubjects(t, inv)
 }
 
+// testBundled holds the list of fixes to the images' own: one package, once in npm and once
+// in an application.
+func testBundled(t *testing.T, address string) {
+	image := func(name, path string) inventory.Image {
+		lodash := npm("", "lodash", "4.17.20", name)
+		lodash.Paths = []string{path}
+		return inventory.Image{Reference: "registry.example/" + name + ":1", Contents: artifact.Contents{
+			Image: sum("image " + name), Platform: "linux/amd64", Layers: []string{sum(name)}, Packages: []artifact.Package{lodash, npm("", "npm", "11.0.0", name)},
+		}}
+	}
+	inv := open(t, address, newClock())
+	put(t, inv, image("runtime", "layers/node/lib/node_modules/npm/node_modules/lodash/package.json"), image("app", "workspace/node_modules/lodash/package.json"))
+	rematch(t, inv, inventory.Which{}, Advisories())
+	got := ask(t, inv, `what is affected by GHSA-35jh-r3h4-6jhm and how is it fixed`)
+	rows := map[string]artifact.Remedy{}
+	for _, i := range got.Images {
+		rows[i.Name] = i.Matches[0].Remedy
+	}
+	if diff := cmp.Diff(map[string]artifact.Remedy{"registry.example/runtime:1": artifact.RemedyRebuild, "registry.example/app:1": artifact.RemedyOverride}, rows); diff != "" {
+		t.Error(diff)
+	}
+	fix := inventory.Fix{Advisory: "GHSA-35jh-r3h4-6jhm", Package: "lodash", Fixed: "4.17.21", Remedy: artifact.RemedyOverride, Images: 1}
+	again := fix
+	again.Remedy = artifact.RemedyRebuild
+	if diff := cmp.Diff([]inventory.Fix{fix, again}, got.Fixes); diff != "" {
+		t.Error(diff)
+	}
+}
+
 // testNotes asks for what is not there: no images may be good news, or a slip of the pen.
 func testNotes(t *testing.T, address string) {
 	const nothing, finding = "nothing here is known by the name ", "no finding here was ever known by the name "

@@ -31,6 +31,7 @@ func Run(t *testing.T, empty func(testing.TB) string) {
 	}{
 		{"Answers", testAnswers},
 		{"AnswersOfFindings", testFindings},
+		{"Bundled", testBundled},
 		{"Notes", testNotes},
 		{"Suppressions", testSuppressions},
 		{"History", testHistory},
