@@ -56,19 +56,16 @@ func statementsOn(ctx context.Context, session *oci.Session, ref oci.Reference, 
 // digest, of those whom the trust believes: of each signer the newest.
 func attachedStatements(digest v1.Hash, attached []attest.Attached, trust attest.Trust) ([]*vex.Document, error) {
 	bySigner := map[string][]*vex.Document{}
-	for _, a := range attached {
-		report := attest.Verify(digest, []attest.Attached{a}, trust)
-		for _, e := range report.Evidence() {
-			if !strings.HasPrefix(e.PredicateType, "https://openvex.dev/ns") {
-				continue
-			}
-			document, err := vex.Parse(e.Predicate, "attestation", e.Subject)
-			if err != nil {
-				return nil, err
-			}
-			by := report.Checks[0].By
-			bySigner[by] = append(bySigner[by], document)
+	for _, c := range attest.Verify(digest, attached, trust).Checks {
+		e, verified := c.Evidence()
+		if !verified || !strings.HasPrefix(e.PredicateType, "https://openvex.dev/ns") {
+			continue
 		}
+		document, err := vex.Parse(e.Predicate, "attestation", e.Subject)
+		if err != nil {
+			return nil, err
+		}
+		bySigner[c.By] = append(bySigner[c.By], document)
 	}
 	var out []*vex.Document
 	for _, by := range slices.Sorted(maps.Keys(bySigner)) {
