@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"slices"
 	"strings"
 
@@ -187,6 +188,28 @@ func checkVulns(file string, data []byte) error {
 		WithHint(`want {"scanner": {"uri": "…", "result": […]}, "metadata": {"scanStartedOn": "…", "scanFinishedOn": "…"}}`)
 }
 
+// readPredicate reads a file of JSON, or standard input.
+func readPredicate(env *Env, file string) ([]byte, error) {
+	const most = 32 << 20
+	in := env.In
+	if file != "-" {
+		opened, err := os.Open(file)
+		if err != nil {
+			return nil, fault.New(fault.NotFound, "read predicate", file, err)
+		}
+		defer opened.Close()
+		in = opened
+	}
+	data, err := io.ReadAll(io.LimitReader(in, most+1))
+	switch {
+	case err != nil:
+		return nil, fault.New(fault.Failed, "read predicate", file, err)
+	case len(data) > most:
+		return nil, fault.Newf(fault.Usage, "read predicate", file, fmt.Sprintf("it has more than %d bytes", most))
+	}
+	return data, nil
+}
+
 // attested is what `attest` gives a script.
 type attested struct {
 	Ref      string   `json:"ref"`
@@ -231,25 +254,17 @@ func vouch(ctx context.Context, env *Env, ref oci.Reference) error {
 	if err != nil {
 		return err
 	}
-	out := attested{Ref: ref.String(), Digest: top.Digest.String()}
+	var all []told
 	for _, image := range images {
-		subject, err := l.subject(ref, told{image: image})
-		if err != nil {
-			return err
-		}
-		known, err := l.issue(ctx, l.session, subject)
-		if err != nil {
-			return err
-		}
-		l.done = append(l.done, known)
-		out.Evidence = nil
-		for _, e := range known.Evidence {
-			out.Evidence = append(out.Evidence, predicateName(e.PredicateType))
-		}
+		all = append(all, told{image: image})
 	}
-	if top.Index != nil {
-		if _, err := l.issuer.Sign(ctx, l.session, ref, top.Descriptor); err != nil {
-			return err
+	if err := l.account(ctx, ref, top.Descriptor, all); err != nil {
+		return err
+	}
+	out := attested{Ref: ref.String(), Digest: top.Digest.String()}
+	if len(l.done) > 0 { // each has the same kinds
+		for _, e := range l.done[0].Evidence {
+			out.Evidence = append(out.Evidence, predicateName(e.PredicateType))
 		}
 	}
 	l.record(ctx)

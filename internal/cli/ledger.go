@@ -109,8 +109,20 @@ func (l *ledger) publish(ctx context.Context, made pushable, to oci.Reference, i
 	if err := made.push(ctx, l.env.Registries, to.At(top.Digest)); err != nil {
 		return err
 	}
+	if err := l.account(ctx, to, top, images); err != nil {
+		return err
+	}
+	if _, err = l.session.PutManifest(ctx, to, top.MediaType, raw); err != nil {
+		return err
+	}
+	l.record(ctx)
+	return nil
+}
+
+// account issues the evidence of all images that top, one of them or their index, names.
+func (l *ledger) account(ctx context.Context, in oci.Reference, top v1.Descriptor, images []told) error {
 	for _, t := range images {
-		subject, err := l.subject(to, t)
+		subject, err := l.subject(in, t)
 		if err != nil {
 			return err
 		}
@@ -120,16 +132,11 @@ func (l *ledger) publish(ctx context.Context, made pushable, to oci.Reference, i
 		}
 		l.done = append(l.done, image)
 	}
-	if made.index != nil {
-		if _, err := l.issuer.Sign(ctx, l.session, to, top); err != nil {
-			return err
-		}
+	if !top.MediaType.IsIndex() {
+		return nil
 	}
-	if _, err = l.session.PutManifest(ctx, to, top.MediaType, raw); err != nil {
-		return err
-	}
-	l.record(ctx)
-	return nil
+	_, err := l.issuer.Sign(ctx, l.session, in, top)
+	return err
 }
 
 // issue issues the evidence of an image, and gives what the inventory is to know of it.

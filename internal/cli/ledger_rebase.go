@@ -19,10 +19,7 @@ func (l *ledger) believe(ctx context.Context, in oci.Reference) func(context.Con
 	if l.issuer == nil {
 		return nil
 	}
-	trust, err := l.env.trust(ctx, trustOptions{})
-	if err != nil {
-		trust = attest.Trust{} // nobody
-	}
+	trust := l.env.trustOfHome(ctx)
 	return func(ctx context.Context, digest v1.Hash) (bool, error) {
 		return attest.Signed(ctx, l.session, in, digest, trust)
 	}
@@ -35,10 +32,7 @@ func (l *ledger) movers(ctx context.Context, vouch bool) func(context.Context, *
 	if l.issuer == nil {
 		return nil
 	}
-	trust, err := l.env.trust(ctx, trustOptions{})
-	if err != nil {
-		trust = attest.Trust{} // nobody
-	}
+	trust := l.env.trustOfHome(ctx)
 	return func(ctx context.Context, session *oci.Session, moved rebase.Moved) error {
 		var all []inventory.Image
 		signed := true

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 	"time"
 
@@ -209,26 +208,4 @@ func printSuppressed(w io.Writer, findings []artifact.Finding) {
 			visible(orDash(because)), visible(orDash(f.Suppressed.Author)), visible(f.Suppressed.From))
 		header = ""
 	}
-}
-
-// readPredicate reads a file of JSON, or standard input.
-func readPredicate(env *Env, file string) ([]byte, error) {
-	const most = 32 << 20
-	in := env.In
-	if file != "-" {
-		opened, err := os.Open(file)
-		if err != nil {
-			return nil, fault.New(fault.NotFound, "read predicate", file, err)
-		}
-		defer opened.Close()
-		in = opened
-	}
-	data, err := io.ReadAll(io.LimitReader(in, most+1))
-	switch {
-	case err != nil:
-		return nil, fault.New(fault.Failed, "read predicate", file, err)
-	case len(data) > most:
-		return nil, fault.Newf(fault.Usage, "read predicate", file, fmt.Sprintf("it has more than %d bytes", most))
-	}
-	return data, nil
 }
