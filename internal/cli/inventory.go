@@ -267,7 +267,7 @@ func (r *rebuild) keep(ctx context.Context, index *inventory.Inventory, images [
 	for _, image := range images {
 		all = append(all, image.Image)
 	}
-	if err := r.env.record(ctx, all...); err != nil {
+	if err := r.env.put(ctx, index, all...); err != nil {
 		return err
 	}
 	for _, image := range images {

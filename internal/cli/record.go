@@ -86,6 +86,11 @@ func (env *Env) record(ctx context.Context, images ...inventory.Image) error {
 		return err
 	}
 	defer index.Close()
+	return env.put(ctx, index, images...)
+}
+
+// put is record for an inventory that is open.
+func (env *Env) put(ctx context.Context, index *inventory.Inventory, images ...inventory.Image) error {
 	if err := index.Put(ctx, images...); err != nil {
 		return err
 	}
