@@ -13,6 +13,9 @@ const (
 	PredicateHardening  = "https://plimsoll.dev/attestation/hardening/v1"
 	PredicateMalware    = "https://plimsoll.dev/attestation/malware/v1"
 
+	// PredicateVSA is a verdict (SLSA v1.1, Verification Summary Attestation).
+	PredicateVSA = "https://slsa.dev/verification_summary/v1"
+
 	// PredicateSignature is what a signature of the image itself says in a Sigstore bundle.
 	PredicateSignature = "https://sigstore.dev/cosign/sign/v1"
 )

@@ -3,6 +3,7 @@ package artifact
 import (
 	"slices"
 	"strings"
+	"time"
 )
 
 // Remedy is the cheapest sound way to get a fix into an image.
@@ -72,6 +73,10 @@ type Finding struct {
 	Fixed    string   `json:"fixed,omitempty"` // lowest version above the package's that is not affected
 	State    string   `json:"state"`           // "fixed", "affected", or the distribution's own word ("no-dsa", "postponed", "unimportant")
 	Remedy   Remedy   `json:"remedy"`
+
+	// Published is when the advisory was, so since when a fix it names could be had; zero when
+	// it does not say.
+	Published time.Time `json:"published,omitzero"`
 
 	KnownExploited bool    `json:"knownExploited,omitempty"` // listed in a KEV catalogue
 	EPSS           float64 `json:"epss,omitempty"`           // probability of exploitation in 30 days, 0 to 1
