@@ -8,6 +8,7 @@ package advisory
 
 import (
 	"strings"
+	"time"
 
 	"plimsoll.dev/plimsoll/artifact"
 )
@@ -70,6 +71,9 @@ type Claim struct {
 	Rank    int    // 0 is heard first; see rankOf
 	Urgency string // the distribution's word, or ""
 	State   string // the same
+
+	// Published is when the record was, in whole seconds; zero when it does not say.
+	Published time.Time
 
 	Ranges []Range
 	// Versions are affected besides what Ranges cover, sorted. Commits that a GIT range

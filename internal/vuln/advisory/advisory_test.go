@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
@@ -101,13 +102,14 @@ func ids(all []told) []string {
 }
 
 func TestLookupGivesWhatTheRecordSays(t *testing.T) {
-	db := one(t, `{"id":"GHSA-1","aliases":["CVE-2025-2"],"summary":"It leaks","affected":[
+	db := one(t, `{"id":"GHSA-1","published":"2025-03-01T10:00:00.5+02:00","aliases":["CVE-2025-2"],"summary":"It leaks","affected":[
 		{"package":{"ecosystem":"npm","name":"@s/p"},"versions":["2.0.0","1.0.0","1.0.0"],"ranges":[
 			{"type":"SEMVER","events":[{"fixed":"1.2.0"},{"introduced":"0"},{"limit":"3.0.0"}]},
 			{"type":"GIT","events":[{"introduced":"0"},{"last_affected":"abc"}]}]},
 		{"package":{"ecosystem":"Debian:13","name":"p"},"ecosystem_specific":{"urgency":"low","state":"no-dsa"},"versions":["1-1"]}]}`)
+	published := time.Date(2025, 3, 1, 8, 0, 0, 0, time.UTC)
 	want := []told{{"CVE-2025-2", []advisory.Claim{{
-		Record: "GHSA-1", Feed: "test", Versions: []string{"1.0.0", "2.0.0", "abc"},
+		Record: "GHSA-1", Feed: "test", Published: published, Versions: []string{"1.0.0", "2.0.0", "abc"},
 		Ranges: []advisory.Range{{Scheme: "SemVer", Limits: []string{"3.0.0"}, Events: []advisory.Event{
 			{Kind: advisory.Introduced, Version: "0"}, {Kind: advisory.Fixed, Version: "1.2.0"},
 		}}},
@@ -116,7 +118,7 @@ func TestLookupGivesWhatTheRecordSays(t *testing.T) {
 		t.Errorf("(-want +got)\n%s", diff)
 	}
 	want = []told{{"CVE-2025-2", []advisory.Claim{{
-		Record: "GHSA-1", Feed: "test", Rank: 2, Urgency: "low", State: "no-dsa", Versions: []string{"1-1"},
+		Record: "GHSA-1", Feed: "test", Rank: 2, Urgency: "low", State: "no-dsa", Published: published, Versions: []string{"1-1"},
 	}}}}
 	if diff := cmp.Diff(want, lookup(t, db, "Debian:13", "p")); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)

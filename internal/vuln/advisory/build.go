@@ -199,7 +199,7 @@ func summaryRank(id string) int {
 func (b *builder) claim(feed string, key Key, r *osv.Record, affected *osv.Affected) Claim {
 	claim := Claim{
 		Record: r.ID, Feed: feed, Rank: rankOf(r.ID, key),
-		Urgency: affected.Ecosystem.Urgency, State: affected.Ecosystem.State,
+		Urgency: affected.Ecosystem.Urgency, State: affected.Ecosystem.State, Published: r.Published,
 		Versions: slices.Clone(affected.Versions),
 	}
 	for _, severity := range slices.Concat(affected.Severity, r.Severity) {

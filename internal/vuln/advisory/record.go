@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"math"
+	"time"
 
 	"plimsoll.dev/plimsoll/artifact"
 )
@@ -16,6 +17,7 @@ func (c *Claim) append(b []byte) []byte {
 	for _, text := range []string{c.Record, c.Feed, c.Urgency, c.State} {
 		b = appendText(b, text)
 	}
+	b = appendMoment(b, c.Published)
 	b = binary.AppendUvarint(b, uint64(len(c.Ranges)))
 	for _, r := range c.Ranges {
 		b = appendText(b, r.Scheme)
@@ -30,7 +32,7 @@ func (c *Claim) append(b []byte) []byte {
 }
 
 func (d *decoder) claim() Claim {
-	c := Claim{Rank: int(d.number()), Record: d.string(), Feed: d.string(), Urgency: d.string(), State: d.string()}
+	c := Claim{Rank: int(d.number()), Record: d.string(), Feed: d.string(), Urgency: d.string(), State: d.string(), Published: d.moment()}
 	first := len(d.ranges)
 	for range d.count() {
 		r := Range{Scheme: d.string()}
@@ -69,6 +71,22 @@ func (d *decoder) vulnerability() Vulnerability {
 	v.KnownExploited = d.byte() == 1
 	v.EPSS = d.float()
 	return v
+}
+
+// appendMoment adds seconds since 1970; 0 for a time that is not known.
+func appendMoment(b []byte, t time.Time) []byte {
+	if t.IsZero() {
+		return append(b, 0)
+	}
+	return binary.AppendUvarint(b, uint64(max(0, t.Unix())))
+}
+
+func (d *decoder) moment() time.Time {
+	seconds := d.number()
+	if seconds == 0 || seconds > math.MaxInt64 {
+		return time.Time{}
+	}
+	return time.Unix(int64(seconds), 0).UTC()
 }
 
 func appendText(b []byte, text string) []byte {

@@ -27,7 +27,7 @@ import (
 // It is written in one pass, so what is known only at the end stands at the end, where a
 // truncated file lacks it.
 const (
-	formatVersion = 1
+	formatVersion = 2
 	magicStart    = "plimadv\n"
 	magicEnd      = "vdamilp\n"
 	headerSize    = 16

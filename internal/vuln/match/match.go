@@ -10,6 +10,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -115,7 +116,10 @@ func one(db *advisory.Database, p artifact.Package) ([]artifact.Finding, error) 
 		if err != nil {
 			return nil, err
 		}
-		findings = append(findings, finding(p, v, affected, spelled(p, s.fixed(claims))))
+		fixed := s.fixed(claims)
+		f := finding(p, v, affected, spelled(p, fixed))
+		f.Published = published(affected, fixed)
+		findings = append(findings, f)
 	}
 	slices.SortFunc(findings, func(a, b artifact.Finding) int { return cmp.Compare(a.ID, b.ID) })
 	return findings, nil
@@ -128,6 +132,36 @@ func spelled(p artifact.Package, fixed string) string {
 		return "v" + strings.TrimPrefix(fixed, "v")
 	}
 	return fixed
+}
+
+// published gives when the first of the records was that name the fixed version, or the
+// first of all where none does: so long a fix could be had, by those who know of it.
+func published(claims []advisory.Claim, fixed string) time.Time {
+	var naming, any time.Time
+	for _, c := range claims {
+		any = earlier(any, c.Published)
+		if fixed != "" && fixes(c, fixed) {
+			naming = earlier(naming, c.Published)
+		}
+	}
+	if naming.IsZero() {
+		return any
+	}
+	return naming
+}
+
+func fixes(c advisory.Claim, version string) bool {
+	return slices.ContainsFunc(c.Ranges, func(r advisory.Range) bool {
+		return slices.Contains(r.Events, advisory.Event{Kind: advisory.Fixed, Version: version})
+	})
+}
+
+// earlier gives the first of two times, of which a zero one is not known.
+func earlier(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
 }
 
 // heard gives the claims whose word counts: those of the lowest rank.

@@ -7,7 +7,9 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
@@ -166,6 +168,37 @@ func TestWhatTheDistributionSaysIsKept(t *testing.T) {
 	}
 }
 
+// TestPublishedIsTheFixs asks since when a fix could be had: the record that names it says so,
+// not the one that only tells of the flaw.
+func TestPublishedIsTheFixs(t *testing.T) {
+	dated := func(id, fixed, published string) string {
+		return strings.Replace(debian(id, fixed, ""), "{", `{"published":"`+published+`",`, 1)
+	}
+	tests := []struct {
+		name, reason string
+		records      []string
+		want         string
+	}{
+		{"one record", "it is its date", []string{dated("DEBIAN-CVE-2025-1", "2.0", "2025-03-01T10:00:00.5Z")}, "2025-03-01T10:00:00Z"},
+		{"a flaw long before its fix", "no fix could be had before", []string{`{"id":"DEBIAN-CVE-2025-1","published":"2024-01-01T00:00:00Z","upstream":["CVE-2025-1"],"affected":[{"package":{"ecosystem":"Debian:13","name":"src"},"versions":["1.0-1"]}]}`,
+			dated("DSA-1-1", "2.0", "2025-03-01T00:00:00Z")}, "2025-03-01T00:00:00Z"},
+		{"two that name the fix", "the first told of it", []string{dated("DEBIAN-CVE-2025-1", "2.0", "2025-04-01T00:00:00Z"), dated("DSA-1-1", "2.0", "2025-03-01T00:00:00Z")}, "2025-03-01T00:00:00Z"},
+		{"two fixes, of which one does not suffice", "the other's counts", []string{dated("DEBIAN-CVE-2025-1", "2.0", "2025-03-01T00:00:00Z"), dated("DSA-1-1", "3.0", "2025-04-01T00:00:00Z")}, "2025-04-01T00:00:00Z"},
+		{"no fix", "since when it is known", []string{dated("DEBIAN-CVE-2025-1", "", "2024-01-01T00:00:00Z")}, "2024-01-01T00:00:00Z"},
+		{"no date", "nobody knows", []string{debian("DEBIAN-CVE-2025-1", "2.0", "")}, "0001-01-01T00:00:00Z"},
+		{"the fix has no date", "what is known of the flaw has to do", []string{dated("DEBIAN-CVE-2025-1", "2.0", "2025-03-01T00:00:00Z"), debian("DSA-1-1", "3.0", "")}, "2025-03-01T00:00:00Z"},
+	}
+	p := artifact.Package{Type: "deb", Name: "bin", Source: "src", SourceVersion: "1.0-1", Version: "1.0-1", Distro: "debian-13"}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			got := findings(t, database(t, advisory.Feed{Name: "a", Records: feed(t, tt.records...)}), p)
+			if len(got) != 1 || got[0].Published.Format(time.RFC3339) != tt.want {
+				t.Errorf("%s: %+v, want it published %s", tt.reason, got, tt.want)
+			}
+		})
+	}
+}
+
 func TestContents(t *testing.T) {
 	db := database(t, advisory.Feed{Name: "real", Records: real(t)})
 	lodash := artifact.Package{Type: "npm", Name: "lodash", Version: "4.17.15", Layer: "app"}
@@ -181,7 +214,7 @@ func TestContents(t *testing.T) {
 	}
 	want = append(want, artifact.Finding{ID: "NSWG-ECO-516", Package: lodash, Remedy: artifact.RemedyOverride,
 		Fixed: "4.17.19", Severity: "medium", Score: 6.3, State: "fixed", Source: "real"})
-	rest := cmpopts.IgnoreFields(artifact.Finding{}, "Aliases", "Summary", "Severity", "Score", "Vector", "Source", "Fixed", "State")
+	rest := cmpopts.IgnoreFields(artifact.Finding{}, "Aliases", "Summary", "Severity", "Score", "Vector", "Source", "Fixed", "State", "Published")
 	if diff := cmp.Diff(want, got, rest); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
 	}

@@ -76,6 +76,9 @@ func vulnerability(f *artifact.Finding, purl string) cyclonedx.Vulnerability {
 		}
 		v.References = &references
 	}
+	if !f.Published.IsZero() {
+		v.Published = f.Published.Format(time.RFC3339)
+	}
 	if f.Fixed != "" {
 		v.Recommendation = fmt.Sprintf("Update to %s: %s.", f.Fixed, f.Remedy)
 	}

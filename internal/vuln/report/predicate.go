@@ -44,6 +44,7 @@ type annotations struct {
 	State      string                `json:"state"`
 	Fixed      string                `json:"fixed,omitempty"`
 	Remedy     artifact.Remedy       `json:"remedy"`
+	Published  time.Time             `json:"published,omitzero"`
 	Suppressed *artifact.Suppression `json:"suppressed,omitempty"`
 }
 
@@ -64,7 +65,7 @@ func Evidence(s Scan) (artifact.Evidence, error) {
 	}
 	for _, f := range s.Findings {
 		r := result{ID: f.ID, Severity: []severity{{"plimsoll", string(f.Severity)}}, Annotations: []annotations{{
-			f.Package.PURL(), f.Aliases, f.State, f.Fixed, f.Remedy, f.Suppressed,
+			f.Package.PURL(), f.Aliases, f.State, f.Fixed, f.Remedy, f.Published, f.Suppressed,
 		}}}
 		if f.Vector != "" {
 			r.Severity = append(r.Severity, severity{"cvss_score", strconv.FormatFloat(f.Score, 'f', 1, 64)}, severity{"cvss_vector", f.Vector})

@@ -38,7 +38,7 @@ func scan() report.Scan {
 		Version: "1.0", Database: report.Database{Version: "7", Updated: time.Date(2026, 1, 2, 3, 4, 5, 6, time.UTC)},
 		Started: time.Date(2026, 1, 3, 0, 0, 0, 0, time.UTC), Finished: time.Date(2026, 1, 3, 0, 0, 1, 0, time.UTC),
 		Findings: []artifact.Finding{
-			{ID: "CVE-4", Severity: "low", Score: 9.8, Vector: vector, Source: "a", Package: libssl, State: "unimportant", Remedy: "none"},
+			{ID: "CVE-4", Severity: "low", Score: 9.8, Vector: vector, Source: "a", Package: libssl, State: "unimportant", Remedy: "none", Published: time.Date(2025, 12, 1, 0, 0, 0, 0, time.UTC)},
 			{ID: "CVE-3", Severity: "unknown", Source: "a", Package: lodash, State: "fixed", Fixed: "4.17.19", Remedy: "override"},
 			{ID: "CVE-2", Severity: "medium", Score: 6.9, Vector: "CVSS:4.0/AV:N/AC:L/AT:N/PR:N/UI:N/VC:L/VI:N/VA:N/SC:N/SI:N/SA:N", Source: "a", Package: stdlib, State: "fixed", Fixed: "1.22.4", Remedy: "rebuild", EPSS: 0.97},
 			{ID: "CVE-1", Aliases: []string{"GHSA-1"}, Summary: "It leaks", Severity: "critical", Score: 9.8, Vector: vector, Source: "a,b", Package: libssl, State: "fixed", Fixed: "3.5.1-1+deb13u1", Remedy: "rebase", KnownExploited: true},
@@ -370,7 +370,8 @@ func TestEvidenceIsTheirPredicate(t *testing.T) {
 		t.Errorf("%d results", n)
 	}
 	first := p.GetScanner().GetResult()[0]
-	if first.GetId() != "CVE-4" || first.GetSeverity()[1].GetScore() != "9.8" || first.GetAnnotations()[0].GetFields()["remedy"].GetStringValue() != "none" {
+	if first.GetId() != "CVE-4" || first.GetSeverity()[1].GetScore() != "9.8" || first.GetAnnotations()[0].GetFields()["remedy"].GetStringValue() != "none" ||
+		first.GetAnnotations()[0].GetFields()["published"].GetStringValue() != "2025-12-01T00:00:00Z" {
 		t.Errorf("%v", first)
 	}
 }
