@@ -11,6 +11,7 @@ import (
 
 	"plimsoll.dev/plimsoll/internal/oci"
 	"plimsoll.dev/plimsoll/internal/registry"
+	"plimsoll.dev/plimsoll/internal/registry/call"
 )
 
 // newcomers are the images that others push to a registry that is served, until the
@@ -31,8 +32,17 @@ const (
 	waitAtMost = time.Minute
 )
 
-// hear notes that a tag names an image now.
-func (n *newcomers) hear(repository, tag string) {
+// hear notes the tags that a push let name an image.
+func (n *newcomers) hear(r *call.Record) {
+	if !r.OK() {
+		return
+	}
+	for _, tag := range r.Tags {
+		n.note(r.Endpoint.Repository, tag)
+	}
+}
+
+func (n *newcomers) note(repository, tag string) {
 	if isSignature(tag) {
 		return
 	}

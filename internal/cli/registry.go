@@ -88,7 +88,7 @@ func runRegistryServe(ctx context.Context, s *store, o registry.ServeOptions, in
 	options := registry.Options{ReadOnly: o.ReadOnly, Logger: log}
 	news := newcomers{log: log, refs: map[string]bool{}}
 	if index && !o.ReadOnly {
-		options.Tagged = news.hear
+		o.Heard = append(o.Heard, news.hear)
 	}
 	return s.with(ctx, options, func(reg *registry.Registry) error {
 		defer news.watch(ctx, s.env, reg)()

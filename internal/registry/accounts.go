@@ -17,6 +17,7 @@ import (
 	"golang.org/x/crypto/bcrypt"
 
 	"plimsoll.dev/plimsoll/internal/fault"
+	"plimsoll.dev/plimsoll/internal/registry/call"
 )
 
 // accounts are the users of an htpasswd file.
@@ -101,12 +102,10 @@ func (a *accounts) require(next http.Handler) http.Handler {
 		user, password, ok := r.BasicAuth()
 		if !ok || !a.known(r.Context(), list, user, password) {
 			w.Header().Set("WWW-Authenticate", challenge)
-			refusal{http.StatusUnauthorized, "UNAUTHORIZED", "a user name and password are needed"}.write(w)
+			call.Refusal{Status: http.StatusUnauthorized, Code: "UNAUTHORIZED", Message: "a user name and password are needed"}.Write(w)
 			return
 		}
-		if seen, ok := r.Context().Value(seenKey{}).(*seen); ok {
-			seen.user = user
-		}
+		call.RecordOf(r.Context()).Principal = user
 		// What lies behind has no use for the credentials, so it cannot leak them.
 		r = r.Clone(r.Context())
 		r.Header.Del("Authorization")

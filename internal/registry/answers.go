@@ -1,39 +1,19 @@
 package registry
 
 import (
-	"encoding/json"
 	"errors"
 	"log/slog"
 	"net/http"
 	"runtime/debug"
 
 	"plimsoll.dev/plimsoll/internal/fault"
+	"plimsoll.dev/plimsoll/internal/registry/call"
 )
-
-// refusal is one error of the registry API (OCI distribution-spec 1.1, "Error Codes").
-type refusal struct {
-	status  int
-	code    string
-	message string
-}
-
-func (e refusal) write(w http.ResponseWriter) {
-	body, _ := json.Marshal(map[string]any{ // a map of two strings cannot fail
-		"errors": []map[string]string{{"code": e.code, "message": e.message}},
-	})
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(e.status)
-	w.Write(append(body, '\n'))
-}
-
-func badRequest(code, message string) refusal {
-	return refusal{http.StatusBadRequest, code, message}
-}
 
 // broken answers for a store that failed. The cause goes to the log, not to the client.
 func broken(w http.ResponseWriter, log *slog.Logger, err error) {
 	log.Error("registry storage failed", "error", err)
-	refusal{http.StatusInternalServerError, "UNKNOWN", "the store failed"}.write(w)
+	call.Refusal{Status: http.StatusInternalServerError, Code: "UNKNOWN", Message: "the store failed"}.Write(w)
 }
 
 // storeFault gives the fault for a store that failed under a command.
@@ -64,7 +44,7 @@ func recoverPanics(log *slog.Logger, next http.Handler) http.Handler {
 			if tracked.status != 0 {
 				panic(http.ErrAbortHandler)
 			}
-			refusal{http.StatusInternalServerError, "UNKNOWN", "the registry failed"}.write(w)
+			call.Refusal{Status: http.StatusInternalServerError, Code: "UNKNOWN", Message: "the registry failed"}.Write(w)
 		}()
 		next.ServeHTTP(tracked, r)
 	})

@@ -11,16 +11,18 @@ import (
 	"time"
 
 	"github.com/opencontainers/go-digest"
+
+	"plimsoll.dev/plimsoll/internal/registry/call"
 )
 
 // serveFile answers GET and HEAD of a blob in a local store from its file, which the
 // kernel can send by itself; the next handler would copy it through a buffer of 4 MiB a
 // request. It answers as that does.
-func (f *front) serveFile(w http.ResponseWriter, r *http.Request, to route) {
-	d := digest.Digest(to.ref)
-	file, err := f.open(r, to.repo, d)
+func (f *front) serveFile(w http.ResponseWriter, r *http.Request, to call.Endpoint) {
+	d := digest.Digest(to.Reference)
+	file, err := f.open(r, to.Repository, d)
 	if errors.Is(err, os.ErrNotExist) {
-		refusal{http.StatusNotFound, "BLOB_UNKNOWN", "the repository has no such blob"}.write(w)
+		call.Refusal{Status: http.StatusNotFound, Code: "BLOB_UNKNOWN", Message: "the repository has no such blob"}.Write(w)
 		return
 	}
 	if err != nil {

@@ -4,11 +4,11 @@ import (
 	"log/slog"
 	"net/http"
 	"path"
-	"regexp"
 	"strconv"
-	"strings"
 
 	"github.com/opencontainers/go-digest"
+
+	"plimsoll.dev/plimsoll/internal/registry/call"
 )
 
 // front stands before the distribution project's handler: it answers what that does not
@@ -18,72 +18,27 @@ type front struct {
 	store    *store
 	readOnly bool
 	log      *slog.Logger
-	tagged   func(repository, tag string) // nil: nobody listens
-}
-
-// route is what a request's path names.
-type route struct {
-	kind string // "manifests", "blobs", "uploads", "tags", "referrers"
-	repo string
-	ref  string // a tag, a digest or an upload's id; may be empty
-}
-
-// repoName is <name> of OCI distribution-spec 1.1, "Pulling Manifests".
-var repoName = regexp.MustCompile(`^[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*$`)
-
-// maxName keeps a repository's path within what filesystems and the distribution
-// project's reference package take.
-const maxName = 255
-
-// parseRoute reads a path from its end: a repository may be named like an endpoint.
-func parseRoute(path string) (route, bool) {
-	rest, ok := strings.CutPrefix(path, "/v2/")
-	cut := strings.LastIndexByte(rest, '/')
-	if !ok || cut < 0 {
-		return route{}, false
-	}
-	head, ref := rest[:cut], rest[cut+1:]
-	if repo, ok := strings.CutSuffix(head, "/blobs/uploads"); ok && repo != "" {
-		return route{kind: "uploads", repo: repo, ref: ref}, true
-	}
-	cut = strings.LastIndexByte(head, '/')
-	if cut <= 0 || ref == "" {
-		return route{}, false
-	}
-	to := route{kind: head[cut+1:], repo: head[:cut], ref: ref}
-	switch to.kind {
-	case "blobs":
-		if ref == "uploads" {
-			to.kind, to.ref = "uploads", ""
-		}
-		return to, true
-	case "manifests", "referrers":
-		return to, true
-	case "tags":
-		return to, ref == "list"
-	}
-	return route{}, false
 }
 
 // ServeHTTP implements http.Handler.
 func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	to, ok := parseRoute(r.URL.Path)
+	to, ok := call.Parse(r.URL.Path)
 	switch {
 	case f.readOnly && r.Method != http.MethodGet && r.Method != http.MethodHead:
-		refusal{http.StatusMethodNotAllowed, "UNSUPPORTED", "the registry is read-only"}.write(w)
-	case !ok && r.URL.Path != "/v2/" && r.URL.Path != "/v2" && r.URL.Path != "/v2/_catalog":
-		refusal{http.StatusNotFound, "UNSUPPORTED", "no such endpoint"}.write(w)
+		call.Refusal{Status: http.StatusMethodNotAllowed, Code: "UNSUPPORTED", Message: "the registry is read-only"}.Write(w)
 	case !ok:
+		call.Refusal{Status: http.StatusNotFound, Code: "UNSUPPORTED", Message: "no such endpoint"}.Write(w)
+	case to.Kind == call.KindOther, to.Kind == call.KindCatalog:
 		f.next.ServeHTTP(w, r)
-	case len(to.repo) > maxName || !repoName.MatchString(to.repo):
-		badRequest("NAME_INVALID", "the repository name is not valid").write(w)
-	case to.kind == "manifests":
+	case !call.IsRepository(to.Repository):
+		call.Bad("NAME_INVALID", "the repository name is not valid").Write(w)
+	case to.Kind == call.KindManifest:
 		f.manifests(w, r, to)
-	case to.kind == "referrers":
+	case to.Kind == call.KindReferrers:
 		f.referrers(w, r, to)
-	case to.kind == "tags":
+	case to.Kind == call.KindTags:
 		f.tags(w, r, to)
-	case to.kind == "uploads":
+	case to.Kind == call.KindUpload:
 		f.uploads(w, r, to)
 	default:
 		f.blobs(w, r, to)
@@ -92,10 +47,10 @@ func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // blobs passes on a blob request. A client that asks whether a blob is there will not
 // send it again, so the blob's life is prolonged first.
-func (f *front) blobs(w http.ResponseWriter, r *http.Request, to route) {
-	d := digest.Digest(to.ref)
+func (f *front) blobs(w http.ResponseWriter, r *http.Request, to call.Endpoint) {
+	d := digest.Digest(to.Reference)
 	if r.Method == http.MethodHead {
-		if err := f.leaseIn(r, to.repo, d); err != nil {
+		if err := f.leaseIn(r, to.Repository, d); err != nil {
 			broken(w, f.log, err)
 			return
 		}
@@ -104,18 +59,18 @@ func (f *front) blobs(w http.ResponseWriter, r *http.Request, to route) {
 		f.serveFile(w, r, to)
 		return
 	}
-	f.next.ServeHTTP(asNamed(w, to.repo, d), r)
+	f.next.ServeHTTP(asNamed(w, to.Repository, d), r)
 }
 
 // uploads passes on an upload request. One that completes or mounts a blob may find its
 // content in the store already.
-func (f *front) uploads(w http.ResponseWriter, r *http.Request, to route) {
+func (f *front) uploads(w http.ResponseWriter, r *http.Request, to call.Endpoint) {
 	if f.readOnly {
-		refusal{http.StatusMethodNotAllowed, "UNSUPPORTED", "the registry is read-only"}.write(w)
+		call.Refusal{Status: http.StatusMethodNotAllowed, Code: "UNSUPPORTED", Message: "the registry is read-only"}.Write(w)
 		return
 	}
 	query := r.URL.Query()
-	repo, wanted := to.repo, digest.Digest(query.Get("digest"))
+	repo, wanted := to.Repository, digest.Digest(query.Get("digest"))
 	mounts := r.Method == http.MethodPost && query.Get("mount") != ""
 	if mounts {
 		repo, wanted = query.Get("from"), digest.Digest(query.Get("mount"))
@@ -127,7 +82,7 @@ func (f *front) uploads(w http.ResponseWriter, r *http.Request, to route) {
 		}
 	}
 	if mounts && wanted.Validate() == nil && wanted.Algorithm() != digest.Canonical {
-		if done, err := f.mount(w, r, to.repo, repo, wanted); err != nil {
+		if done, err := f.mount(w, r, to.Repository, repo, wanted); err != nil {
 			broken(w, f.log, err)
 			return
 		} else if done {
@@ -136,7 +91,7 @@ func (f *front) uploads(w http.ResponseWriter, r *http.Request, to route) {
 		r = r.Clone(r.Context())
 		r.URL.RawQuery = "" // the next handler would link the blob to where it is not
 	}
-	w = asNamed(w, to.repo, wanted)
+	w = asNamed(w, to.Repository, wanted)
 	if r.Method == http.MethodPost && !mounts && wanted != "" {
 		f.post(w, r, to, wanted)
 		return
@@ -147,7 +102,7 @@ func (f *front) uploads(w http.ResponseWriter, r *http.Request, to route) {
 // mount links a blob from another repository under a digest that is not canonical. It
 // gives false when there is nothing to mount.
 func (f *front) mount(w http.ResponseWriter, r *http.Request, repo, from string, d digest.Digest) (bool, error) {
-	if len(from) > maxName || !repoName.MatchString(from) {
+	if !call.IsRepository(from) {
 		return false, nil
 	}
 	canonical, ok, err := f.store.layer(r.Context(), from, d)
@@ -199,7 +154,7 @@ func (f *front) leaseIn(r *http.Request, repo string, d digest.Digest) error {
 	if d.Validate() != nil {
 		return nil // the next handler says so
 	}
-	if d.Algorithm() != digest.Canonical && repoName.MatchString(repo) {
+	if d.Algorithm() != digest.Canonical && call.IsRepository(repo) {
 		canonical, ok, err := f.store.layer(r.Context(), repo, d)
 		if err != nil || !ok {
 			return err

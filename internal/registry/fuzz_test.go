@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"github.com/opencontainers/go-digest"
+
+	"plimsoll.dev/plimsoll/internal/registry/call"
 )
 
 // FuzzManifest holds the front's reader against what it promises: no panic, and what it
@@ -80,12 +82,12 @@ func FuzzRoute(f *testing.F) {
 		f.Add(path)
 	}
 	f.Fuzz(func(t *testing.T, path string) {
-		to, ok := parseRoute(path)
-		if !ok || !repoName.MatchString(to.repo) {
+		to, ok := call.Parse(path)
+		if !ok || !call.IsRepository(to.Repository) {
 			return
 		}
-		if strings.Contains(to.repo, "..") || strings.HasPrefix(to.repo, "/") || strings.Contains(to.repo, "/_") {
-			t.Fatalf("took the repository %q", to.repo)
+		if strings.Contains(to.Repository, "..") || strings.HasPrefix(to.Repository, "/") || strings.Contains(to.Repository, "/_") {
+			t.Fatalf("took the repository %q", to.Repository)
 		}
 	})
 }

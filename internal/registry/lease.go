@@ -83,7 +83,7 @@ func (s *store) leaseParts(ctx context.Context, p *push) error {
 	g.SetLimit(8)
 	for _, need := range append(p.manifest.needs(), p.canonical) {
 		g.Go(func() error {
-			d, ok, err := s.canonical(ctx, p.repo, need)
+			d, ok, err := s.canonical(ctx, p.Repository, need)
 			if err != nil || !ok {
 				return err
 			}

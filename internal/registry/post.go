@@ -9,6 +9,8 @@ import (
 	"slices"
 
 	"github.com/opencontainers/go-digest"
+
+	"plimsoll.dev/plimsoll/internal/registry/call"
 )
 
 // smallBlob is how large a blob may be, in bytes, to be taken in memory: configurations,
@@ -16,13 +18,13 @@ import (
 const smallBlob = 256 << 10
 
 // post takes a blob in a single POST (OCI distribution-spec 1.1, "Single POST").
-func (f *front) post(w http.ResponseWriter, r *http.Request, to route, d digest.Digest) {
+func (f *front) post(w http.ResponseWriter, r *http.Request, to call.Endpoint, d digest.Digest) {
 	begins := r.ContentLength == 0 && d.Validate() == nil && d != d.Algorithm().FromBytes(nil)
 	switch {
 	case begins: // the content is to follow in requests of its own
 		f.next.ServeHTTP(w, r)
 	case d.Validate() != nil:
-		badRequest("DIGEST_INVALID", "the digest is not valid").write(w)
+		call.Bad("DIGEST_INVALID", "the digest is not valid").Write(w)
 	case r.ContentLength < 0 || r.ContentLength > smallBlob:
 		f.postLarge(w, r, to, d)
 	default:
@@ -32,21 +34,21 @@ func (f *front) post(w http.ResponseWriter, r *http.Request, to route, d digest.
 
 // postSmall stores the blob without an upload that could be resumed, which would take
 // longer than all else.
-func (f *front) postSmall(w http.ResponseWriter, r *http.Request, to route, d digest.Digest) {
+func (f *front) postSmall(w http.ResponseWriter, r *http.Request, to call.Endpoint, d digest.Digest) {
 	content := make([]byte, r.ContentLength)
 	if _, err := io.ReadFull(r.Body, content); err != nil {
-		badRequest("BLOB_UPLOAD_INVALID", "the blob was cut short").write(w)
+		call.Bad("BLOB_UPLOAD_INVALID", "the blob was cut short").Write(w)
 		return
 	}
 	if d.Algorithm().FromBytes(content) != d {
-		badRequest("DIGEST_INVALID", "the blob has another digest").write(w)
+		call.Bad("DIGEST_INVALID", "the blob has another digest").Write(w)
 		return
 	}
-	if err := f.store.keepBlob(r.Context(), to.repo, d, content); err != nil {
+	if err := f.store.keepBlob(r.Context(), to.Repository, d, content); err != nil {
 		broken(w, f.log, err)
 		return
 	}
-	blobCreated(w, to.repo, d)
+	blobCreated(w, to.Repository, d)
 }
 
 // keepBlob stores a blob whose digest was checked, and links it to the repository, by the
@@ -101,7 +103,7 @@ func blobCreated(w http.ResponseWriter, repo string, d digest.Digest) {
 }
 
 // postLarge takes the blob as the two requests the next handler knows.
-func (f *front) postLarge(w http.ResponseWriter, r *http.Request, to route, d digest.Digest) {
+func (f *front) postLarge(w http.ResponseWriter, r *http.Request, to call.Endpoint, d digest.Digest) {
 	begin, begun := r.Clone(r.Context()), newAnswer()
 	begin.URL.RawQuery, begin.Body, begin.ContentLength = "", http.NoBody, 0
 	begin.Header.Del("Content-Length")

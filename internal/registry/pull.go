@@ -10,19 +10,21 @@ import (
 
 	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"plimsoll.dev/plimsoll/internal/registry/call"
 )
 
 // pull answers GET and HEAD of a manifest as the next handler does, which would read it
 // as JSON five times. It leaves to that the clients which do not take the manifest as
 // it is.
-func (f *front) pull(w http.ResponseWriter, r *http.Request, to route) {
+func (f *front) pull(w http.ResponseWriter, r *http.Request, to call.Endpoint) {
 	named, content, err := f.store.find(r.Context(), to)
 	if err != nil {
 		broken(w, f.log, err)
 		return
 	}
 	if content == nil {
-		refusal{http.StatusNotFound, "MANIFEST_UNKNOWN", "the repository has no such manifest"}.write(w)
+		call.Refusal{Status: http.StatusNotFound, Code: "MANIFEST_UNKNOWN", Message: "the repository has no such manifest"}.Write(w)
 		return
 	}
 	kind := kindOf(content)
@@ -47,18 +49,18 @@ func (f *front) pull(w http.ResponseWriter, r *http.Request, to route) {
 
 // find gives the manifest that a tag or digest names, with the digest by which its author
 // named it; nil when there is none.
-func (s *store) find(ctx context.Context, to route) (named digest.Digest, content []byte, err error) {
-	named = digest.Digest(to.ref)
-	if !strings.Contains(to.ref, ":") {
-		if !tagName.MatchString(to.ref) {
+func (s *store) find(ctx context.Context, to call.Endpoint) (named digest.Digest, content []byte, err error) {
+	named = digest.Digest(to.Reference)
+	if !strings.Contains(to.Reference, ":") {
+		if !tagName.MatchString(to.Reference) {
 			return "", nil, nil
 		}
 		var ok bool
-		if named, ok, err = s.link(ctx, tagLink(to.repo, to.ref)); err != nil || !ok {
+		if named, ok, err = s.link(ctx, tagLink(to.Repository, to.Reference)); err != nil || !ok {
 			return "", nil, err
 		}
 	}
-	content, _, err = s.manifest(ctx, to.repo, named)
+	content, _, err = s.manifest(ctx, to.Repository, named)
 	return named, content, err
 }
 

@@ -13,12 +13,14 @@ import (
 
 	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"plimsoll.dev/plimsoll/internal/registry/call"
 )
 
 // manifests handles /v2/<name>/manifests/<reference>.
-func (f *front) manifests(w http.ResponseWriter, r *http.Request, to route) {
-	if strings.Contains(to.ref, ":") && digest.Digest(to.ref).Validate() != nil {
-		badRequest("DIGEST_INVALID", "the digest is not valid").write(w)
+func (f *front) manifests(w http.ResponseWriter, r *http.Request, to call.Endpoint) {
+	if strings.Contains(to.Reference, ":") && digest.Digest(to.Reference).Validate() != nil {
+		call.Bad("DIGEST_INVALID", "the digest is not valid").Write(w)
 		return
 	}
 	switch r.Method {
@@ -30,8 +32,8 @@ func (f *front) manifests(w http.ResponseWriter, r *http.Request, to route) {
 		f.pull(w, r, to)
 	case http.MethodHead:
 		// A client that sends an index asks so whether it need send an image of it.
-		if d := digest.Digest(to.ref); strings.Contains(to.ref, ":") {
-			if err := f.store.lease(r.Context(), path.Join(revisionDir(to.repo, d), "link")); err != nil {
+		if d := digest.Digest(to.Reference); strings.Contains(to.Reference, ":") {
+			if err := f.store.lease(r.Context(), path.Join(revisionDir(to.Repository, d), "link")); err != nil {
 				broken(w, f.log, err)
 				return
 			}
@@ -44,7 +46,7 @@ func (f *front) manifests(w http.ResponseWriter, r *http.Request, to route) {
 
 // push is one manifest on its way in.
 type push struct {
-	route
+	call.Endpoint
 	content   []byte
 	manifest  *manifest
 	canonical digest.Digest
@@ -55,42 +57,42 @@ type push struct {
 var tagName = regexp.MustCompile(`^[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}$`)
 
 // readPush reads and checks the manifest. The refusal is nil when it may be stored.
-func readPush(w http.ResponseWriter, r *http.Request, to route) (*push, *refusal) {
+func readPush(w http.ResponseWriter, r *http.Request, to call.Endpoint) (*push, *call.Refusal) {
 	content, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxManifest))
 	if errors.As(err, new(*http.MaxBytesError)) {
-		return nil, &refusal{http.StatusRequestEntityTooLarge, "SIZE_INVALID", "a manifest may have 4 MiB"}
+		return nil, &call.Refusal{Status: http.StatusRequestEntityTooLarge, Code: "SIZE_INVALID", Message: "a manifest may have 4 MiB"}
 	}
 	if err != nil {
-		return nil, &refusal{http.StatusBadRequest, "MANIFEST_INVALID", "the manifest was cut short"}
+		return nil, &call.Refusal{Status: http.StatusBadRequest, Code: "MANIFEST_INVALID", Message: "the manifest was cut short"}
 	}
 	m, err := parseManifest(content)
 	if err != nil {
-		return nil, &refusal{http.StatusBadRequest, "MANIFEST_INVALID", err.Error()}
+		return nil, &call.Refusal{Status: http.StatusBadRequest, Code: "MANIFEST_INVALID", Message: err.Error()}
 	}
-	p := &push{route: to, content: content, manifest: m, canonical: digest.FromBytes(content), tags: r.URL.Query()["tag"]}
-	if strings.Contains(to.ref, ":") {
-		p.digest = digest.Digest(to.ref)
+	p := &push{Endpoint: to, content: content, manifest: m, canonical: digest.FromBytes(content), tags: r.URL.Query()["tag"]}
+	if strings.Contains(to.Reference, ":") {
+		p.digest = digest.Digest(to.Reference)
 	} else {
 		p.digest = m.algorithm().FromBytes(content)
-		p.tags = append([]string{to.ref}, p.tags...)
+		p.tags = append([]string{to.Reference}, p.tags...)
 	}
 	for _, tag := range p.tags {
 		if !tagName.MatchString(tag) {
-			return nil, &refusal{http.StatusBadRequest, "TAG_INVALID", "the tag is not valid"}
+			return nil, &call.Refusal{Status: http.StatusBadRequest, Code: "TAG_INVALID", Message: "the tag is not valid"}
 		}
 	}
 	if p.digest.Algorithm().FromBytes(content) != p.digest {
-		return nil, &refusal{http.StatusBadRequest, "DIGEST_INVALID", "the manifest has another digest"}
+		return nil, &call.Refusal{Status: http.StatusBadRequest, Code: "DIGEST_INVALID", Message: "the manifest has another digest"}
 	}
 	return p, nil
 }
 
 // putManifest stores a manifest: its entry in the referrers index first, so that no
 // manifest with a subject can be there unlisted.
-func (f *front) putManifest(w http.ResponseWriter, r *http.Request, to route) {
+func (f *front) putManifest(w http.ResponseWriter, r *http.Request, to call.Endpoint) {
 	p, refused := readPush(w, r, to)
 	if refused != nil {
-		refused.write(w)
+		refused.Write(w)
 		return
 	}
 	answer, err := f.storeManifest(r, p)
@@ -98,12 +100,10 @@ func (f *front) putManifest(w http.ResponseWriter, r *http.Request, to route) {
 		broken(w, f.log, err)
 		return
 	}
-	answer.copyTo(w)
-	if f.tagged != nil && answer.status == http.StatusCreated {
-		for _, tag := range p.tags {
-			f.tagged(p.repo, tag)
-		}
+	if answer.status == http.StatusCreated {
+		p.note(call.RecordOf(r.Context()))
 	}
+	answer.copyTo(w)
 }
 
 // storeManifest holds off collection from the check that the manifest's blobs are there
@@ -122,7 +122,7 @@ func (f *front) storeManifest(r *http.Request, p *push) (*answer, error) {
 	subject := p.manifest.Subject
 	if subject != nil {
 		entry := p.manifest.referrer(p.digest, int64(len(p.content)))
-		if err := f.store.putReferrer(ctx, p.repo, subject.Digest, entry); err != nil {
+		if err := f.store.putReferrer(ctx, p.Repository, subject.Digest, entry); err != nil {
 			return nil, err
 		}
 	}
@@ -149,14 +149,14 @@ func (s *store) putImage(ctx context.Context, p *push, contentType string) (bool
 		return stands, err
 	}
 	for _, part := range p.manifest.needs() {
-		if held, err := s.holds(ctx, p.repo, part); err != nil || !held {
+		if held, err := s.holds(ctx, p.Repository, part); err != nil || !held {
 			return false, err
 		}
 	}
 	if err := s.putBlob(ctx, p.canonical, p.content); err != nil {
 		return false, err
 	}
-	link := path.Join(revisionDir(p.repo, p.canonical), "link")
+	link := path.Join(revisionDir(p.Repository, p.canonical), "link")
 	return true, s.driver.PutContent(ctx, link, []byte(p.canonical))
 }
 
@@ -167,11 +167,19 @@ func (s *store) stands(ctx context.Context, p *push) (bool, error) {
 	if s.root == "" || len(p.tags) == 0 {
 		return false, nil
 	}
-	link := path.Join(revisionDir(p.repo, p.canonical), "link")
+	link := path.Join(revisionDir(p.Repository, p.canonical), "link")
 	if linked, err := s.exists(ctx, link); err != nil || !linked {
 		return false, err
 	}
 	return s.hasData(ctx, p.canonical)
+}
+
+// note says what was stored.
+func (p *push) note(record *call.Record) {
+	record.Digest, record.MediaType, record.Tags, record.Size = p.digest.String(), p.manifest.kind(), p.tags, int64(len(p.content))
+	if p.manifest.Subject != nil {
+		record.Subject = p.manifest.Subject.Digest.String()
+	}
 }
 
 // created gives the answer to a push that was stored.
@@ -179,7 +187,7 @@ func (p *push) created() *answer {
 	a := newAnswer()
 	a.header.Set("Docker-Distribution-Api-Version", "registry/2.0")
 	a.header.Set("Docker-Content-Digest", p.digest.String())
-	a.header.Set("Location", path.Join("/v2", p.repo, "manifests", p.digest.String()))
+	a.header.Set("Location", path.Join("/v2", p.Repository, "manifests", p.digest.String()))
 	if subject := p.manifest.Subject; subject != nil {
 		a.header.Set("OCI-Subject", subject.Digest.String())
 	}
@@ -194,7 +202,7 @@ func (p *push) created() *answer {
 // canonical digest, for the tags are ours to write.
 func (p *push) request(ctx context.Context, r *http.Request) *http.Request {
 	r = r.Clone(ctx)
-	r.URL.Path = path.Join("/v2", p.repo, "manifests", p.canonical.String())
+	r.URL.Path = path.Join("/v2", p.Repository, "manifests", p.canonical.String())
 	r.URL.RawPath, r.URL.RawQuery = "", ""
 	if r.Header.Get("Content-Type") == "" {
 		r.Header.Set("Content-Type", p.manifest.kind())
@@ -208,14 +216,14 @@ func (p *push) request(ctx context.Context, r *http.Request) *http.Request {
 // project does it for blobs; its tags then name it as its author does.
 func (s *store) point(ctx context.Context, p *push) error {
 	if p.digest != p.canonical {
-		file := path.Join(revisionDir(p.repo, p.digest), "link")
+		file := path.Join(revisionDir(p.Repository, p.digest), "link")
 		if err := s.driver.PutContent(ctx, file, []byte(p.canonical)); err != nil {
 			return err
 		}
 	}
 	for _, tag := range p.tags {
-		entry := path.Join(tagsDir(p.repo), tag, "index", p.digest.Algorithm().String(), p.digest.Encoded(), "link")
-		for _, file := range []string{entry, tagLink(p.repo, tag)} {
+		entry := path.Join(tagsDir(p.Repository), tag, "index", p.digest.Algorithm().String(), p.digest.Encoded(), "link")
+		for _, file := range []string{entry, tagLink(p.Repository, tag)} {
 			if err := s.driver.PutContent(ctx, file, []byte(p.digest)); err != nil {
 				return err
 			}
@@ -229,15 +237,15 @@ func (f *front) dropEntry(ctx context.Context, p *push) error {
 	if p.manifest.Subject == nil {
 		return nil
 	}
-	if _, live, err := f.store.revision(ctx, p.repo, p.digest); err != nil || live {
+	if _, live, err := f.store.revision(ctx, p.Repository, p.digest); err != nil || live {
 		return err
 	}
-	return f.store.remove(ctx, entryPath(p.repo, p.manifest.Subject.Digest, p.digest))
+	return f.store.remove(ctx, entryPath(p.Repository, p.manifest.Subject.Digest, p.digest))
 }
 
 // deleteManifest removes a tag or a manifest, and then the manifest's entry in the
 // referrers index.
-func (f *front) deleteManifest(w http.ResponseWriter, r *http.Request, to route) {
+func (f *front) deleteManifest(w http.ResponseWriter, r *http.Request, to call.Endpoint) {
 	answer, err := f.removeManifest(r, to)
 	if err != nil {
 		broken(w, f.log, err)
@@ -246,7 +254,7 @@ func (f *front) deleteManifest(w http.ResponseWriter, r *http.Request, to route)
 	answer.copyTo(w)
 }
 
-func (f *front) removeManifest(r *http.Request, to route) (*answer, error) {
+func (f *front) removeManifest(r *http.Request, to call.Endpoint) (*answer, error) {
 	ctx := context.WithoutCancel(r.Context())
 	release, err := f.store.locks.shared(r.Context())
 	if err != nil {
@@ -254,22 +262,22 @@ func (f *front) removeManifest(r *http.Request, to route) (*answer, error) {
 	}
 	defer release()
 	answer := newAnswer()
-	if !strings.Contains(to.ref, ":") {
+	if !strings.Contains(to.Reference, ":") {
 		f.next.ServeHTTP(answer, r.WithContext(ctx))
 		return answer, nil
 	}
-	named := digest.Digest(to.ref)
-	content, ok, err := f.store.manifest(ctx, to.repo, named)
+	named := digest.Digest(to.Reference)
+	content, ok, err := f.store.manifest(ctx, to.Repository, named)
 	if err != nil {
 		return nil, err
 	}
 	r = r.Clone(ctx)
 	if ok {
-		r.URL.Path, r.URL.RawPath = path.Join("/v2", to.repo, "manifests", digest.FromBytes(content).String()), ""
+		r.URL.Path, r.URL.RawPath = path.Join("/v2", to.Repository, "manifests", digest.FromBytes(content).String()), ""
 	}
 	f.next.ServeHTTP(answer, r)
 	if answer.status == http.StatusAccepted && ok {
-		return answer, f.store.forget(ctx, to.repo, content)
+		return answer, f.store.forget(ctx, to.Repository, content)
 	}
 	return answer, nil
 }
@@ -294,18 +302,18 @@ func (s *store) forget(ctx context.Context, repo string, content []byte) error {
 
 // referrers handles /v2/<name>/referrers/<digest> (OCI distribution-spec 1.1, "Listing
 // Referrers").
-func (f *front) referrers(w http.ResponseWriter, r *http.Request, to route) {
+func (f *front) referrers(w http.ResponseWriter, r *http.Request, to call.Endpoint) {
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		w.Header().Set("Allow", "GET, HEAD")
-		refusal{http.StatusMethodNotAllowed, "UNSUPPORTED", "referrers can only be read"}.write(w)
+		call.Refusal{Status: http.StatusMethodNotAllowed, Code: "UNSUPPORTED", Message: "referrers can only be read"}.Write(w)
 		return
 	}
-	subject := digest.Digest(to.ref)
+	subject := digest.Digest(to.Reference)
 	if subject.Validate() != nil {
-		badRequest("DIGEST_INVALID", "the digest is not valid").write(w)
+		call.Bad("DIGEST_INVALID", "the digest is not valid").Write(w)
 		return
 	}
-	found, err := f.store.referrers(r.Context(), to.repo, subject)
+	found, err := f.store.referrers(r.Context(), to.Repository, subject)
 	if err != nil {
 		broken(w, f.log, err)
 		return

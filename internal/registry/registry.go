@@ -36,9 +36,6 @@ type Options struct {
 	ReadOnly bool
 	// Logger gets what goes wrong inside. Nil: nothing is logged.
 	Logger *slog.Logger
-	// Tagged hears of each tag that a push let name a manifest. It is called by the request,
-	// so it must be quick; nil hears nothing.
-	Tagged func(repository, tag string)
 }
 
 // Registry is an open store. It is safe for concurrent use, and several processes may
@@ -92,7 +89,7 @@ func Open(ctx context.Context, o Options) (*Registry, error) {
 	if config.Storage.Type() == filesystemDriver {
 		r.store.root, r.store.driver = root, folder{driver, root}
 	}
-	r.handler = recoverPanics(log, &front{next: app, store: r.store, readOnly: o.ReadOnly, log: log, tagged: o.Tagged})
+	r.handler = recoverPanics(log, &front{next: app, store: r.store, readOnly: o.ReadOnly, log: log})
 	return r, nil
 }
 

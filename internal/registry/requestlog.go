@@ -1,38 +1,42 @@
 package registry
 
 import (
-	"context"
+	"cmp"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"os"
 	"syscall"
 	"time"
+
+	"plimsoll.dev/plimsoll/internal/registry/call"
 )
 
-// seen is what inner handlers tell the request log.
-type seen struct{ user string }
-
-type seenKey struct{}
-
-// logRequests writes one line a request. It never writes a query or a header: upload
-// states, tokens and passwords travel in those.
-func logRequests(log *slog.Logger, next http.Handler) http.Handler {
+// record keeps a record of each request, writes one line about it, and tells those who
+// listen. A line never has a query or a header: upload states, tokens and passwords travel in
+// those.
+func record(log *slog.Logger, heard []func(*call.Record), next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		start := time.Now()
-		said := &seen{}
+		rec := &call.Record{Time: time.Now(), Method: r.Method, Path: r.URL.Path, Client: r.RemoteAddr, Agent: cut(r.UserAgent(), 256)}
+		if host, _, err := net.SplitHostPort(r.RemoteAddr); err == nil {
+			rec.Client = host
+		}
+		rec.Endpoint, _ = call.Parse(r.URL.Path)
 		t := &tracker{ResponseWriter: w}
 		defer func() {
-			status := t.status
-			if status == 0 {
-				status = http.StatusOK
+			rec.Took, rec.Status, rec.Bytes = time.Since(rec.Time), cmp.Or(t.status, http.StatusOK), t.bytes
+			log.Info("request", "method", rec.Method, "path", rec.Path, "status", rec.Status,
+				"bytes", rec.Bytes, "duration", rec.Took, "user", rec.Principal)
+			for _, hear := range heard {
+				hear(rec)
 			}
-			log.Info("request", "method", r.Method, "path", r.URL.Path, "status", status,
-				"bytes", t.bytes, "duration", time.Since(start), "user", said.user)
 		}()
-		next.ServeHTTP(t, r.WithContext(context.WithValue(r.Context(), seenKey{}, said)))
+		next.ServeHTTP(t, r.WithContext(call.WithRecord(r.Context(), rec)))
 	})
 }
+
+func cut(s string, most int) string { return s[:min(len(s), most)] }
 
 // limitStalls ends a request whose body stands still, without a limit on the whole.
 func limitStalls(next http.Handler) http.Handler {

@@ -8,10 +8,13 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"slices"
+	"strings"
 	"syscall"
 	"time"
 
 	"plimsoll.dev/plimsoll/internal/fault"
+	"plimsoll.dev/plimsoll/internal/registry/call"
 )
 
 // ServeOptions says where and for whom a registry is served.
@@ -28,6 +31,13 @@ type ServeOptions struct {
 	ReadOnly bool
 	// Drain is how long requests under way may take to end once ctx has. Zero: 30 s.
 	Drain time.Duration
+	// Doors stand between the server and the store, the outermost first. Each takes the next.
+	Doors []func(next http.Handler) http.Handler
+	// Pages answers what is not the registry API: paths that do not begin with /v2/. Nil: 404.
+	Pages http.Handler
+	// Heard are told of each request once it is answered, by the request's own goroutine: they
+	// must be quick, and keep no pointer to the record.
+	Heard []func(*call.Record)
 	// Ready is called once with the address listened on. It may be nil.
 	Ready func(addr net.Addr)
 }
@@ -107,6 +117,9 @@ func (r *Registry) served(o ServeOptions) (http.Handler, error) {
 	if o.ReadOnly && !r.readOnly {
 		handler = refuseWrites(handler)
 	}
+	for _, door := range slices.Backward(o.Doors) {
+		handler = door(handler)
+	}
 	handler = limitStalls(handler)
 	if o.Htpasswd != "" {
 		accounts, err := openAccounts(o.Htpasswd, r.log)
@@ -115,7 +128,21 @@ func (r *Registry) served(o ServeOptions) (http.Handler, error) {
 		}
 		handler = accounts.require(handler)
 	}
-	return logRequests(r.log, r.health(handler)), nil
+	return record(r.log, o.Heard, r.health(apart(handler, o.Pages))), nil
+}
+
+// apart lets pages answer what is not the registry API.
+func apart(api, pages http.Handler) http.Handler {
+	if pages == nil {
+		return api
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/v2" || strings.HasPrefix(r.URL.Path, "/v2/") {
+			api.ServeHTTP(w, r)
+			return
+		}
+		pages.ServeHTTP(w, r)
+	})
 }
 
 // health answers /healthz: 200 when the store can be read.
@@ -137,9 +164,9 @@ func (r *Registry) health(next http.Handler) http.Handler {
 
 func refuseWrites(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		to, ok := parseRoute(r.URL.Path)
-		if r.Method != http.MethodGet && r.Method != http.MethodHead || ok && to.kind == "uploads" {
-			refusal{http.StatusMethodNotAllowed, "UNSUPPORTED", "the registry is read-only"}.write(w)
+		to, ok := call.Parse(r.URL.Path)
+		if r.Method != http.MethodGet && r.Method != http.MethodHead || ok && to.Kind == "uploads" {
+			call.Refusal{Status: http.StatusMethodNotAllowed, Code: "UNSUPPORTED", Message: "the registry is read-only"}.Write(w)
 			return
 		}
 		next.ServeHTTP(w, r)

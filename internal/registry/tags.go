@@ -11,15 +11,17 @@ import (
 
 	"github.com/opencontainers/go-digest"
 	"golang.org/x/sync/errgroup"
+
+	"plimsoll.dev/plimsoll/internal/registry/call"
 )
 
 // tags handles /v2/<name>/tags/list (OCI distribution-spec 1.1, "Listing Tags"). It lists
 // only tags that resolve: the distribution project lists each tag folder, also the one
 // a killed push or deletion left half made.
-func (f *front) tags(w http.ResponseWriter, r *http.Request, to route) {
+func (f *front) tags(w http.ResponseWriter, r *http.Request, to call.Endpoint) {
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		w.Header().Set("Allow", "GET, HEAD")
-		refusal{http.StatusMethodNotAllowed, "UNSUPPORTED", "tags are pushed and deleted as manifests"}.write(w)
+		call.Refusal{Status: http.StatusMethodNotAllowed, Code: "UNSUPPORTED", Message: "tags are pushed and deleted as manifests"}.Write(w)
 		return
 	}
 	query := r.URL.Query()
@@ -27,29 +29,29 @@ func (f *front) tags(w http.ResponseWriter, r *http.Request, to route) {
 	if n := query.Get("n"); n != "" {
 		parsed, err := strconv.Atoi(n)
 		if err != nil || parsed < 0 {
-			badRequest("PAGINATION_NUMBER_INVALID", "n is not a number of tags").write(w)
+			call.Bad("PAGINATION_NUMBER_INVALID", "n is not a number of tags").Write(w)
 			return
 		}
 		limit = min(parsed, maxListed)
 	}
-	known, err := f.store.names(r.Context(), path.Join(repoDir(to.repo), "_manifests"))
+	known, err := f.store.names(r.Context(), path.Join(repoDir(to.Repository), "_manifests"))
 	if err == nil && known == nil {
-		refusal{http.StatusNotFound, "NAME_UNKNOWN", "the repository has no manifests"}.write(w)
+		call.Refusal{Status: http.StatusNotFound, Code: "NAME_UNKNOWN", Message: "the repository has no manifests"}.Write(w)
 		return
 	}
-	tags, more, err := f.store.liveTags(r.Context(), to.repo, query.Get("last"), limit)
+	tags, more, err := f.store.liveTags(r.Context(), to.Repository, query.Get("last"), limit)
 	if err != nil {
 		broken(w, f.log, err)
 		return
 	}
 	if more {
 		next := url.Values{"n": {strconv.Itoa(limit)}, "last": {tags[len(tags)-1]}}
-		w.Header().Set("Link", "<"+path.Join("/v2", to.repo, "tags", "list")+"?"+next.Encode()+`>; rel="next"`)
+		w.Header().Set("Link", "<"+path.Join("/v2", to.Repository, "tags", "list")+"?"+next.Encode()+`>; rel="next"`)
 	}
 	writeJSON(w, r, "application/json", struct {
 		Name string   `json:"name"`
 		Tags []string `json:"tags"`
-	}{to.repo, tags})
+	}{to.Repository, tags})
 }
 
 // liveTags gives at most limit tags after last, in lexical order, and whether there are
@@ -105,7 +107,7 @@ func (s *store) resolveTags(ctx context.Context, repo string, tags []string) ([]
 func writeJSON(w http.ResponseWriter, r *http.Request, mediaType string, v any) {
 	body, err := json.Marshal(v)
 	if err != nil {
-		refusal{http.StatusInternalServerError, "UNKNOWN", "the answer cannot be written"}.write(w)
+		call.Refusal{Status: http.StatusInternalServerError, Code: "UNKNOWN", Message: "the answer cannot be written"}.Write(w)
 		return
 	}
 	w.Header().Set("Content-Type", mediaType)
