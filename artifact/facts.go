@@ -32,10 +32,10 @@ type Facts struct {
 
 	// Packages, Findings and Licenses are nil where nobody looked: an empty list is good news,
 	// nil is none. Packages are what the layers hold, whatever an SBOM says.
-	Packages []Package `json:"packages,omitempty"`
-	InBase   []bool    `json:"inBase,omitempty"` // of each of Packages: a layer of the base brought it
-	Findings []Finding `json:"findings,omitempty"`
-	Licenses []string  `json:"licenses,omitempty"` // the different ones of the packages, sorted
+	Packages []Package `json:"packages,omitzero"`
+	InBase   []bool    `json:"inBase,omitzero"` // of each of Packages: a layer of the base brought it
+	Findings []Finding `json:"findings,omitzero"`
+	Licenses []string  `json:"licenses,omitzero"` // the different ones of the packages, sorted
 
 	// Advisories is when the feeds behind Findings were last brought up to date; zero: never.
 	Advisories time.Time `json:"advisories,omitzero"`
