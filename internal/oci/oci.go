@@ -27,6 +27,9 @@ type Registries struct {
 	Local func(context.Context) (http.RoundTripper, error) // opens the local store, when first needed
 	Keys  authn.Keychain                                   // credentials for remote registries; nil is the user's own
 	Agent string                                           // User-Agent of requests
+
+	// Remote carries requests to remote registries; nil asks them at once, and only once.
+	Remote http.RoundTripper
 }
 
 // Reference is a parsed REF.
@@ -102,7 +105,15 @@ func (r *Registries) options(ctx context.Context, ref Reference) ([]remote.Optio
 	if keys == nil {
 		keys = authn.DefaultKeychain
 	}
-	return append(options, remote.WithAuthFromKeychain(keys), remote.WithTransport(&guarded{next: remote.DefaultTransport})), nil
+	return append(options, remote.WithAuthFromKeychain(keys), remote.WithTransport(&guarded{next: r.carrier()})), nil
+}
+
+// carrier gives what carries requests to remote registries.
+func (r *Registries) carrier() http.RoundTripper {
+	if r.Remote != nil {
+		return r.Remote
+	}
+	return remote.DefaultTransport
 }
 
 // Get reads what the reference names: an image or an index.

@@ -17,7 +17,6 @@ import (
 	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
-	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 	"golang.org/x/sync/singleflight"
 )
@@ -80,7 +79,7 @@ func (s *Session) connect(ctx context.Context, ref Reference) (*client, error) {
 	if err != nil {
 		return nil, err
 	}
-	next := transport.NewUserAgent(fresh{&guarded{next: remote.DefaultTransport}}, s.registries.Agent)
+	next := transport.NewUserAgent(fresh{&guarded{next: s.registries.carrier()}}, s.registries.Agent)
 	challenge, err := transport.Ping(ctx, registry, next)
 	if err != nil {
 		return nil, err
