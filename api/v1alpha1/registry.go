@@ -35,6 +35,7 @@ type RegistrySpec struct {
 
 	Webhooks []RegistryWebhook `json:"webhooks,omitempty"`
 	Audit    RegistryAudit     `json:"audit,omitempty"`
+	Keeping  RegistryKeeping   `json:"keeping,omitempty"`
 }
 
 // RegistryProject owns the repositories NAME and NAME/…, without those of projects whose
