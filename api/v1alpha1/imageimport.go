@@ -1,6 +1,9 @@
 package v1alpha1
 
-import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+import (
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
 
 // ImageImportKind is the kind of ImageImport.
 const ImageImportKind = "ImageImport"
@@ -92,9 +95,8 @@ type ImportSchedule struct {
 
 // ImportLimits bound what one import may bring.
 type ImportLimits struct {
-	// Bytes of one image, or of one index with all its images, as they are sent. Kubernetes'
-	// quantities: "4Gi". Default: 16Gi.
-	Bytes string `json:"bytes,omitempty"`
+	// Bytes of one image, or of one index with all its images, as they are sent. Default: 16Gi.
+	Bytes resource.Quantity `json:"bytes,omitempty"`
 
 	// Tags of one import. More are an error, so that a pattern which is too wide takes in nothing.
 	// Default: 100.
@@ -105,15 +107,15 @@ type ImportLimits struct {
 type UpstreamCredentials struct {
 	Username string `json:"username"`
 
-	// Password says where the password or token is: "env://NAME", or the absolute path of a file.
-	// It is read when it is needed, so that it may change.
+	// Password says where the password or token is: "env://NAME", or the path of a file,
+	// relative to this one's folder. It is read when it is needed, so that it may change.
 	Password string `json:"password"`
 }
 
 // UpstreamVerification says who must have signed what of an image, and whom one believes.
 type UpstreamVerification struct {
-	// Keys are names of public keys of those who sign images: absolute paths of files, env://NAME
-	// or URIs of key services.
+	// Keys are names of public keys of those who sign images: paths of files, relative to
+	// this one's folder, env://NAME or URIs of key services.
 	Keys []string `json:"keys,omitempty"`
 
 	// AttestationKeys are those that sign attestations. Default: Keys.
@@ -122,7 +124,7 @@ type UpstreamVerification struct {
 	// Identities are those whom a certificate may name. They sign images and attestations.
 	Identities []UpstreamIdentity `json:"identities,omitempty"`
 
-	// Root is the path of a Sigstore trusted root, that certificates are verified with.
+	// Root is the path of a Sigstore trusted root, relative to this file's folder, that certificates are verified with.
 	Root string `json:"root,omitempty"`
 
 	// Want is what must be there: "signature", "spdx", "cyclonedx", "provenance", … or a predicate
@@ -139,29 +141,4 @@ type UpstreamIdentity struct {
 	IssuerRegexp  string `json:"issuerRegexp,omitempty"`
 	Subject       string `json:"subject,omitempty"`
 	SubjectRegexp string `json:"subjectRegexp,omitempty"`
-}
-
-// UpstreamProxy makes a project of the registry stand for repositories outside: what is asked for
-// and is not here is taken in, verified and judged first. Nobody pushes to such a project.
-type UpstreamProxy struct {
-	// Source is the registry outside, with a path if need be: "registry.example.com/team".
-	// PROJECT/NAME here is SOURCE/NAME there.
-	Source string `json:"source"`
-
-	// Credentials for the source. Default: those of the user's own registry client.
-	Credentials *UpstreamCredentials `json:"credentials,omitempty"`
-
-	// Allow are patterns of repositories below the source that may be taken in: "*" stands for a
-	// part of one path segment, "**" for any number of segments. Default: all.
-	Allow []string `json:"allow,omitempty"`
-
-	// TTL is how long a tag is believed to name what it named when the source was last asked, a
-	// duration of Go's. Digests never change. Default: 10m.
-	TTL string `json:"ttl,omitempty"`
-
-	// Verify says what must be signed in the source. Default: nothing.
-	Verify *UpstreamVerification `json:"verify,omitempty"`
-
-	// Bytes bounds one image, or one index with all its images. Default: 16Gi.
-	Bytes string `json:"bytes,omitempty"`
 }
