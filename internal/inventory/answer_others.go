@@ -2,6 +2,7 @@ package inventory
 
 import (
 	"cmp"
+	"database/sql"
 	"maps"
 	"slices"
 	"time"
@@ -26,7 +27,7 @@ type AdvisoryAnswer struct {
 	Score     float64           `json:"score,omitempty"`
 	EPSS      float64           `json:"epss,omitempty"`
 	Exploited bool              `json:"exploited,omitempty"`
-	Published time.Time         `json:"published,omitzero"`
+	Published time.Time         `json:"published,omitzero"` // the first of its findings
 	Modified  time.Time         `json:"modified,omitzero"`
 	Since     time.Time         `json:"since"`             // from when on the index knew of a finding by it
 	Fixable   bool              `json:"fixable,omitempty"` // for at least one package
@@ -300,16 +301,17 @@ func (a *asking) readAdvisories(ids []int64, where cond) ([]advisoryRow, error) 
 	err := a.tx.Each(a.ctx, func(scan func(...any) error) error {
 		var r advisoryRow
 		var severity int
-		var exploited, published, modified, since, fixable int64
+		var exploited, modified, since, fixable int64
+		var published sql.NullInt64
 		err := scan(&r.id, &r.ID, &r.Summary, &severity, &r.Score, &r.EPSS, &exploited, &published, &modified, &since, &fixable)
 		r.Severity, r.Exploited, r.Fixable = artifact.Severity(query.SeverityOf(severity)), exploited == 1, fixable == 1
-		r.Published, r.Modified, r.Since = moment(published), moment(modified), moment(since)
+		r.Published, r.Modified, r.Since = moment(published.Int64), moment(modified), moment(since)
 		at[r.id] = len(all)
 		all = append(all, r)
 		return err
-	}, `SELECT a.id, a.name, a.summary, a.severity, a.score, a.epss, a.exploited, a.published, a.modified,
+	}, `SELECT a.id, a.name, a.summary, a.severity, a.score, a.epss, a.exploited, min(nullif(f.published, 0)), a.modified,
 		min(f.since), max(CASE WHEN f.fixed <> '' THEN 1 ELSE 0 END)`+findingsFrom+where.text+" AND "+condition+
-		` GROUP BY a.id, a.name, a.summary, a.severity, a.score, a.epss, a.exploited, a.published, a.modified ORDER BY a.name`,
+		` GROUP BY a.id, a.name, a.summary, a.severity, a.score, a.epss, a.exploited, a.modified ORDER BY a.name`,
 		append(slices.Clone(where.args), arg)...)
 	if err != nil {
 		return nil, err

@@ -40,7 +40,7 @@ func (a *asking) advisoryTerm(e query.Expr, _ bool) (cond, error) {
 	case query.Feed:
 		return a.text("f.feed", c.Op, c.Value.Text), nil
 	case query.Published:
-		return a.moment("a.published", c.Op, c.Value), nil
+		return a.moment("f.published", c.Op, c.Value), nil
 	case query.Modified:
 		return a.moment("a.modified", c.Op, c.Value), nil
 	case query.Since:

@@ -122,6 +122,8 @@ func (a *asking) imageField(c query.Compare) (cond, error) {
 		return a.moment("i.pushed", turned(c.Op), c.Value), nil
 	case query.Size:
 		return number("i.size", c.Op, int64(c.Value.Number)), nil
+	case query.Verdict:
+		return decided(c)
 	case query.Evidence, query.Signed, query.SignedBy:
 		return a.evidence(c)
 	}

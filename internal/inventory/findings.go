@@ -19,7 +19,7 @@ type Finding struct {
 	PackageID int64
 	artifact.Finding
 
-	Published, Modified time.Time // of the advisory; zero when it does not say
+	Modified time.Time // of the advisory; zero when it does not say
 }
 
 // Matcher finds what concerns the packages.
@@ -81,6 +81,8 @@ type setting struct {
 	tx  store.Tx
 	now int64
 	sum Rematched
+
+	touched, retold []int64 // packages and advisories of which something is known otherwise
 }
 
 type pair struct{ pkg, advisory int64 }
@@ -89,6 +91,7 @@ type pair struct{ pkg, advisory int64 }
 type standing struct {
 	since              int64
 	fixed, state, feed string
+	published          int64
 	name               string // of its advisory
 }
 
@@ -116,9 +119,23 @@ func (s *setting) run(packages []int64, findings []Finding) error {
 			return err
 		}
 	}
-	unmatched, arg := s.tx.Ints("id", packages)
-	_, err = s.tx.Exec(s.ctx, "UPDATE packages SET matched_at = ? WHERE matched_at = 0 AND "+unmatched, s.now, arg)
 	s.sum.Packages, s.sum.Findings, s.sum.Gone = len(packages), len(now), len(gone)
+	if err := s.matched(packages); err != nil {
+		return err
+	}
+	return noteNews(s.ctx, s.tx, s.touched, s.retold)
+}
+
+// matched says that the packages were held against advisories.
+func (s *setting) matched(packages []int64) error {
+	these, arg := s.tx.Ints("id", packages)
+	first, err := s.tx.IDs(s.ctx, "SELECT id FROM packages WHERE matched_at = 0 AND "+these, arg)
+	if err != nil || len(first) == 0 {
+		return err
+	}
+	s.touched = append(s.touched, first...)
+	these, arg = s.tx.Ints("id", first)
+	_, err = s.tx.Exec(s.ctx, "UPDATE packages SET matched_at = ? WHERE "+these, s.now, arg)
 	return err
 }
 
@@ -129,10 +146,10 @@ func (s *setting) standing(packages []int64) (map[pair]standing, error) {
 	err := s.tx.Each(s.ctx, func(scan func(...any) error) error {
 		var p pair
 		var f standing
-		err := scan(&p.pkg, &p.advisory, &f.since, &f.fixed, &f.state, &f.feed, &f.name)
+		err := scan(&p.pkg, &p.advisory, &f.since, &f.fixed, &f.state, &f.feed, &f.published, &f.name)
 		all[p] = f
 		return err
-	}, "SELECT f.package, f.advisory, f.since, f.fixed, f.state, f.feed, a.name FROM findings f JOIN advisories a ON a.id = f.advisory WHERE "+
+	}, "SELECT f.package, f.advisory, f.since, f.fixed, f.state, f.feed, f.published, a.name FROM findings f JOIN advisories a ON a.id = f.advisory WHERE "+
 		condition+" AND f.gone = ?", arg, int64(forever))
 	return all, err
 }
@@ -166,30 +183,34 @@ func (s *setting) gone(before map[pair]standing, now map[pair]*Finding) (gone []
 func (s *setting) write(before map[pair]standing, now map[pair]*Finding, heirs map[pair]int64) error {
 	var fresh [][]any
 	for p, f := range now {
-		fixed, state, feed := clean(f.Fixed), clean(f.State), clean(f.Source)
+		fixed, state, feed, published := clean(f.Fixed), clean(f.State), clean(f.Source), seconds(f.Published)
 		was, known := before[p]
-		switch {
-		case !known:
+		if known && was.fixed == fixed && was.state == state && was.feed == feed && was.published == published {
+			continue
+		}
+		s.touched = append(s.touched, p.pkg)
+		if !known {
 			since := s.now
 			if heirs[p] != 0 {
 				since = heirs[p]
 			}
-			fresh = append(fresh, []any{p.pkg, p.advisory, int64(forever), since, fixed, state, feed})
-		case was.fixed != fixed || was.state != state || was.feed != feed:
-			_, err := s.tx.Exec(s.ctx, "UPDATE findings SET fixed = ?, state = ?, feed = ? WHERE package = ? AND advisory = ? AND gone = ?",
-				fixed, state, feed, p.pkg, p.advisory, int64(forever))
-			if err != nil {
-				return err
-			}
+			fresh = append(fresh, []any{p.pkg, p.advisory, int64(forever), since, fixed, state, feed, published})
+			continue
+		}
+		_, err := s.tx.Exec(s.ctx, "UPDATE findings SET fixed = ?, state = ?, feed = ?, published = ? WHERE package = ? AND advisory = ? AND gone = ?",
+			fixed, state, feed, published, p.pkg, p.advisory, int64(forever))
+		if err != nil {
+			return err
 		}
 	}
 	slices.SortFunc(fresh, func(a, b []any) int { return int(a[0].(int64) - b[0].(int64)) })
 	s.sum.New = len(fresh)
-	return s.tx.Insert(s.ctx, store.Table{Name: "findings", Columns: "package, advisory, gone, since, fixed, state, feed"}, fresh)
+	return s.tx.Insert(s.ctx, store.Table{Name: "findings", Columns: "package, advisory, gone, since, fixed, state, feed, published"}, fresh)
 }
 
 // close ends a finding. One that came and went within a second leaves no trace.
 func (s *setting) close(p pair, f standing) error {
+	s.touched = append(s.touched, p.pkg)
 	if _, err := s.tx.Exec(s.ctx, "DELETE FROM findings WHERE package = ? AND advisory = ? AND gone = ?", p.pkg, p.advisory, s.now); err != nil {
 		return err
 	}
@@ -239,7 +260,7 @@ func advisoryKey(f *Finding) key {
 	h := sha256.New()
 	writeText(h, f.ID, f.Summary, string(f.Severity), f.Vector)
 	writeText(h, f.Aliases...)
-	for _, n := range []float64{f.Score, f.EPSS, truth(f.KnownExploited), float64(seconds(f.Published)), float64(seconds(f.Modified))} {
+	for _, n := range []float64{f.Score, f.EPSS, truth(f.KnownExploited), float64(seconds(f.Modified))} {
 		writeText(h, strconv.FormatFloat(n, 'g', -1, 64))
 	}
 	return key(h.Sum(nil))
@@ -273,9 +294,10 @@ func (s *setting) writeAdvisories(names []string, of map[string]*Finding, number
 		f, id := of[name], numbers[name]
 		sum := advisoryKey(f)
 		ids = append(ids, id)
+		s.retold = append(s.retold, id)
 		rows = append(rows, []any{
 			id, name, sum[:], query.SeverityRank(string(f.Severity)), f.Score, clean(f.Vector), clean(f.Summary),
-			int64(truth(f.KnownExploited)), f.EPSS, seconds(f.Published), seconds(f.Modified),
+			int64(truth(f.KnownExploited)), f.EPSS, seconds(f.Modified),
 		})
 		for _, alias := range merge([]string{name}, cleanAll(f.Aliases, maxPaths-1)) {
 			aliases = append(aliases, []any{alias, id})
@@ -290,7 +312,7 @@ func (s *setting) writeAdvisories(names []string, of map[string]*Finding, number
 		return err
 	}
 	err = s.tx.Insert(s.ctx, store.Table{
-		Name: "advisories", Columns: "id, name, key, severity, score, vector, summary, exploited, epss, published, modified",
+		Name: "advisories", Columns: "id, name, key, severity, score, vector, summary, exploited, epss, modified",
 	}, rows)
 	if err != nil {
 		return err

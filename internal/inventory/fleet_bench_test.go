@@ -209,7 +209,8 @@ func simpleMatch(later int) inventory.Matcher {
 				advisories += 1 + number%5
 			}
 			for n := range advisories {
-				f := inventory.Finding{PackageID: p.ID, Published: time.Unix(1.7e9, 0)}
+				f := inventory.Finding{PackageID: p.ID}
+				f.Published = time.Unix(1.7e9, 0)
 				f.ID, f.Source, f.State = fmt.Sprintf("CVE-%s-%d", name, n), "test", "affected"
 				if name == "krb5" && n == advisories-1 && later > 0 {
 					f.ID = "CVE-krb5-NEW"

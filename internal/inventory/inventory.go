@@ -4,6 +4,7 @@ package inventory
 
 import (
 	"context"
+	"errors"
 	"math"
 	"strings"
 	"time"
@@ -19,6 +20,7 @@ type Inventory struct {
 	db     *store.DB
 	now    func() time.Time
 	stacks *stacks
+	packer *packer
 }
 
 // Options are what Open may be told.
@@ -36,7 +38,11 @@ func Open(ctx context.Context, url string, opts Options) (*Inventory, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Inventory{db: db, now: opts.Now, stacks: &stacks{}}, nil
+	packer, err := newPacker()
+	if err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	return &Inventory{db: db, now: opts.Now, stacks: &stacks{}, packer: packer}, nil
 }
 
 func open(ctx context.Context, url string) (*store.DB, error) {
@@ -52,7 +58,10 @@ func open(ctx context.Context, url string) (*store.DB, error) {
 }
 
 // Close ends its connections.
-func (inv *Inventory) Close() error { return inv.db.Close() }
+func (inv *Inventory) Close() error {
+	inv.packer.close()
+	return inv.db.Close()
+}
 
 // Stats is how much the index holds.
 type Stats struct {

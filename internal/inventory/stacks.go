@@ -74,8 +74,7 @@ func (s *stacks) load(ctx context.Context, tx store.Tx) (view, error) {
 		base, places = decodeStack(places, row)
 		for _, p := range places[start:] {
 			if p.set >= int64(len(v.sets)) {
-				return fault.Newf(fault.Failed, "read the inventory", "", "it is damaged: a stack names a set that is not there").
-					WithHint("remove the database: it can be rebuilt from the registries")
+				return damaged("a stack names a set that is not there")
 			}
 		}
 		v.stacks = append(grow(v.stacks, id), stack{base, places[start:len(places):len(places)]})
@@ -86,6 +85,11 @@ func (s *stacks) load(ctx context.Context, tx store.Tx) (view, error) {
 	}
 	s.view = v
 	return v, nil
+}
+
+func damaged(why string) error {
+	return fault.Newf(fault.Failed, "read the inventory", "", "it is damaged: "+why).
+		WithHint("remove the database: it can be rebuilt from the registries")
 }
 
 // changes counts what was done to images: while it is the same, so are they.

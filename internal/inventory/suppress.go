@@ -54,7 +54,14 @@ func (inv *Inventory) Suppress(ctx context.Context, from string, statements []Su
 			return err
 		}
 		condition, arg := tx.Ints("id", over)
-		if _, err := tx.Exec(ctx, "UPDATE suppressions SET ended = ? WHERE "+condition, now, arg); err != nil {
+		if len(over)+len(rows) == 0 {
+			return nil
+		}
+		news, err := tx.Take(ctx, newsCounter, 1)
+		if err != nil {
+			return err
+		}
+		if _, err := tx.Exec(ctx, "UPDATE suppressions SET ended = ?, news = ? WHERE "+condition, now, news, arg); err != nil {
 			return err
 		}
 		next, err := tx.Take(ctx, "suppressions", len(rows))
@@ -63,12 +70,12 @@ func (inv *Inventory) Suppress(ctx context.Context, from string, statements []Su
 		}
 		var fresh [][]any
 		for k, values := range rows {
-			fresh = append(fresh, append(append([]any{next, k[:]}, values...), now, int64(forever)))
+			fresh = append(fresh, append(append([]any{next, k[:]}, values...), now, int64(forever), news))
 			next++
 		}
 		return tx.Insert(ctx, store.Table{
 			Name:    "suppressions",
-			Columns: "id, key, advisory, image, package, status, justification, statement, author, told_by, began, ended",
+			Columns: "id, key, advisory, image, package, status, justification, statement, author, told_by, began, ended, news",
 		}, fresh)
 	})
 }
@@ -88,6 +95,7 @@ type silence struct {
 	advisory int64
 	image    string // digest bytes
 	pkg      string // plain package URL
+	said     artifact.Suppression
 }
 
 // silences gives those in force at the moment.
@@ -96,11 +104,12 @@ func silences(ctx context.Context, tx store.Tx, at int64) ([]silence, error) {
 	err := tx.Each(ctx, func(scan func(...any) error) error {
 		var s silence
 		var image []byte
-		err := scan(&s.advisory, &image, &s.pkg)
+		err := scan(&s.advisory, &image, &s.pkg, &s.said.Status, &s.said.Justification, &s.said.Statement, &s.said.Author, &s.said.From)
 		s.image = string(image)
 		all = append(all, s)
 		return err
-	}, "SELECT n.advisory, s.image, s.package FROM suppressions s JOIN advisory_names n ON n.name = s.advisory WHERE s.began <= ? AND s.ended > ?", at, at)
+	}, `SELECT n.advisory, s.image, s.package, s.status, s.justification, s.statement, s.author, s.told_by
+		FROM suppressions s JOIN advisory_names n ON n.name = s.advisory WHERE s.began <= ? AND s.ended > ? ORDER BY s.id`, at, at)
 	return all, err
 }
 

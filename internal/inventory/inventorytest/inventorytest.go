@@ -41,6 +41,12 @@ func Run(t *testing.T, empty func(testing.TB) string) {
 		{"AffectedNames", testAffectedNames},
 		{"Remembered", testRemembered},
 		{"Rematch", testRematch},
+		{"Facts", testFacts},
+		{"OtherForms", testOtherForms},
+		{"Verdicts", testVerdicts},
+		{"ManyVerdicts", testManyVerdicts},
+		{"Stale", testStale},
+		{"News", testNews},
 		{"HostileText", testHostile},
 		{"Refusals", testRefusals},
 		{"ConcurrentStarts", testConcurrentStarts},
@@ -157,7 +163,8 @@ func match(advisories map[string]artifact.Finding) inventory.Matcher {
 		var findings []inventory.Finding
 		for _, p := range packages {
 			if f, found := advisories[p.Name]; found && p.Version != f.Fixed {
-				findings = append(findings, inventory.Finding{PackageID: p.ID, Finding: f, Published: day(1)})
+				f.Published = day(1)
+				findings = append(findings, inventory.Finding{PackageID: p.ID, Finding: f})
 			}
 		}
 		return findings, nil

@@ -13,6 +13,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"plimsoll.dev/plimsoll/artifact"
 	"plimsoll.dev/plimsoll/internal/inventory"
 )
 
@@ -50,6 +51,14 @@ func Released(t *testing.T, empty func(testing.TB) string) {
 					t.Errorf("%s: %s", q.ask, diff)
 				}
 			}
+			if version < 2 { // there were none
+				account(t, inv)
+			}
+			first := inventory.Manifest{Repository: shop, Digest: sum("shop-1")}
+			testJoined(t, one(t, inv, first))
+			if v, known, err := inv.Verdict(t.Context(), first); !known || err != nil || v.At(artifact.GateRegistry) != artifact.ActionDeny {
+				t.Errorf("the verdict is %v, %t, %v", v, known, err)
+			}
 			put(t, inv, Fleet()...)
 			if changed := rematch(t, inv, inventory.Which{}, Advisories()); changed.New+changed.Gone > 0 {
 				t.Errorf("what was known is new: %+v", changed)
@@ -58,10 +67,17 @@ func Released(t *testing.T, empty func(testing.TB) string) {
 	}
 }
 
+// account gives the fleet facts and a verdict.
+func account(t *testing.T, inv *inventory.Inventory) {
+	t.Helper()
+	putFacts(t, inv, factsOf(shop, "shop-1"))
+	setVerdicts(t, inv, verdictOf(shop, "shop-1", artifact.ActionDeny))
+}
+
 // write dumps a fleet in the newest schema.
 func write(t *testing.T, dump string, migrations []string, address string) {
 	t.Helper()
-	fleet(t, address, newClock())
+	account(t, fleet(t, address, newClock()))
 	var b strings.Builder
 	for _, migration := range migrations {
 		text, err := os.ReadFile(migration)

@@ -20,6 +20,7 @@ const (
 	age                  // a duration: < <= > >=
 	flag                 // stands alone
 	opaque               // a value without a comparison: signed-by KEY
+	outcome              // = != with one of outcomes
 )
 
 // Fields of images.
@@ -44,6 +45,7 @@ const (
 	Signed     Field = "signed"
 	SignedBy   Field = "signed-by"
 	RunningIn  Field = "running-in"
+	Verdict    Field = "verdict"
 )
 
 // Fields of packages.
@@ -75,7 +77,7 @@ var fields = map[Subject]map[Field]kind{
 		Reference: text, Repository: text, Tag: text, Digest: text, Platform: text, Distro: text,
 		Base: text, BaseDigest: text, Source: text, Revision: text, Label: text,
 		Created: moment, Pushed: moment, Seen: moment, Age: age, Size: bytes,
-		Evidence: text, Signed: flag, SignedBy: opaque, RunningIn: opaque,
+		Evidence: text, Signed: flag, SignedBy: opaque, RunningIn: opaque, Verdict: outcome,
 	},
 	Packages: {
 		Name: text, Type: text, Arch: text, Distro: text, Source: text, Licence: text,
@@ -85,6 +87,12 @@ var fields = map[Subject]map[Field]kind{
 		State: text, Feed: text, Published: moment, Modified: moment, Since: moment,
 	},
 }
+
+// gates are where a verdict counts, the registry first, and outcomes what it can be there.
+var (
+	gates    = []string{"registry", "admission", "identity", "gateway"}
+	outcomes = []string{"allowed", "audited", "warned", "denied", "unknown"}
+)
 
 // spellings are other words for fields.
 var spellings = map[string]Field{"license": Licence, "reference": Reference, "seen-since": Seen}
@@ -102,6 +110,9 @@ func fieldNamed(subject Subject, word string) (field Field, label string, owner 
 	name := strings.ToLower(word)
 	if subject == Images && strings.HasPrefix(name, "label.") && len(name) > len("label.") {
 		return Label, word[len("label."):], subject, true
+	}
+	if gate, found := strings.CutPrefix(name, "verdict."); found && subject == Images && slices.Contains(gates, gate) {
+		return Verdict, gate, subject, true
 	}
 	field = Field(name)
 	if other, ok := spellings[name]; ok {
@@ -134,6 +145,8 @@ func (k kind) ops() []Op {
 	switch k {
 	case text:
 		return []Op{Equal, NotEqual, Glob}
+	case outcome:
+		return []Op{Equal, NotEqual}
 	case number, bytes, severity:
 		return []Op{GreaterEqual, Equal, NotEqual, Less, LessEqual, Greater}
 	case moment, age:

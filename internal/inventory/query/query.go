@@ -39,7 +39,7 @@ type (
 	// Compare holds a field against a value.
 	Compare struct {
 		Field Field
-		Label string // the label's name when Field is "label"
+		Label string // the label's name when Field is "label"; the gate, or "", when it is "verdict"
 		Op    Op
 		Value Value
 	}

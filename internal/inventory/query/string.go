@@ -77,7 +77,7 @@ func write(b *strings.Builder, e Expr) {
 
 func writeCompare(b *strings.Builder, c Compare) {
 	b.WriteString(string(c.Field))
-	if c.Field == Label {
+	if c.Label != "" {
 		b.WriteString("." + c.Label)
 	}
 	switch c.Field {

@@ -2,6 +2,7 @@ package query
 
 import (
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -23,6 +24,10 @@ func readValue(k kind, written string) (v Value, why string) {
 		v.Number = float64(SeverityRank(v.Text))
 		ok = SeverityOf(int(v.Number)) == v.Text
 		why = "write one of " + strings.Join(severities[:], ", ")
+	case outcome:
+		v.Text = strings.ToLower(written)
+		ok = slices.Contains(outcomes, v.Text)
+		why = "write one of " + strings.Join(outcomes, ", ")
 	case moment:
 		if v.Time, _, ok = readTime(written); !ok {
 			v.Age, ok = readAge(written)

@@ -1,0 +1,192 @@
+package inventory
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"time"
+
+	"plimsoll.dev/plimsoll/artifact"
+	"plimsoll.dev/plimsoll/internal/fault"
+	"plimsoll.dev/plimsoll/internal/inventory/store"
+)
+
+// PutFacts keeps what is known of manifests in place of what was known before. Packages,
+// licences and findings are not taken from here: Facts gives those of the image of that
+// digest that Put took, as they are then.
+func (inv *Inventory) PutFacts(ctx context.Context, facts ...artifact.Facts) error {
+	for some := range slices.Chunk(facts, batch) {
+		manifests := make([]row, len(some))
+		packed := make([][]byte, len(some))
+		for i, f := range some {
+			var err error
+			if manifests[i], err = (Manifest{f.Image.Repository, f.Image.Digest}).row(); err != nil {
+				return err
+			}
+			f.Packages, f.InBase, f.Licenses, f.Findings = nil, nil, nil, nil
+			if packed[i], err = inv.packer.pack(f); err != nil {
+				return fault.New(fault.Failed, "keep facts", f.Image.Repository+"@"+f.Image.Digest, err)
+			}
+		}
+		err := inv.db.Write(ctx, func(tx store.Tx) error {
+			numbers, err := internManifests(ctx, tx, manifests)
+			if err != nil {
+				return err
+			}
+			news, err := tx.Take(ctx, newsCounter, 1)
+			if err != nil {
+				return err
+			}
+			rows := map[int64][]any{} // the last of a manifest counts
+			for i := range some {
+				id := numbers[manifests[i].key]
+				rows[id] = []any{id, news, packed[i]}
+			}
+			return replace(ctx, tx, store.Table{Name: "facts", Columns: "manifest, news, facts"}, rows)
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// page is how many manifests are read at once.
+const page = 500
+
+// Facts gives what is known of manifests until yield gives an error, which it passes on.
+// Images of equal contents come one after the other and share Packages and Findings, so
+// yield must not change them.
+//
+// Packages are sorted by package URL, without layer, supplier and checksum, which are not
+// kept; nil where the image is not in the index. Findings are nil until all packages were
+// held against advisories; those that a suppression covers say so.
+func (inv *Inventory) Facts(ctx context.Context, which Selection, yield func(artifact.Facts) error) error {
+	var items []item
+	var join *joiner
+	err := inv.db.Read(ctx, func(tx store.Tx) (err error) {
+		if items, err = selected(ctx, tx, which); err != nil {
+			return err
+		}
+		join, err = newJoiner(ctx, tx, seconds(inv.now()))
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	for some := range slices.Chunk(items, page) {
+		var facts []*artifact.Facts
+		err := inv.db.Read(ctx, func(tx store.Tx) (err error) {
+			if facts, err = readFacts(ctx, tx, inv.packer, some); err != nil {
+				return err
+			}
+			return join.prepare(ctx, tx, some)
+		})
+		if err != nil {
+			return err
+		}
+		for i, f := range facts {
+			if f == nil {
+				continue // it was forgotten meanwhile
+			}
+			join.join(f, some[i].stack)
+			if err := yield(*f); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// item is a manifest whose facts are asked for.
+type item struct {
+	manifest   int64 // 0: there are no facts
+	image      int64 // 0: none of that digest is in the index
+	stack      int64
+	repository int64 // of an image without facts: the number of the word
+}
+
+// selected gives the items, those of one stack beside each other.
+func selected(ctx context.Context, tx store.Tx, which Selection) ([]item, error) {
+	parts, err := which.where(tx)
+	if err != nil {
+		return nil, err
+	}
+	var items []item
+	add := func(scan func(...any) error) error {
+		var i item
+		err := scan(&i.manifest, &i.image, &i.stack, &i.repository)
+		items = append(items, i)
+		return err
+	}
+	for _, where := range parts {
+		err := tx.Each(ctx, add, `SELECT m.id, coalesce(i.id, 0), coalesce(i.stack, 0), 0 FROM facts f
+			JOIN manifests m ON m.id = f.manifest LEFT JOIN images i ON i.digest = m.digest WHERE `+where.text, where.args...)
+		if err != nil {
+			return nil, err
+		}
+	}
+	if which.Bare {
+		where := cond{text: "r.ended = ?", args: []any{int64(forever)}}
+		if which.Repository != "" {
+			where = cond{text: where.text + " AND w.text = ?", args: append(where.args, clean(which.Repository))}
+		}
+		err := tx.Each(ctx, add, `SELECT DISTINCT 0, i.id, i.stack, r.repository FROM refs r JOIN words w ON w.id = r.repository JOIN images i ON i.id = r.image
+			WHERE NOT EXISTS (SELECT 1 FROM manifests m JOIN facts f ON f.manifest = m.id WHERE m.digest = i.digest AND m.repository = w.text) AND `+where.text, where.args...)
+		if err != nil {
+			return nil, err
+		}
+	}
+	slices.SortFunc(items, func(a, b item) int {
+		return cmp.Or(cmp.Compare(a.stack, b.stack), cmp.Compare(a.manifest, b.manifest), cmp.Compare(a.image, b.image), cmp.Compare(a.repository, b.repository))
+	})
+	return items, nil
+}
+
+// readFacts gives the facts of each item; nil where there are none that can be read.
+func readFacts(ctx context.Context, tx store.Tx, packer *packer, items []item) ([]*artifact.Facts, error) {
+	var ids []int64
+	for _, i := range items {
+		ids = append(ids, i.manifest)
+	}
+	put := map[int64]*artifact.Facts{}
+	these, arg := tx.Ints("manifest", ids)
+	err := tx.Each(ctx, func(scan func(...any) error) error {
+		var id int64
+		var packed []byte
+		if err := scan(&id, &packed); err != nil {
+			return err
+		}
+		f := &artifact.Facts{}
+		readable, err := packer.unpack(packed, f)
+		if readable {
+			put[id] = f
+		}
+		return err
+	}, "SELECT manifest, facts FROM facts WHERE "+these, arg)
+	if err != nil {
+		return nil, err
+	}
+	bare, err := readBare(ctx, tx, items)
+	all := make([]*artifact.Facts, len(items))
+	for n, i := range items {
+		if all[n] = put[i.manifest]; i.manifest == 0 {
+			all[n] = bare[i]
+		}
+	}
+	return all, err
+}
+
+// Synced says when the feeds behind the findings were last brought up to date: Facts gives
+// it as Advisories. It is no news of any manifest, as Changes gives them.
+func (inv *Inventory) Synced(ctx context.Context, at time.Time) error {
+	return inv.db.Write(ctx, func(tx store.Tx) error {
+		if _, err := tx.Exec(ctx, "DELETE FROM moments WHERE name = ?", syncedMoment); err != nil {
+			return err
+		}
+		_, err := tx.Exec(ctx, "INSERT INTO moments (name, at) VALUES (?, ?)", syncedMoment, seconds(at))
+		return err
+	})
+}
+
+const syncedMoment = "synced"

@@ -1,0 +1,112 @@
+package inventory
+
+import (
+	"context"
+	"maps"
+	"slices"
+
+	"plimsoll.dev/plimsoll/internal/inventory/store"
+)
+
+// newsCounter numbers the transactions that changed facts.
+const newsCounter = "news"
+
+// Mark is a moment in the order of changes, of this or of any other process; 0 is before all.
+type Mark int64
+
+// News gives the manifests whose facts may have changed since the mark, by repository and
+// digest, and the mark to ask with the next time: new facts, another account of what an
+// image holds, findings that are new, gone or told otherwise, suppressions that begin or
+// end. Whoever decides anew what it gives needs nothing else of a change.
+func (inv *Inventory) News(ctx context.Context, since Mark) ([]Manifest, Mark, error) {
+	var all []Manifest
+	now := since
+	err := inv.db.Read(ctx, func(tx store.Tx) error {
+		next, err := tx.Int(ctx, "SELECT next FROM counters WHERE name = ?", newsCounter)
+		if err != nil {
+			return err
+		}
+		now = Mark(max(0, next-1))
+		switch {
+		case now == since:
+			return nil
+		case now < since: // of a database that was there before this one
+			since = 0
+		}
+		a := &asking{ctx: ctx, tx: tx}
+		if a.view, err = inv.stacks.load(ctx, tx); err != nil {
+			return err
+		}
+		all, err = a.newsSince(int64(since))
+		return err
+	})
+	return all, now, err
+}
+
+func (a *asking) newsSince(since int64) ([]Manifest, error) {
+	packages, err := a.tx.IDs(a.ctx, "SELECT p.id FROM packages p WHERE p.news > ?", since)
+	if err != nil {
+		return nil, err
+	}
+	spoken, digests, err := a.spokenSince(since)
+	if err != nil {
+		return nil, err
+	}
+	marked := membersOf(append(packages, spoken...))
+	images, arg := a.tx.Blobs("i.digest", digests)
+	either := cond{text: images, args: []any{arg}}
+	if len(marked) > 0 {
+		stacks := a.written(cond{stacks: a.having(marked)})
+		either = cond{text: either.text + " OR " + stacks.text, args: append(either.args, stacks.args...)}
+	}
+	numbers, err := a.tx.IDs(a.ctx, "SELECT f.manifest FROM facts f WHERE f.news > ?", since)
+	if err != nil {
+		return nil, err
+	}
+	of, err := a.tx.IDs(a.ctx, "SELECT m.id FROM manifests m JOIN images i ON i.digest = m.digest WHERE "+either.text, either.args...)
+	if err != nil {
+		return nil, err
+	}
+	these, arg := a.tx.Ints("m.id", append(numbers, of...))
+	return readManifests(a.ctx, a.tx, cond{text: these, args: []any{arg}})
+}
+
+// spokenSince gives what suppressions that began or ended since then are about: packages
+// with findings of an advisory, or the digests of images that one alone is about.
+func (a *asking) spokenSince(since int64) (packages []int64, digests [][]byte, err error) {
+	names := map[string]bool{}
+	err = a.tx.Each(a.ctx, func(scan func(...any) error) error {
+		var name string
+		var digest []byte
+		err := scan(&name, &digest)
+		if len(digest) > 0 {
+			digests = append(digests, digest)
+		} else {
+			names[name] = true
+		}
+		return err
+	}, "SELECT advisory, image FROM suppressions WHERE news > ?", since)
+	if err != nil || len(names) == 0 {
+		return nil, digests, err
+	}
+	known, arg := a.tx.Texts("n.name", slices.Sorted(maps.Keys(names)))
+	packages, err = a.tx.IDs(a.ctx, "SELECT DISTINCT f.package FROM findings f JOIN advisory_names n ON n.advisory = f.advisory WHERE "+
+		known+" AND f.gone = ?", arg, int64(forever))
+	return packages, digests, err
+}
+
+// noteNews marks the packages, and all in which one of the advisories was found.
+func noteNews(ctx context.Context, tx store.Tx, packages, advisories []int64) error {
+	if len(packages)+len(advisories) == 0 {
+		return nil
+	}
+	news, err := tx.Take(ctx, newsCounter, 1)
+	if err != nil {
+		return err
+	}
+	these, first := tx.Ints("id", packages)
+	of, second := tx.Ints("f.advisory", advisories)
+	_, err = tx.Exec(ctx, "UPDATE packages SET news = ? WHERE "+these+" OR id IN (SELECT f.package FROM findings f WHERE "+of+" AND f.gone = ?)",
+		news, first, second, int64(forever))
+	return err
+}
