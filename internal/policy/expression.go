@@ -1,0 +1,273 @@
+package policy
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/google/cel-go/cel"
+	"github.com/google/cel-go/common/ast"
+	"github.com/google/cel-go/common/types"
+	"github.com/google/cel-go/common/types/ref"
+	"github.com/google/cel-go/interpreter"
+	celconfig "k8s.io/apiserver/pkg/apis/cel"
+	"k8s.io/apiserver/pkg/cel/library"
+)
+
+// Limits of one expression.
+const (
+	maxExpression = 8 << 10 // code points
+	maxNesting    = 64
+	maxLoops      = 3 // one in another
+	maxPattern    = 1 << 10
+	maxClauses    = 32 // of a format
+
+	// maxEstimate bounds what an expression could cost at worst; what it does cost is bounded
+	// far below when it runs.
+	maxEstimate = 1e13
+)
+
+// The runtime limits are Kubernetes' own, for one call and for one object.
+const (
+	costPerRule    = celconfig.PerCallLimit
+	costPerVerdict = celconfig.RuntimeCELCostBudget
+)
+
+// expression is a CEL expression that can be evaluated by many at once.
+type expression struct {
+	program cel.Program
+	typ     *cel.Type
+	metered bool // its cost is counted: it was not proven to be small
+	timed   bool // time alone may change its value
+}
+
+// wrong is a complaint about a place in an expression's text.
+type wrong struct {
+	line, column int // from 1, and in code points from 0; line 0 is the whole
+	text         string
+}
+
+// scope is what expressions of one policy may read.
+type scope struct {
+	env     *cel.Env
+	timed   map[string]bool // names whose value time alone may change
+	sizes   sizes
+	unasked *uint64 // what expressions that are not metered may still cost together
+}
+
+func newScope(unasked *uint64) *scope {
+	s := &scope{env: dialect(), timed: map[string]bool{}, sizes: sizes{map[string]*variable{}}, unasked: unasked}
+	for _, v := range variables() {
+		s.timed[v.name] = v.timed
+		s.sizes.variables[v.name] = &v
+	}
+	return s
+}
+
+// declare adds a name of the type.
+func (s *scope) declare(name string, typ *cel.Type, timed bool) error {
+	env, err := s.env.Extend(cel.Variable(name, typ))
+	if err != nil {
+		return err
+	}
+	s.env, s.timed[name] = env, timed
+	return nil
+}
+
+// compile gives the expression, which must be of the type; nil is any that a variable may
+// have.
+func (s *scope) compile(text string, want *cel.Type) (*expression, *wrong) {
+	if strings.TrimSpace(text) == "" {
+		return nil, &wrong{text: "it is empty"}
+	}
+	checked, issues := s.env.Compile(text)
+	if err := issues.Err(); err != nil {
+		first := issues.Errors()[0]
+		return nil, &wrong{first.Location.Line(), first.Location.Column(), s.plain(first.Message)}
+	}
+	if got := checked.OutputType(); want != nil && !got.IsExactType(want) {
+		return nil, &wrong{text: fmt.Sprintf("want %s, got %s", cel.FormatCELType(want), cel.FormatCELType(got))}
+	}
+	native := checked.NativeRep()
+	if id, why := refused(native); why != "" {
+		at := native.SourceInfo().GetStartLocation(id)
+		return nil, &wrong{at.Line(), at.Column(), why}
+	}
+	e := &expression{typ: checked.OutputType()}
+	for _, r := range native.ReferenceMap() {
+		e.timed = e.timed || s.timed[r.Name]
+	}
+	if err := s.plan(e, checked); err != nil {
+		return nil, &wrong{text: err.Error()}
+	}
+	return e, nil
+}
+
+// plain says what CEL's checker says in the words of the documentation.
+func (s *scope) plain(message string) string {
+	message, _, _ = strings.Cut(message, "\n")
+	message = strings.TrimSuffix(message, " (in container '')")
+	for _, group := range []string{"params", "variables", "known", "age", "where"} {
+		if strings.Contains(message, "undeclared reference to '"+group+"'") {
+			return "there is no such name below " + group
+		}
+	}
+	return message
+}
+
+// plan makes the program. An expression whose cost is proven to be small runs without a meter,
+// which takes half of the time, as long as all of these together stay in a verdict's limit.
+func (s *scope) plan(e *expression, checked *cel.Ast) error {
+	estimate, err := s.env.EstimateCost(checked, &library.CostEstimator{SizeEstimator: s.sizes})
+	if err != nil {
+		return err
+	}
+	if float64(estimate.Max) > maxEstimate {
+		return fmt.Errorf("it may cost %.0e, more than the %.0e that an expression may: too many loops in one another", float64(estimate.Max), maxEstimate)
+	}
+	options := []cel.ProgramOption{cel.EvalOptions(cel.OptOptimize), cel.CustomDecorator(bounded)}
+	e.metered = estimate.Max > costPerRule || estimate.Max > *s.unasked
+	if e.metered {
+		options = append(options,
+			cel.EvalOptions(cel.OptOptimize, cel.OptTrackCost), cel.CostLimit(costPerRule), cel.CostTracking(&library.CostEstimator{}),
+			cel.CostTrackerOptions(interpreter.PresenceTestHasCost(false)))
+	} else {
+		*s.unasked -= estimate.Max
+	}
+	e.program, err = s.env.Program(checked, options...)
+	return err
+}
+
+var (
+	widePrecision = regexp.MustCompile(`%\.[0-9]{3,}`)
+	patterns      = []string{"matches", "find", "findAll"}
+)
+
+// refused gives the first part of the expression that is allowed in CEL and not here, and why.
+func refused(a *ast.AST) (id int64, why string) {
+	var loops int
+	var visit func(e ast.NavigableExpr)
+	visit = func(e ast.NavigableExpr) {
+		if why != "" {
+			return
+		}
+		why = refusedNode(a, e)
+		if why == "" && e.Kind() == ast.ComprehensionKind {
+			if loops++; loops > maxLoops {
+				why = fmt.Sprintf("more than %d loops in one another", maxLoops)
+			}
+			defer func() { loops-- }()
+		}
+		if why != "" {
+			id = e.ID()
+			return
+		}
+		for _, child := range e.Children() {
+			visit(child)
+		}
+	}
+	visit(ast.NavigateAST(a))
+	return id, why
+}
+
+func refusedNode(a *ast.AST, e ast.NavigableExpr) string {
+	switch e.Kind() {
+	case ast.StructKind:
+		return "facts cannot be made, only read"
+	case ast.ComprehensionKind:
+		for _, name := range []string{e.AsComprehension().IterVar(), e.AsComprehension().IterVar2()} {
+			if isTaken(name) {
+				return fmt.Sprintf("the loop's variable %s hides the fact of that name", name)
+			}
+		}
+	case ast.CallKind:
+		return refusedCall(a, e.AsCall())
+	}
+	return ""
+}
+
+// isTaken says whether a variable has the name, or begins with it.
+func isTaken(name string) bool {
+	return name == "params" || name == "variables" || slices.ContainsFunc(variables(), func(v variable) bool {
+		group, _, _ := strings.Cut(v.name, ".")
+		return group == name
+	})
+}
+
+func refusedCall(a *ast.AST, call ast.CallExpr) string {
+	args := call.Args()
+	switch name := call.FunctionName(); {
+	case name == "dyn":
+		return "dyn() hides a type from the checker"
+	case slices.Contains(patterns, name) && call.IsMemberFunction():
+		s, ok := literal(args[0])
+		if !ok && !isParameter(a, args[0]) {
+			return "want a pattern that is written out, or a parameter"
+		}
+		if len(s) > maxPattern {
+			return fmt.Sprintf("want a pattern of at most %d bytes", maxPattern)
+		}
+	case name == "format" && call.IsMemberFunction():
+		s, ok := literal(call.Target())
+		if !ok || strings.Count(s, "%") > maxClauses || widePrecision.MatchString(s) {
+			return fmt.Sprintf("want a format that is written out, with at most %d parts", maxClauses)
+		}
+	case name == "_+_" || name == "_[_]" || name == "size" || name == "_?_:_":
+		return ""
+	}
+	for _, arg := range args {
+		if depth(a.GetType(arg.ID())) > 1 && !slices.Contains([]string{"_+_", "_[_]", "size", "_?_:_"}, call.FunctionName()) {
+			return "lists of lists can be looped over, not compared or printed"
+		}
+	}
+	return ""
+}
+
+func literal(e ast.Expr) (string, bool) {
+	if e.Kind() != ast.LiteralKind {
+		return "", false
+	}
+	s, ok := e.AsLiteral().(types.String)
+	return string(s), ok
+}
+
+func isParameter(a *ast.AST, e ast.Expr) bool {
+	r, ok := a.ReferenceMap()[e.ID()]
+	return ok && strings.HasPrefix(r.Name, "params.")
+}
+
+// depth says how many lists and maps are in one another.
+func depth(t *types.Type) int {
+	deepest := 0
+	for _, p := range t.Parameters() {
+		deepest = max(deepest, depth(p))
+	}
+	if t.Kind() == types.ListKind || t.Kind() == types.MapKind {
+		deepest++
+	}
+	return deepest
+}
+
+var errSpent = errors.New("the policies cost more than a verdict may")
+
+// eval gives the expression's value. It is an error where a fact is missing, or where it costs
+// too much.
+func (q *question) eval(e *expression) (ref.Val, error) {
+	q.timed = q.timed || e.timed
+	if !e.metered {
+		v, _, err := e.program.Eval(q)
+		return v, err
+	}
+	if q.spent >= costPerVerdict {
+		return nil, errSpent
+	}
+	v, details, err := e.program.Eval(q)
+	if cost := details.ActualCost(); cost != nil {
+		q.spent += *cost
+	} else {
+		q.spent += costPerRule
+	}
+	return v, err
+}

@@ -1,0 +1,146 @@
+package policy
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"sync"
+
+	"github.com/google/cel-go/common/types"
+	"github.com/google/cel-go/common/types/ref"
+
+	"plimsoll.dev/plimsoll/artifact"
+)
+
+// Subject is what is known of one manifest, made ready to be decided upon any number of times
+// and by several at once.
+type Subject struct {
+	facts  artifact.Facts
+	digest string
+
+	packages, findings func() (any, error)
+	bases              func() map[origin]bool
+}
+
+// Prepare makes the facts ready. They must not change any more.
+func Prepare(facts artifact.Facts) *Subject {
+	s := &Subject{facts: facts, digest: digestOf(facts)}
+	s.lists()
+	return s
+}
+
+// Facts gives what is known.
+func (s *Subject) Facts() artifact.Facts { return s.facts }
+
+// without gives the subject as if the findings of these names did not concern it; nil where
+// none of them does.
+func (s *Subject) without(names map[string]bool) *Subject {
+	set := func(f artifact.Finding) bool {
+		return names[f.ID] || slices.ContainsFunc(f.Aliases, func(alias string) bool { return names[alias] })
+	}
+	if !slices.ContainsFunc(s.facts.Findings, set) {
+		return nil
+	}
+	less := &Subject{facts: s.facts, digest: s.digest}
+	less.facts.Findings = slices.DeleteFunc(slices.Clone(s.facts.Findings), set)
+	less.lists()
+	return less
+}
+
+// lists has the long lists made when the first expression reads them.
+func (s *Subject) lists() {
+	s.packages = sync.OnceValues(s.listPackages)
+	s.findings = sync.OnceValues(s.listFindings)
+	s.bases = sync.OnceValue(s.origins)
+}
+
+// pack is a package that knows its image.
+type pack struct {
+	*artifact.Package
+	of *Subject
+}
+
+// found is a finding that knows its image.
+type found struct {
+	*artifact.Finding
+	of *Subject
+}
+
+func (f *found) pack() *pack { return &pack{&f.Package, f.of} }
+
+// origin tells packages of an image apart as far as it matters for who brought them.
+type origin struct{ kind, name, version, layer string }
+
+func originOf(p *artifact.Package) origin { return origin{p.Type, p.Name, p.Version, p.Layer} }
+
+// inBase says whether the base brought the package; nil where that is not known.
+func (p *pack) inBase() *bool {
+	in, known := p.of.bases()[originOf(p.Package)]
+	if !known {
+		return nil
+	}
+	return &in
+}
+
+// origins says of each package whether the base brought it. One that is there twice is the
+// base's only where both are.
+func (s *Subject) origins() map[origin]bool {
+	if len(s.facts.InBase) != len(s.facts.Packages) {
+		return nil
+	}
+	in := make(map[origin]bool, len(s.facts.Packages))
+	for i := range s.facts.Packages {
+		key := originOf(&s.facts.Packages[i])
+		other, twice := in[key]
+		in[key] = s.facts.InBase[i] && (other || !twice)
+	}
+	return in
+}
+
+func (s *Subject) listPackages() (any, error) {
+	if s.facts.Packages == nil {
+		return nil, &missing{"its packages are not known"}
+	}
+	packs := make([]pack, len(s.facts.Packages))
+	for i := range packs {
+		packs[i] = pack{&s.facts.Packages[i], s}
+	}
+	return things("packages", packageObject, packs)
+}
+
+func (s *Subject) listFindings() (any, error) {
+	if s.facts.Findings == nil {
+		return nil, &missing{"it was never scanned for vulnerabilities"}
+	}
+	all := make([]found, len(s.facts.Findings))
+	for i := range all {
+		all[i] = found{&s.facts.Findings[i], s}
+	}
+	return things("findings", findingObject, all)
+}
+
+// things gives a list in CEL of objects of one kind.
+func things[T any](name string, kind *object, list []T) (any, error) {
+	if len(list) > maxMany {
+		return nil, fmt.Errorf("there are more than %d %s", maxMany, name)
+	}
+	values := make([]thing, len(list))
+	refs := make([]ref.Val, len(list))
+	for i := range list {
+		values[i] = thing{kind, &list[i]}
+		refs[i] = &values[i]
+	}
+	return types.NewRefValList(types.DefaultTypeAdapter, refs), nil
+}
+
+// digestOf gives "sha256:" and the hash of the value's JSON, which has maps sorted.
+func digestOf(v any) string {
+	text, err := json.Marshal(v)
+	if err != nil {
+		panic("policy: facts and policies are JSON: " + err.Error())
+	}
+	sum := sha256.Sum256(text)
+	return "sha256:" + hex.EncodeToString(sum[:])
+}

@@ -1,0 +1,253 @@
+package verdicts
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"plimsoll.dev/plimsoll/artifact"
+	"plimsoll.dev/plimsoll/internal/fault"
+	"plimsoll.dev/plimsoll/internal/policy"
+)
+
+// Limits of a decision.
+const (
+	maxChildren   = 128              // of an index
+	maxDepth      = 4                // of indexes in indexes
+	gatherTimeout = 10 * time.Minute // one gathering, with that of an index's children
+	firstRetry    = time.Second      // after facts could not be gathered; doubled each time
+	lastRetry     = 5 * time.Minute
+	maxWhy        = 1000 // bytes of a reason
+)
+
+// flight is one decision under way. Its results may be read when done is closed.
+type flight struct {
+	done    chan struct{}
+	verdict *artifact.Verdict
+	err     error // the image does not exist, or the keeper is being closed
+}
+
+// settle waits for the decision on an image.
+func (k *Keeper) settle(ctx context.Context, image Image, depth int) (artifact.Verdict, error) {
+	f := k.fly(image, depth)
+	select {
+	case <-ctx.Done():
+		return artifact.Verdict{}, fault.New(fault.Unavailable, "decide", image.String(), errors.Join(errExamined, ctx.Err())).
+			WithHint("try again in a while")
+	case <-f.done:
+	}
+	if f.err != nil {
+		return artifact.Verdict{}, f.err
+	}
+	return *f.verdict, nil
+}
+
+var errExamined = errors.New("it is still being examined")
+
+// fly gives the decision on an image that is under way, begun if there is none, whether or not a
+// verdict stands. One that ends begins with what was true when somebody last called fly, or later.
+func (k *Keeper) fly(image Image, depth int) *flight {
+	k.table.mu.Lock()
+	defer k.table.mu.Unlock()
+	f := k.table.flights[image]
+	if f == nil {
+		f = &flight{done: make(chan struct{})}
+		k.table.flights[image] = f
+		k.wait.Go(func() { k.run(image, depth, f) })
+	}
+	return f
+}
+
+// abandon ends a flight that brings no verdict.
+func (t *table) abandon(image Image, f *flight, err error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	f.err = err
+	t.land(image, f)
+}
+
+// land ends a flight at the moment at which its verdict stands, so that whoever comes later finds
+// either that verdict or a new flight. The table is locked.
+func (t *table) land(image Image, f *flight) {
+	delete(t.flights, image)
+	close(f.done)
+}
+
+// run decides until nothing has changed meanwhile.
+func (k *Keeper) run(image Image, depth int, f *flight) {
+	for {
+		change := k.journal.pending(opChanged, image)
+		b := k.table.begin(image)
+		o, err := k.decide(image, b, depth)
+		switch {
+		case k.work.Err() != nil:
+			k.table.abandon(image, f, fault.New(fault.Unavailable, "decide", image.String(), k.work.Err()))
+			return
+		case err != nil:
+			if !k.table.drop(image, b, f, err) {
+				continue
+			}
+		case !k.table.apply(image, b, o, f):
+			continue
+		}
+		if !o.failed {
+			k.done(opChanged, image, change)
+		}
+		k.wakeWriter()
+		return
+	}
+}
+
+// decide gives what an image comes to now, or an error where there is no such image.
+func (k *Keeper) decide(image Image, b basis, depth int) (outcome, error) {
+	ctx, cancel := context.WithTimeout(k.work, gatherTimeout)
+	defer cancel()
+	facts, gathered, err := k.learn(ctx, image, b.gather)
+	switch {
+	case fault.KindOf(err) == fault.NotFound:
+		return outcome{}, err
+	case err != nil:
+		if k.work.Err() == nil {
+			k.opts.Log.Warn("facts cannot be gathered", "image", image.String(), "attempt", b.fails+1, "error", err)
+		}
+		retry := k.clock.now().Add(min(lastRetry, firstRetry<<min(b.fails, 20)))
+		return outcome{failed: true, verdict: k.denial(image, b, err.Error(), retry)}, nil
+	}
+	o := k.judge(ctx, image, b, facts, depth)
+	o.gathered = gathered
+	return o, nil
+}
+
+// learn gives the facts that are kept, or gathers them.
+func (k *Keeper) learn(ctx context.Context, image Image, gather bool) (facts artifact.Facts, gathered bool, err error) {
+	if !gather {
+		known := false
+		err = within(ctx, k.deciding, func() (err error) {
+			facts, known, err = k.facts.Known(ctx, image)
+			return err
+		})
+		if known || err != nil {
+			return facts, false, errors.Join(err, about(facts, known, image))
+		}
+	}
+	err = within(ctx, k.gathering, func() (err error) {
+		facts, err = k.facts.Gather(ctx, image)
+		return err
+	})
+	if err != nil {
+		return artifact.Facts{}, false, err
+	}
+	return facts, true, about(facts, true, image)
+}
+
+// within works in one of the places, of which there are few.
+func within(ctx context.Context, places chan struct{}, work func() error) error {
+	select {
+	case places <- struct{}{}:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	defer func() { <-places }()
+	return work()
+}
+
+// about wants facts to be of the image they were asked for.
+func about(facts artifact.Facts, known bool, image Image) error {
+	if got := (Image{facts.Image.Repository, facts.Image.Digest}); known && got != image {
+		return fault.Newf(fault.Failed, "decide", image.String(), fmt.Sprintf("the facts are of %q", got.String()))
+	}
+	return nil
+}
+
+// judge decides on facts; an index together with its children.
+func (k *Keeper) judge(ctx context.Context, image Image, b basis, facts artifact.Facts, depth int) outcome {
+	own := b.rules.Decide(facts, k.opts.Where, k.clock.now())
+	soon := k.clock.now().Add(lastRetry)
+	switch {
+	case len(facts.Children) == 0:
+		return outcome{verdict: own}
+	case len(facts.Children) > maxChildren:
+		return outcome{verdict: k.denial(image, b, fmt.Sprintf("it names %d images, more than %d", len(facts.Children), maxChildren), soon)}
+	case depth >= maxDepth:
+		return outcome{verdict: k.denial(image, b, fmt.Sprintf("an index in more than %d others", maxDepth), soon)}
+	}
+	o := outcome{}
+	verdicts := map[string]artifact.Verdict{}
+	flights := map[Image]*flight{}
+	for _, digest := range facts.Children {
+		child := Image{image.Repository, digest}
+		if child.check() != nil {
+			continue // without a verdict it is denied
+		}
+		o.children = append(o.children, child)
+		if verdict, _ := k.table.standing(child, k.clock.now()); verdict != nil {
+			verdicts[digest] = *verdict
+		} else {
+			flights[child] = k.fly(child, depth+1)
+		}
+	}
+	for child, f := range flights {
+		select {
+		case <-f.done:
+			if f.err == nil {
+				verdicts[child.Digest] = *f.verdict
+			}
+		case <-ctx.Done():
+		}
+	}
+	o.verdict = policy.Join(own, verdicts)
+	until := soon
+	if len(verdicts) == len(facts.Children) {
+		until = time.Time{}
+	}
+	o.verdict.Until = earliest(o.verdict.Until, until, verdicts)
+	return o
+}
+
+// earliest gives when the first of all ends. A zero time never does.
+func earliest(own *time.Time, other time.Time, children map[string]artifact.Verdict) *time.Time {
+	first := own
+	note := func(t *time.Time) {
+		if t != nil && !t.IsZero() && (first == nil || t.Before(*first)) {
+			first = t
+		}
+	}
+	note(&other)
+	for _, child := range children {
+		note(child.Until)
+	}
+	return first
+}
+
+// denial is the verdict on an image of which nothing can be said, until it is tried again.
+func (k *Keeper) denial(image Image, b basis, why string, until time.Time) artifact.Verdict {
+	if len(why) > maxWhy {
+		why = why[:maxWhy] + " …"
+	}
+	denied := gates{}
+	for _, gate := range artifact.Gates() {
+		denied[gate] = artifact.ActionDeny
+	}
+	return artifact.Verdict{
+		Repository: image.Repository, Image: image.Digest, Gates: denied, Decided: k.clock.now(), Until: &until, Policies: b.rules.Digest(),
+		Results: []artifact.Result{{
+			Policy: "plimsoll", Rule: "facts", Title: "What the image is can be found out",
+			Missing: true, Why: why, Remedy: "plimsoll inspect " + image.String(), Gates: denied,
+		}},
+	}
+}
+
+// settleLoop decides what is due.
+func (k *Keeper) settleLoop() {
+	for {
+		select {
+		case <-k.work.Done():
+			return
+		case <-k.table.wake:
+		}
+		if image, ok := k.table.takeDue(); ok {
+			<-k.fly(image, 0).done
+		}
+	}
+}
