@@ -34,7 +34,7 @@ const (
 
 // hear notes the tags that a push let name an image.
 func (n *newcomers) hear(r *call.Record) {
-	if !r.OK() {
+	if !r.OK() || r.Method != http.MethodPut { // a deletion names tags, too
 		return
 	}
 	for _, tag := range r.Tags {

@@ -262,24 +262,51 @@ func (f *front) removeManifest(r *http.Request, to call.Endpoint) (*answer, erro
 	}
 	defer release()
 	answer := newAnswer()
-	if !strings.Contains(to.Reference, ":") {
-		f.next.ServeHTTP(answer, r.WithContext(ctx))
-		return answer, nil
-	}
-	named := digest.Digest(to.Reference)
-	content, ok, err := f.store.manifest(ctx, to.Repository, named)
+	gone, tags, content, err := f.store.named(ctx, to)
 	if err != nil {
 		return nil, err
 	}
 	r = r.Clone(ctx)
-	if ok {
+	byDigest := strings.Contains(to.Reference, ":") && content != nil
+	if byDigest {
 		r.URL.Path, r.URL.RawPath = path.Join("/v2", to.Repository, "manifests", digest.FromBytes(content).String()), ""
 	}
 	f.next.ServeHTTP(answer, r)
-	if answer.status == http.StatusAccepted && ok {
+	if answer.status != http.StatusAccepted {
+		return answer, nil
+	}
+	record := call.RecordOf(ctx)
+	record.Digest, record.Tags = gone.String(), tags
+	if byDigest {
 		return answer, f.store.forget(ctx, to.Repository, content)
 	}
 	return answer, nil
+}
+
+// named gives what goes when a tag or a manifest is deleted: with a manifest, all its tags.
+// The content is nil when there is no such manifest.
+func (s *store) named(ctx context.Context, to call.Endpoint) (d digest.Digest, tags []string, content []byte, err error) {
+	d, content, err = s.find(ctx, to)
+	if err != nil || content == nil || !strings.Contains(to.Reference, ":") {
+		return d, []string{to.Reference}, content, err
+	}
+	all, _, err := s.liveTags(ctx, to.Repository, "", -1)
+	if err != nil {
+		return d, nil, nil, err
+	}
+	digests, err := s.resolveTags(ctx, to.Repository, all)
+	if err != nil {
+		return d, nil, nil, err
+	}
+	canonical := digest.FromBytes(content)
+	for i, tagged := range digests {
+		if is, _, err := s.revision(ctx, to.Repository, tagged); err != nil {
+			return d, nil, nil, err
+		} else if is == canonical {
+			tags = append(tags, all[i])
+		}
+	}
+	return d, tags, content, nil
 }
 
 // forget removes what else names a manifest that was deleted.
