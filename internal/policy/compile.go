@@ -12,6 +12,7 @@ import (
 	"github.com/google/cel-go/cel"
 	"github.com/google/cel-go/common/types"
 	"github.com/google/cel-go/common/types/ref"
+	"github.com/google/cel-go/common/types/traits"
 
 	"plimsoll.dev/plimsoll/api/v1alpha1"
 	"plimsoll.dev/plimsoll/artifact"
@@ -57,15 +58,14 @@ var (
 func (c *compiler) policy(p *v1alpha1.ImagePolicy) *policy {
 	c.header(manifest.CheckHeader(p.TypeMeta, v1alpha1.ImagePolicyKind, p.Name))
 	out := &policy{name: p.Name, scope: c.selector("spec.scope", p.Spec.Scope), names: map[string]int{}}
-	names := *c.base
-	names.timed = maps.Clone(c.base.timed)
-	c.parameters(out, &names, p.Spec.Parameters)
+	names := c.base.clone()
+	c.parameters(out, names, p.Spec.Parameters)
 	for i, condition := range p.Spec.MatchConditions {
 		field := fmt.Sprintf("spec.matchConditions[%d]", i)
 		c.name(field, condition.Name)
-		out.conditions = append(out.conditions, c.expression(&names, field+".expression", condition.Expression, cel.BoolType))
+		out.conditions = append(out.conditions, c.expression(names, field+".expression", condition.Expression, cel.BoolType))
 	}
-	c.variables(out, &names, p.Spec.Variables)
+	c.variables(out, names, p.Spec.Variables)
 	if len(p.Spec.Rules) == 0 {
 		c.bad("spec.rules", "want at least one")
 	}
@@ -73,7 +73,7 @@ func (c *compiler) policy(p *v1alpha1.ImagePolicy) *policy {
 	seen := map[string]bool{}
 	for i := range p.Spec.Rules {
 		field := fmt.Sprintf("spec.rules[%d]", i)
-		r := c.rule(&names, field, &p.Spec.Rules[i], gates)
+		r := c.rule(names, field, &p.Spec.Rules[i], gates)
 		if seen[r.Name] {
 			c.bad(field+".name", fmt.Sprintf("there is another rule %q", r.Name))
 		}
@@ -204,7 +204,7 @@ func (c *compiler) parameters(p *policy, names *scope, parameters map[string]any
 			c.bad(field, why)
 			continue
 		}
-		c.declare(p, names, field, "params."+name, typ, false)
+		c.declare(p, names, field, "params."+name, &expression{typ: typ, length: lengthOf(value)})
 		p.values, p.variables = append(p.values, value), append(p.variables, nil)
 	}
 }
@@ -265,13 +265,22 @@ func (c *compiler) variables(p *policy, names *scope, variables []v1alpha1.Named
 			c.bad(field+".name", fmt.Sprintf("there is another variable %q", v.Name))
 			continue
 		}
-		c.declare(p, names, field, "variables."+v.Name, e.typ, e.timed)
+		c.declare(p, names, field, "variables."+v.Name, e)
 		p.values, p.variables = append(p.values, nil), append(p.variables, e)
 	}
 }
 
-func (c *compiler) declare(p *policy, names *scope, field, name string, typ *cel.Type, timed bool) {
-	if err := names.declare(name, typ, timed); err != nil {
+func lengthOf(v ref.Val) uint64 {
+	if sized, ok := v.(traits.Sizer); ok {
+		if n, ok := sized.Size().(types.Int); ok {
+			return uint64(n)
+		}
+	}
+	return 1
+}
+
+func (c *compiler) declare(p *policy, names *scope, field, name string, e *expression) {
+	if err := names.declare(name, e.typ, e.timed, e.length); err != nil {
 		c.bad(field, err.Error())
 	}
 	p.names[name] = len(p.values)

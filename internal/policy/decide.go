@@ -280,7 +280,7 @@ func once(values []any, i int, get func() (any, error)) any {
 
 func (q *question) signatures() (any, error) {
 	list := q.subject.facts.Signatures
-	return things("signatures", signatureObject, list)
+	return things("signatures", maxList, signatureObject, list)
 }
 
 func (q *question) packages() (any, error) { return q.subject.packages() }

@@ -3,6 +3,7 @@ package policy
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"regexp"
 	"slices"
 	"strings"
@@ -39,8 +40,9 @@ const (
 type expression struct {
 	program cel.Program
 	typ     *cel.Type
-	metered bool // its cost is counted: it was not proven to be small
-	timed   bool // time alone may change its value
+	length  uint64 // of its value: entries or bytes, at most
+	metered bool   // its cost is counted: it was not proven to be small
+	timed   bool   // time alone may change its value
 }
 
 // wrong is a complaint about a place in an expression's text.
@@ -52,27 +54,36 @@ type wrong struct {
 // scope is what expressions of one policy may read.
 type scope struct {
 	env     *cel.Env
-	timed   map[string]bool // names whose value time alone may change
-	sizes   sizes
-	unasked *uint64 // what expressions that are not metered may still cost together
+	timed   map[string]bool   // names whose value time alone may change
+	lengths map[string]uint64 // of what names hold, at most
+	unasked *uint64           // what expressions that are not metered may still cost together
 }
 
 func newScope(unasked *uint64) *scope {
-	s := &scope{env: dialect(), timed: map[string]bool{}, sizes: sizes{map[string]*variable{}}, unasked: unasked}
-	for _, v := range variables() {
+	s := &scope{env: dialect(), timed: map[string]bool{}, lengths: map[string]uint64{}, unasked: unasked}
+	for _, v := range allVariables {
 		s.timed[v.name] = v.timed
-		s.sizes.variables[v.name] = &v
+		if v.max > 0 {
+			s.lengths[v.name] = uint64(v.max)
+		}
 	}
 	return s
 }
 
+// clone gives a scope that can get names of its own.
+func (s *scope) clone() *scope {
+	c := *s
+	c.timed, c.lengths = maps.Clone(s.timed), maps.Clone(s.lengths)
+	return &c
+}
+
 // declare adds a name of the type.
-func (s *scope) declare(name string, typ *cel.Type, timed bool) error {
+func (s *scope) declare(name string, typ *cel.Type, timed bool, length uint64) error {
 	env, err := s.env.Extend(cel.Variable(name, typ))
 	if err != nil {
 		return err
 	}
-	s.env, s.timed[name] = env, timed
+	s.env, s.timed[name], s.lengths[name] = env, timed, length
 	return nil
 }
 
@@ -95,7 +106,7 @@ func (s *scope) compile(text string, want *cel.Type) (*expression, *wrong) {
 		at := native.SourceInfo().GetStartLocation(id)
 		return nil, &wrong{at.Line(), at.Column(), why}
 	}
-	e := &expression{typ: checked.OutputType()}
+	e := &expression{typ: checked.OutputType(), length: s.length(text, checked.OutputType())}
 	for _, r := range native.ReferenceMap() {
 		e.timed = e.timed || s.timed[r.Name]
 	}
@@ -103,6 +114,25 @@ func (s *scope) compile(text string, want *cel.Type) (*expression, *wrong) {
 		return nil, &wrong{text: err.Error()}
 	}
 	return e, nil
+}
+
+// length gives how long the value of an expression can be: what CEL's estimate takes for the
+// argument of size().
+func (s *scope) length(text string, typ *cel.Type) uint64 {
+	switch typ.Kind() {
+	case types.ListKind, types.MapKind, types.StringKind, types.BytesKind:
+	default:
+		return 1
+	}
+	asking, issues := s.env.Compile("size(" + text + "\n)")
+	if issues.Err() != nil {
+		return maxMadeText // it is as long as an expression may be
+	}
+	e := newEstimator(s.lengths)
+	if _, err := s.env.EstimateCost(asking, e); err != nil {
+		return maxMadeText
+	}
+	return min(e.asked, maxMadeText)
 }
 
 // plain says what CEL's checker says in the words of the documentation.
@@ -120,14 +150,14 @@ func (s *scope) plain(message string) string {
 // plan makes the program. An expression whose cost is proven to be small runs without a meter,
 // which takes half of the time, as long as all of these together stay in a verdict's limit.
 func (s *scope) plan(e *expression, checked *cel.Ast) error {
-	estimate, err := s.env.EstimateCost(checked, &library.CostEstimator{SizeEstimator: s.sizes})
+	estimate, err := s.env.EstimateCost(checked, newEstimator(s.lengths))
 	if err != nil {
 		return err
 	}
 	if float64(estimate.Max) > maxEstimate {
 		return fmt.Errorf("it may cost %.0e, more than the %.0e that an expression may: too many loops in one another", float64(estimate.Max), maxEstimate)
 	}
-	options := []cel.ProgramOption{cel.EvalOptions(cel.OptOptimize), cel.CustomDecorator(bounded)}
+	options := []cel.ProgramOption{cel.EvalOptions(cel.OptOptimize)}
 	e.metered = estimate.Max > costPerRule || estimate.Max > *s.unasked
 	if e.metered {
 		options = append(options,
@@ -135,7 +165,9 @@ func (s *scope) plan(e *expression, checked *cel.Ast) error {
 			cel.CostTrackerOptions(interpreter.PresenceTestHasCost(false)))
 	} else {
 		*s.unasked -= estimate.Max
+		options = append(options, cel.CustomDecorator(appending))
 	}
+	options = append(options, cel.CustomDecorator(bounded))
 	e.program, err = s.env.Program(checked, options...)
 	return err
 }
@@ -190,7 +222,7 @@ func refusedNode(a *ast.AST, e ast.NavigableExpr) string {
 
 // isTaken says whether a variable has the name, or begins with it.
 func isTaken(name string) bool {
-	return name == "params" || name == "variables" || slices.ContainsFunc(variables(), func(v variable) bool {
+	return name == "params" || name == "variables" || slices.ContainsFunc(allVariables, func(v variable) bool {
 		group, _, _ := strings.Cut(v.name, ".")
 		return group == name
 	})

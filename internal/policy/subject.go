@@ -107,7 +107,7 @@ func (s *Subject) listPackages() (any, error) {
 	for i := range packs {
 		packs[i] = pack{&s.facts.Packages[i], s}
 	}
-	return things("packages", packageObject, packs)
+	return things("packages", maxMany, packageObject, packs)
 }
 
 func (s *Subject) listFindings() (any, error) {
@@ -118,13 +118,13 @@ func (s *Subject) listFindings() (any, error) {
 	for i := range all {
 		all[i] = found{&s.facts.Findings[i], s}
 	}
-	return things("findings", findingObject, all)
+	return things("findings", maxMany, findingObject, all)
 }
 
 // things gives a list in CEL of objects of one kind.
-func things[T any](name string, kind *object, list []T) (any, error) {
-	if len(list) > maxMany {
-		return nil, fmt.Errorf("there are more than %d %s", maxMany, name)
+func things[T any](name string, most int, kind *object, list []T) (any, error) {
+	if len(list) > most {
+		return nil, fmt.Errorf("there are more than %d %s", most, name)
 	}
 	values := make([]thing, len(list))
 	refs := make([]ref.Val, len(list))

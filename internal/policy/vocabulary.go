@@ -27,7 +27,7 @@ func variables() []variable {
 		known("base", baseObject, "the image that it stands on", "no base is known", func(f *artifact.Facts) *artifact.BaseFacts { return f.Base }),
 		known("source", sourceObject, "the source, as verified provenance has it", "no verified source", func(f *artifact.Facts) *artifact.SourceFacts { return f.Source }),
 		known("provenance", provenanceObject, "the build, as verified provenance has it", "no verified provenance", func(f *artifact.Facts) *artifact.ProvenanceFacts { return f.Provenance }),
-		{"signatures", listOf(signatureObject), "verified signatures of the manifest; none: it is unsigned", maxMany, false, (*question).signatures},
+		{"signatures", listOf(signatureObject), "verified signatures of the manifest; none: it is unsigned", maxList, false, (*question).signatures},
 		{"packages", listOf(packageObject), "what the layers hold, whatever an SBOM says", maxMany, false, (*question).packages},
 		{"findings", listOf(findingObject), "advisories that concern the packages", maxMany, false, (*question).findings},
 		{"licenses", types.NewListType(types.StringType), "the different licences of the packages", maxList, false, (*question).licenses},
@@ -333,8 +333,11 @@ func (p *provider) FindStructFieldType(name, of string) (*types.FieldType, bool)
 
 // NativeToValue implements types.Adapter: almost everything here is a value already.
 func (p *provider) NativeToValue(value any) ref.Val {
-	if v, ok := value.(ref.Val); ok {
+	switch v := value.(type) {
+	case ref.Val:
 		return v
+	case []ref.Val:
+		return types.NewRefValList(p, v)
 	}
 	return p.Adapter.NativeToValue(value)
 }
