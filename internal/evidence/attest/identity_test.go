@@ -164,7 +164,7 @@ func TestIdentities(t *testing.T) {
 				if check.Verified != (c.why == "") || !strings.Contains(check.Why, c.why) {
 					t.Errorf("%s in %s: %q, want %q", check.Predicate, check.Forms, check.Why, c.why)
 				}
-				if check.Verified && (check.By != workflow+" ("+issuer+")" || check.SignedAt == nil) {
+				if check.Verified && (check.By != workflow+" ("+issuer+")" || check.Issuer != issuer || check.SignedAt == nil) {
 					t.Errorf("%s in %s: by %q at %v", check.Predicate, check.Forms, check.By, check.SignedAt)
 				}
 			}

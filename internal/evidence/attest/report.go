@@ -25,6 +25,7 @@ type Check struct {
 	Manifest  string     `json:"manifest"`
 	Verified  bool       `json:"verified"`
 	By        string     `json:"by,omitempty"`       // the key's name, or the identity
+	Issuer    string     `json:"issuer,omitempty"`   // who vouches for the identity, a URL; "" for a key
 	SignedAt  *time.Time `json:"signedAt,omitempty"` // by a trusted log or timestamp authority
 	Why       string     `json:"why,omitempty"`      // why it is not verified
 	Says      string     `json:"says,omitempty"`     // what it comes to, in a few words; Verify leaves it to its caller

@@ -132,20 +132,20 @@ func olderEntry(text []byte) (*protorekor.TransparencyLogEntry, error) {
 	}, nil
 }
 
-// certified verifies what is signed with a certificate. It gives whom that names.
-func (t Trust) certified(subject v1.Hash, a Attached, by *bundle.Bundle) (string, *time.Time, error) {
+// certified verifies what is signed with a certificate. It notes whom that names.
+func (t Trust) certified(subject v1.Hash, a Attached, by *bundle.Bundle, out *Check) error {
 	trusted := t.of(a.Predicate)
 	switch {
 	case t.Root == nil:
-		return "", nil, errors.New("it is signed with a certificate, and there is no trusted root to verify that with")
+		return errors.New("it is signed with a certificate, and there is no trusted root to verify that with")
 	case len(trusted.Identities) == 0:
-		return "", nil, errors.New("it is signed with a certificate, and no identity is trusted")
+		return errors.New("it is signed with a certificate, and no identity is trusted")
 	}
 	var policy []verify.PolicyOption
 	for _, i := range trusted.Identities {
 		identity, err := verify.NewShortCertificateIdentity(i.Issuer, i.IssuerRegexp, i.Subject, i.SubjectRegexp)
 		if err != nil {
-			return "", nil, fmt.Errorf("the trusted identity is not complete: %w", err)
+			return fmt.Errorf("the trusted identity is not complete: %w", err)
 		}
 		policy = append(policy, verify.WithCertificateIdentity(identity))
 	}
@@ -163,10 +163,11 @@ func (t Trust) certified(subject v1.Hash, a Attached, by *bundle.Bundle) (string
 	}
 	result, err := a.verifiedBy(subject, by, t.Root, options, policy)
 	if err != nil {
-		return "", nil, err
+		return err
 	}
 	who := result.Signature.Certificate
-	return who.SubjectAlternativeName + " (" + who.Issuer + ")", signedAt(result), nil
+	out.By, out.Issuer, out.SignedAt = who.SubjectAlternativeName+" ("+who.Issuer+")", who.Issuer, signedAt(result)
+	return nil
 }
 
 // logged verifies what a log or a timestamp authority says of a signature by key. It gives

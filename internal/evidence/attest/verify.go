@@ -92,7 +92,7 @@ func (t Trust) of(predicate string) Trusted {
 func (t Trust) check(subject v1.Hash, a Attached) Check {
 	out := Check{Predicate: a.Predicate, Forms: a.Forms, Manifest: a.Manifest}
 	if err := t.verify(subject, a, &out); err != nil {
-		out.By, out.Why = "", legible(err.Error())
+		out.By, out.Issuer, out.Why = "", "", legible(err.Error())
 		return out
 	}
 	out.Verified = true
@@ -114,9 +114,7 @@ func (t Trust) verify(subject v1.Hash, a Attached, out *Check) error {
 		return err
 	}
 	if certified {
-		identity, at, err := t.certified(subject, a, by)
-		out.By, out.SignedAt = identity, at
-		return err
+		return t.certified(subject, a, by, out)
 	}
 	key, err := t.signedBy(a)
 	if err != nil {
