@@ -2,23 +2,22 @@ package verdicts
 
 import (
 	"context"
+	"errors"
 	"runtime"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"plimsoll.dev/plimsoll/artifact"
-	"plimsoll.dev/plimsoll/internal/fault"
 )
 
-// many is from how many images on it is cheaper to read the facts of all in one stream than
-// those of each.
+// many is from how many images on it is cheaper to read the facts of all in one stream than those
+// of each.
 const many = 512
 
 // Stats is what deciding again came to.
 type Stats struct {
-	Images  int // decided
-	Changed int // of these, with another verdict than before
+	Images  int // that have a verdict
+	Changed int // of these, with another than before
 	Took    time.Duration
 }
 
@@ -45,64 +44,87 @@ func (k *Keeper) Recompute(ctx context.Context) (Stats, error) {
 
 func (k *Keeper) recompute(ctx context.Context) (Stats, error) {
 	start := time.Now()
-	var images, changed atomic.Int64
-	count := func(image Image, before uint64) {
-		images.Add(1)
-		if k.table.sum(image) != before {
-			changed.Add(1)
-		}
-	}
-	indexes, err := k.decideAll(ctx, count)
+	b := k.table.begin(Image{})
+	indexes, err := k.decideAll(ctx, b)
 	if err != nil {
 		return Stats{}, err
 	}
-	// Indexes come after what they name.
-	work := make(chan Image)
-	var workers sync.WaitGroup
-	for range k.opts.Gathers {
-		workers.Go(func() {
-			for image := range work {
-				before := k.table.sum(image)
-				<-k.fly(image, 0).done
-				count(image, before)
-			}
-		})
+	if err := k.decideIndexes(ctx, indexes); err != nil {
+		return Stats{}, err
 	}
-	for _, image := range indexes {
-		work <- image
-	}
-	close(work)
-	workers.Wait()
 	k.table.leftOver()
-	err = k.save(ctx)
-	stats := Stats{int(images.Load()), int(changed.Load()), time.Since(start)}
+	if err := k.save(ctx); err != nil {
+		return Stats{}, err
+	}
+	stats := k.table.since(b.tick)
+	stats.Took = time.Since(start)
 	k.opts.Log.Info("verdicts are up to date", "images", stats.Images, "changed", stats.Changed, "took", stats.Took)
-	return stats, err
+	return stats, nil
 }
 
 // decideAll decides what facts are kept of, but indexes: these it gives.
-func (k *Keeper) decideAll(ctx context.Context, count func(Image, uint64)) (indexes []Image, err error) {
-	b := k.table.begin(Image{})
+func (k *Keeper) decideAll(ctx context.Context, b basis) (indexes []Image, err error) {
 	work := make(chan artifact.Facts, 64)
 	var workers sync.WaitGroup
 	for range runtime.GOMAXPROCS(0) {
 		workers.Go(func() {
 			for facts := range work {
-				image := Image{facts.Image.Repository, facts.Image.Digest}
-				before := k.table.sum(image)
 				verdict := b.rules.Decide(facts, k.opts.Where, k.clock.now())
-				if k.table.apply(image, b, outcome{verdict: verdict}, nil) {
-					count(image, before)
-				}
+				// What does not hold any more is due, or being decided from newer facts.
+				_ = k.table.apply(Image{facts.Image.Repository, facts.Image.Digest}, b, outcome{verdict: verdict, platform: facts.Image.Platform}, nil)
 			}
 		})
 	}
-	for facts, err := range k.facts.All(ctx) {
-		if err == nil {
-			err = errors.Join(ctx.Err(), k.work.Err())
+	for facts, failure := range k.facts.All(ctx) {
+		if err = errors.Join(failure, ctx.Err(), k.work.Err()); err != nil {
+			break
+		}
+		image := Image{facts.Image.Repository, facts.Image.Digest}
+		switch {
+		case image.check() != nil: // nobody can ask for it
+		case len(facts.Children) > 0:
+			indexes = append(indexes, image)
+		default:
+			work <- facts
 		}
 	}
 	close(work)
 	workers.Wait()
 	return indexes, err
+}
+
+// decideIndexes decides indexes once what they name is decided.
+func (k *Keeper) decideIndexes(ctx context.Context, indexes []Image) error {
+	flights := make(chan *flight, cap(k.gathering)) // as many at once
+	var landed sync.WaitGroup
+	landed.Go(func() {
+		for f := range flights {
+			select {
+			case <-f.done:
+			case <-ctx.Done():
+			}
+		}
+	})
+	for _, index := range indexes {
+		flights <- k.fly(index, 0)
+	}
+	close(flights)
+	landed.Wait()
+	return ctx.Err()
+}
+
+// since counts what has a verdict, and of this what became another since the tick.
+func (t *table) since(tick uint64) (s Stats) {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	for _, e := range t.entries {
+		if e.verdict == nil {
+			continue
+		}
+		s.Images++
+		if e.moved > tick {
+			s.Changed++
+		}
+	}
+	return s
 }

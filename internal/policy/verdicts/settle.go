@@ -43,6 +43,9 @@ func (k *Keeper) settle(ctx context.Context, image Image, depth int) (artifact.V
 	return *f.verdict, nil
 }
 
+// closed is the error of asking a keeper that is being closed.
+func closed(image Image, err error) error { return fault.New(fault.Unavailable, "decide", image.String(), err) }
+
 var errExamined = errors.New("it is still being examined")
 
 // fly gives the decision on an image that is under way, begun if there is none, whether or not a
@@ -51,11 +54,17 @@ func (k *Keeper) fly(image Image, depth int) *flight {
 	k.table.mu.Lock()
 	defer k.table.mu.Unlock()
 	f := k.table.flights[image]
-	if f == nil {
-		f = &flight{done: make(chan struct{})}
-		k.table.flights[image] = f
-		k.wait.Go(func() { k.run(image, depth, f) })
+	if f != nil {
+		return f
 	}
+	f = &flight{done: make(chan struct{})}
+	if err := k.work.Err(); err != nil {
+		f.err = closed(image, err)
+		close(f.done)
+		return f
+	}
+	k.table.flights[image] = f
+	k.wait.Go(func() { k.run(image, depth, f) })
 	return f
 }
 
@@ -82,12 +91,14 @@ func (k *Keeper) run(image Image, depth int, f *flight) {
 		o, err := k.decide(image, b, depth)
 		switch {
 		case k.work.Err() != nil:
-			k.table.abandon(image, f, fault.New(fault.Unavailable, "decide", image.String(), k.work.Err()))
+			k.table.abandon(image, f, closed(image, k.work.Err()))
 			return
 		case err != nil:
+			untold := k.journal.pending(opUntold, image)
 			if !k.table.drop(image, b, f, err) {
 				continue
 			}
+			k.done(opUntold, image, untold)
 		case !k.table.apply(image, b, o, f):
 			continue
 		}
@@ -115,7 +126,7 @@ func (k *Keeper) decide(image Image, b basis, depth int) (outcome, error) {
 		return outcome{failed: true, verdict: k.denial(image, b, err.Error(), retry)}, nil
 	}
 	o := k.judge(ctx, image, b, facts, depth)
-	o.gathered = gathered
+	o.gathered, o.platform = gathered, facts.Image.Platform
 	return o, nil
 }
 
@@ -173,51 +184,52 @@ func (k *Keeper) judge(ctx context.Context, image Image, b basis, facts artifact
 		return outcome{verdict: k.denial(image, b, fmt.Sprintf("an index in more than %d others", maxDepth), soon)}
 	}
 	o := outcome{}
-	verdicts := map[string]artifact.Verdict{}
-	flights := map[Image]*flight{}
-	for _, digest := range facts.Children {
-		child := Image{image.Repository, digest}
-		if child.check() != nil {
-			continue // without a verdict it is denied
+	var children []policy.Child
+	for _, child := range k.settleChildren(ctx, image, facts.Children, depth+1) {
+		children = append(children, child.Child)
+		if child.image.check() == nil {
+			o.children = append(o.children, child.image)
 		}
-		o.children = append(o.children, child)
-		if verdict, _ := k.table.standing(child, k.clock.now()); verdict != nil {
-			verdicts[digest] = *verdict
-		} else {
-			flights[child] = k.fly(child, depth+1)
+		if child.Verdict == nil && (own.Until == nil || soon.Before(*own.Until)) {
+			own.Until = &soon
 		}
 	}
-	for child, f := range flights {
-		select {
-		case <-f.done:
-			if f.err == nil {
-				verdicts[child.Digest] = *f.verdict
-			}
-		case <-ctx.Done():
-		}
-	}
-	o.verdict = policy.Join(own, verdicts)
-	until := soon
-	if len(verdicts) == len(facts.Children) {
-		until = time.Time{}
-	}
-	o.verdict.Until = earliest(o.verdict.Until, until, verdicts)
+	o.verdict = policy.Join(own, children)
 	return o
 }
 
-// earliest gives when the first of all ends. A zero time never does.
-func earliest(own *time.Time, other time.Time, children map[string]artifact.Verdict) *time.Time {
-	first := own
-	note := func(t *time.Time) {
-		if t != nil && !t.IsZero() && (first == nil || t.Before(*first)) {
-			first = t
+// child is a child of an index on its way.
+type child struct {
+	policy.Child
+	image  Image
+	flight *flight // nil when a verdict stands
+}
+
+// settleChildren gives the verdicts on all that an index names, decided at once.
+func (k *Keeper) settleChildren(ctx context.Context, index Image, digests []string, depth int) []child {
+	children := make([]child, len(digests))
+	for i, digest := range digests {
+		c := &children[i]
+		c.Digest, c.image = digest, Image{index.Repository, digest}
+		if c.image.check() != nil || c.image == index {
+			continue // without a verdict it is denied
+		}
+		if c.Verdict, _ = k.table.standing(c.image, k.clock.now()); c.Verdict == nil {
+			c.flight = k.fly(c.image, depth)
 		}
 	}
-	note(&other)
-	for _, child := range children {
-		note(child.Until)
+	for i := range children {
+		c := &children[i]
+		if c.flight != nil {
+			select {
+			case <-c.flight.done:
+				c.Verdict = c.flight.verdict
+			case <-ctx.Done():
+			}
+		}
+		c.Platform = k.table.platform(c.image)
 	}
-	return first
+	return children
 }
 
 // denial is the verdict on an image of which nothing can be said, until it is tried again.

@@ -39,7 +39,8 @@ type entry struct {
 	saved uint64 // sum of what the store has; 0: not known
 	told  gates  // what others were told last; nil: nothing, or not known
 
-	parents map[Image]bool // indexes of which it is a child
+	platform string
+	parents  map[Image]bool // indexes of which it is a child
 }
 
 // failing says that the verdict is that nothing is known, and that nobody is to be told yet.
@@ -99,11 +100,15 @@ func (t *table) remember(v artifact.Verdict) {
 	e.saved, e.told = sum(t.seed, &v), t.share(v.Gates)
 }
 
-// forgetTold says that nobody knows whether others were told.
-func (t *table) forgetTold(image Image) {
+// forgetTold says that nobody knows whether others were told: they will be once the images are
+// decided.
+func (t *table) forgetTold(images []Image) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.entry(image).told = nil
+	for _, image := range images {
+		e := t.entry(image)
+		e.told, e.saved = nil, 0
+	}
 }
 
 // entry gives the image's entry, made if there is none. The table is locked.
@@ -192,6 +197,7 @@ type outcome struct {
 	verdict  artifact.Verdict
 	gathered bool    // its facts were gathered
 	failed   bool    // they could not be
+	platform string  // of the image
 	children []Image // on whose verdicts it rests, too
 }
 
@@ -211,7 +217,7 @@ func (t *table) apply(image Image, b basis, o outcome, f *flight) bool {
 	}
 	e.asked = e.asked && until == e.until
 	e.verdict, e.sum, e.until, e.valid, e.set = &o.verdict, sum(t.seed, &o.verdict), until, true, b.set
-	e.gather, e.fails = o.failed, 0
+	e.gather, e.fails, e.platform = o.failed, 0, o.platform
 	if o.failed {
 		e.fails = b.fails + 1
 	}
@@ -233,6 +239,16 @@ func (t *table) apply(image Image, b basis, o outcome, f *flight) bool {
 		t.land(image, f)
 	}
 	return true
+}
+
+// platform gives the image's platform, "" where it is not known.
+func (t *table) platform(image Image) string {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	if e := t.entries[image]; e != nil {
+		return e.platform
+	}
+	return ""
 }
 
 // holds says whether what an outcome rests on is still what it was.

@@ -203,11 +203,7 @@ func (k *Keeper) restore(ctx context.Context, folder string) (err error) {
 		k.table.remember(verdict)
 	}
 	k.table.invalidate(k.journal.remaining(opChanged), true, true)
-	untold := k.journal.remaining(opUntold)
-	for _, image := range untold {
-		k.table.forgetTold(image)
-	}
-	k.queue.push(untold)
+	k.table.forgetTold(k.journal.remaining(opUntold))
 	return nil
 }
 
@@ -220,7 +216,9 @@ func (k *Keeper) begin() {
 
 // Close ends what goes on and saves what is decided. Nothing else may be called afterwards.
 func (k *Keeper) Close() error {
+	k.table.mu.Lock() // so that no flight begins that nobody waits for
 	k.stop()
+	k.table.mu.Unlock()
 	k.wait.Wait()
 	err := k.save(context.WithoutCancel(k.work))
 	return errors.Join(err, k.clock.keep(true), k.journal.close(), k.lock.Close())
