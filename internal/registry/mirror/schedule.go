@@ -8,8 +8,8 @@ const (
 	retryMost  = 6 * time.Hour
 )
 
-// next gives when an import that ended is to run again: by its schedule, or earlier when it
-// failed. Zero: on demand only.
+// next gives when an import is to run after its last run: by its schedule, or earlier when that
+// failed. Zero: on demand only. One that never ran could have long ago.
 func (i *Import) next(s *State) time.Time {
 	if i.schedule == nil {
 		return time.Time{}

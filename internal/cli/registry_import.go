@@ -1,0 +1,315 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"maps"
+	"net/http"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/sigstore/sigstore-go/pkg/root"
+	"github.com/spf13/cobra"
+
+	"plimsoll.dev/plimsoll/api/v1alpha1"
+	"plimsoll.dev/plimsoll/artifact"
+	"plimsoll.dev/plimsoll/internal/evidence/attest"
+	"plimsoll.dev/plimsoll/internal/fault"
+	"plimsoll.dev/plimsoll/internal/oci"
+	"plimsoll.dev/plimsoll/internal/registry"
+	"plimsoll.dev/plimsoll/internal/registry/mirror"
+)
+
+// mirror gives what takes images of other registries into these. account looks into them before
+// a tag names them; nil: nobody does.
+func (env *Env) mirror(registries *oci.Registries, account func(context.Context, oci.Reference) error, log *slog.Logger) *mirror.Mirror {
+	return mirror.New(mirror.Options{
+		Registries: registries, Dir: filepath.Join(env.Home, "imports"),
+		Verify: env.verifyUpstream, Account: account, Getenv: env.Getenv, Logger: log,
+	})
+}
+
+// served gives the registries whose local one is that.
+func (env *Env) served(reg *registry.Registry) *oci.Registries {
+	return &oci.Registries{
+		Local: func(context.Context) (http.RoundTripper, error) { return reg.Transport(), nil },
+		Keys:  env.Registries.Keys, Agent: env.Registries.Agent, Remote: env.Registries.Remote,
+	}
+}
+
+type registryImportOptions struct {
+	file   string
+	dryRun bool
+}
+
+func newRegistryImport(s *store) *cobra.Command {
+	var o registryImportOptions
+	cmd := &cobra.Command{
+		Use:   "import [NAME...]",
+		Short: "Take images of other registries in, now",
+		Long: `Import runs the ImageImports of a file, or of the folder imports in $PLIMSOLL_HOME: all, or those
+with the names. Of each tag that one wants it verifies what must be signed, copies the image with
+what is attached to it, accounts for it, and lets our tag name it last. What is refused on the way
+gets no tag, and an older one keeps its own. It may be interrupted and run again.
+
+docs/registry-mirror.md tells more.` + "\n" + exitCodes,
+		Example: `  plimsoll registry import -f import.yaml --dry-run
+  plimsoll registry import -f import.yaml
+  plimsoll registry import nginx redis`,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return s.with(cmd.Context(), registry.Options{}, func(reg *registry.Registry) error {
+				return runRegistryImport(cmd.Context(), s.env, reg, o, args)
+			})
+		},
+	}
+	cmd.Flags().StringVarP(&o.file, "file", "f", "", "file of ImageImports (default: the home's)")
+	cmd.Flags().BoolVar(&o.dryRun, "dry-run", false, "only say what would be taken in, and whether it is verified")
+	return cmd
+}
+
+func runRegistryImport(ctx context.Context, env *Env, reg *registry.Registry, o registryImportOptions, names []string) error {
+	m := env.mirror(env.served(reg), nil, nil)
+	imports, err := chosenImports(m, o.file, names)
+	if err != nil {
+		return err
+	}
+	bars := env.progress()
+	defer bars.close()
+	var reports []*mirror.Report
+	var failed error
+	for _, i := range imports {
+		options := mirror.ImportOptions{DryRun: o.dryRun, Done: func(_ mirror.Outcome, done, total int) { bars.update("import "+i.Name, done, total) }}
+		report, err := m.Import(ctx, i, options)
+		if report != nil {
+			reports = append(reports, report)
+			env.rememberImported(ctx, report)
+		}
+		if err == nil {
+			err = report.Err()
+		}
+		failed = worse(failed, err)
+	}
+	if err := env.print(reports, func(w io.Writer) { importTable(w, reports) }); err != nil {
+		return err
+	}
+	return failed
+}
+
+// worse gives the error that says more of what is to be done: what is denied is so by intent.
+func worse(a, b error) error {
+	if b == nil || a != nil && fault.KindOf(a) != fault.Denied {
+		return a
+	}
+	return b
+}
+
+// chosenImports reads the file, or the home's, and gives those with the names.
+func chosenImports(m *mirror.Mirror, file string, names []string) ([]*mirror.Import, error) {
+	load := m.Load
+	if file != "" {
+		load = func() ([]*mirror.Import, error) { return mirror.ReadImports(file) }
+	}
+	all, err := load()
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range names {
+		if !slices.ContainsFunc(all, func(i *mirror.Import) bool { return i.Name == name }) {
+			return nil, fault.Newf(fault.NotFound, "choose imports", name, "there is no such ImageImport").
+				WithHint("`plimsoll registry imports` lists those of the home")
+		}
+	}
+	if len(names) > 0 {
+		all = slices.DeleteFunc(all, func(i *mirror.Import) bool { return !slices.Contains(names, i.Name) })
+	}
+	if len(all) == 0 {
+		return nil, fault.Newf(fault.Usage, "choose imports", file, "there is no ImageImport").
+			WithHint("name a file with -f, or put it into the folder imports of the home")
+	}
+	return all, nil
+}
+
+// rememberImported tells the inventory what our tags name now.
+func (env *Env) rememberImported(ctx context.Context, report *mirror.Report) {
+	for _, o := range report.Tags {
+		if o.Result == mirror.Imported {
+			env.remember(ctx, report.Destination+":"+o.To)
+		}
+	}
+}
+
+func importTable(w io.Writer, reports []*mirror.Report) {
+	fmt.Fprintln(w, "IMPORT\tTAG\tTO\tDIGEST\tRESULT\tSIZE\tWHY")
+	for _, r := range reports {
+		for _, o := range r.Tags {
+			to := ""
+			if o.To != "" {
+				to = r.Destination + ":" + o.To
+			}
+			why := append([]string{o.Why}, o.Notes...)
+			fmt.Fprintf(w, "%s\t%s\t%s\t%.19s\t%s\t%s\t%s\n", r.Name, visible(o.Tag), visible(to), o.Digest, o.Result, size(o.Bytes),
+				visible(strings.TrimPrefix(strings.Join(why, "; "), "; ")))
+		}
+	}
+}
+
+func newRegistryImports(s *store) *cobra.Command {
+	return &cobra.Command{
+		Use:   "imports [NAME]",
+		Short: "Say what the home's ImageImports came to; of one, every tag",
+		Args:  cobra.MaximumNArgs(1),
+		RunE:  func(_ *cobra.Command, args []string) error { return runRegistryImports(s.env, args) },
+	}
+}
+
+func runRegistryImports(env *Env, names []string) error {
+	m := env.mirror(env.Registries, nil, nil)
+	imports, err := m.Load()
+	if err == nil && len(names) > 0 {
+		imports, err = chosenImports(m, "", names)
+	}
+	if err != nil {
+		return err
+	}
+	states := []*mirror.State{}
+	for _, i := range imports {
+		state, err := m.State(i)
+		if err != nil {
+			return err
+		}
+		states = append(states, state)
+	}
+	return env.print(states, func(w io.Writer) {
+		if len(names) > 0 {
+			importTags(w, states[0])
+			return
+		}
+		fmt.Fprintln(w, "NAME\tSOURCE\tDESTINATION\tTAGS\tSUCCEEDED\tNEXT\tERROR")
+		for _, s := range states {
+			fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%s\t%s\t%s\n", s.Name, s.Source, s.Destination, len(s.Tags), moment(s.Succeeded), moment(s.Next), visible(s.Error))
+		}
+	})
+}
+
+func importTags(w io.Writer, s *mirror.State) {
+	fmt.Fprintln(w, "TAG\tTO\tUPSTREAM\tRESULT\tLOOKED AT\tWHY")
+	for _, tag := range slices.Sorted(maps.Keys(s.Tags)) {
+		t := s.Tags[tag]
+		fmt.Fprintf(w, "%s\t%s\t%.19s\t%s\t%s\t%s\n", visible(tag), visible(t.To), t.Upstream, t.Result, moment(t.At), visible(t.Why))
+	}
+}
+
+// moment gives a time for people, "-" for none.
+func moment(t time.Time) string {
+	if t.IsZero() {
+		return "-"
+	}
+	return t.UTC().Format("2006-01-02 15:04Z")
+}
+
+// verifyUpstream holds what is attached to an image outside against what an import wants. A
+// signature of what the reference names speaks of all that is in there by digest; all else may
+// be said of that, or of each image in it.
+func (env *Env) verifyUpstream(ctx context.Context, session *oci.Session, ref oci.Reference, wanted v1alpha1.UpstreamVerification) error {
+	trust, err := env.trustUpstream(ctx, wanted)
+	if err != nil {
+		return err
+	}
+	if len(wanted.Want) == 0 {
+		wanted.Want = []string{"signature"}
+	}
+	want, err := types("spec.verify.want", wanted.Want...)
+	if err != nil {
+		return err
+	}
+	m, err := session.Manifest(ctx, ref)
+	if err != nil {
+		return err
+	}
+	report, missing, err := verifyOne(ctx, session, ref, m, trust, want)
+	if err != nil {
+		return err
+	}
+	inside := slices.DeleteFunc(missing, func(predicate string) bool { return predicate == artifact.PredicateSignature })
+	if settled := len(inside) == 0 || len(inside) < len(report.Missing) || len(report.Refused) > 0; settled || m.Index == nil {
+		return report.err(ref)
+	}
+	images := 0
+	for _, d := range m.Index.Manifests {
+		if d.Platform != nil && d.Platform.OS == "unknown" {
+			continue // attestations of other builders
+		}
+		images++
+		child, err := session.Manifest(ctx, ref.At(d.Digest))
+		if err != nil {
+			return err
+		}
+		report, _, err := verifyOne(ctx, session, ref, child, trust, inside)
+		if err != nil {
+			return err
+		}
+		if err := report.err(ref.At(d.Digest)); err != nil {
+			return err
+		}
+	}
+	if images == 0 {
+		return report.err(ref)
+	}
+	return nil
+}
+
+// verifyOne gives which of what is wanted is missing of one manifest.
+func verifyOne(ctx context.Context, session *oci.Session, ref oci.Reference, m oci.Manifest, trust attest.Trust, want []string) (upstreamReport, []string, error) {
+	attached, err := attest.List(ctx, session, ref, m.Digest)
+	if err != nil {
+		return upstreamReport{}, nil, err
+	}
+	part := verifiedImage{Report: attest.Verify(m.Digest, attached, trust, want...)}
+	part.heed(want)
+	var missing []string
+	for _, one := range part.Missing {
+		missing = append(missing, one.Predicate)
+	}
+	return upstreamReport{part}, missing, nil
+}
+
+// upstreamReport is what was verified of one manifest outside.
+type upstreamReport struct{ verifiedImage }
+
+func (r upstreamReport) err(ref oci.Reference) error {
+	var why []string
+	for _, m := range slices.Concat(r.Refused, r.Missing) {
+		why = append(why, predicateName(m.Predicate)+": "+m.Why)
+	}
+	if len(why) == 0 {
+		return nil
+	}
+	return fault.Newf(fault.Denied, "verify upstream", ref.String(), visible(strings.Join(why, "; "))).
+		WithHint("see what is there with `plimsoll verify`, or change spec.verify")
+}
+
+// trustUpstream opens the keys that an import names.
+func (env *Env) trustUpstream(ctx context.Context, wanted v1alpha1.UpstreamVerification) (t attest.Trust, err error) {
+	if t.Images.Keys, err = env.publicKeys(ctx, wanted.Keys); err != nil {
+		return t, err
+	}
+	if t.Attestations.Keys, err = env.publicKeys(ctx, wanted.AttestationKeys); err != nil {
+		return t, err
+	}
+	for _, i := range wanted.Identities {
+		t.Images.Identities = append(t.Images.Identities, attest.Identity(i))
+	}
+	if len(wanted.AttestationKeys) > 0 {
+		t.Attestations.Identities = t.Images.Identities
+	}
+	if wanted.Root != "" {
+		if t.Root, err = root.NewTrustedRootFromPath(wanted.Root); err != nil {
+			return t, fault.New(fault.Usage, "read trusted root", wanted.Root, err).WithHint("it is a trusted_root.json of Sigstore")
+		}
+	}
+	return t, nil
+}
