@@ -1,9 +1,6 @@
 package policy
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
-	"encoding/json"
 	"fmt"
 	"slices"
 	"sync"
@@ -26,7 +23,7 @@ type Subject struct {
 
 // Prepare makes the facts ready. They must not change any more.
 func Prepare(facts artifact.Facts) *Subject {
-	s := &Subject{facts: facts, digest: digestOf(facts)}
+	s := &Subject{facts: facts, digest: digestOfFacts(&facts)}
 	s.lists()
 	return s
 }
@@ -133,14 +130,4 @@ func things[T any](name string, most int, kind *object, list []T) (any, error) {
 		refs[i] = &values[i]
 	}
 	return types.NewRefValList(types.DefaultTypeAdapter, refs), nil
-}
-
-// digestOf gives "sha256:" and the hash of the value's JSON, which has maps sorted.
-func digestOf(v any) string {
-	text, err := json.Marshal(v)
-	if err != nil {
-		panic("policy: facts and policies are JSON: " + err.Error())
-	}
-	sum := sha256.Sum256(text)
-	return "sha256:" + hex.EncodeToString(sum[:])
 }
