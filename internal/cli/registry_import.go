@@ -190,7 +190,7 @@ func runRegistryImports(env *Env, names []string) error {
 		}
 		fmt.Fprintln(w, "NAME\tSOURCE\tDESTINATION\tTAGS\tSUCCEEDED\tNEXT\tERROR")
 		for _, s := range states {
-			fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%s\t%s\t%s\n", s.Name, s.Source, s.Destination, len(s.Tags), moment(s.Succeeded), moment(s.Next), visible(s.Error))
+			fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%s\t%s\t%s\n", s.Name, s.Source, s.Destination, len(s.Tags), atMinute(s.Succeeded), atMinute(s.Next), visible(s.Error))
 		}
 	})
 }
@@ -199,12 +199,12 @@ func importTags(w io.Writer, s *mirror.State) {
 	fmt.Fprintln(w, "TAG\tTO\tUPSTREAM\tRESULT\tLOOKED AT\tWHY")
 	for _, tag := range slices.Sorted(maps.Keys(s.Tags)) {
 		t := s.Tags[tag]
-		fmt.Fprintf(w, "%s\t%s\t%.19s\t%s\t%s\t%s\n", visible(tag), visible(t.To), t.Upstream, t.Result, moment(t.At), visible(t.Why))
+		fmt.Fprintf(w, "%s\t%s\t%.19s\t%s\t%s\t%s\n", visible(tag), visible(t.To), t.Upstream, t.Result, atMinute(t.At), visible(t.Why))
 	}
 }
 
-// moment gives a time for people, "-" for none.
-func moment(t time.Time) string {
+// atMinute gives a time for people, "-" for none.
+func atMinute(t time.Time) string {
 	if t.IsZero() {
 		return "-"
 	}
