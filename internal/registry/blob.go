@@ -22,7 +22,7 @@ func (f *front) serveFile(w http.ResponseWriter, r *http.Request, to call.Endpoi
 	d := digest.Digest(to.Reference)
 	file, err := f.open(r, to.Repository, d)
 	if errors.Is(err, os.ErrNotExist) {
-		call.Refusal{Status: http.StatusNotFound, Code: "BLOB_UNKNOWN", Message: "the repository has no such blob"}.Write(w)
+		unknown(w, to.Kind)
 		return
 	}
 	if err != nil {

@@ -3,6 +3,7 @@ package registry
 import (
 	"log/slog"
 	"net/http"
+	"net/url"
 	"path"
 	"strconv"
 
@@ -14,10 +15,11 @@ import (
 // front stands before the distribution project's handler: it answers what that does not
 // do or does differently, and passes on the rest.
 type front struct {
-	next     http.Handler
-	store    *store
-	readOnly bool
-	log      *slog.Logger
+	next       http.Handler
+	store      *store
+	quarantine *quarantine // nil: none
+	readOnly   bool
+	log        *slog.Logger
 }
 
 // ServeHTTP implements http.Handler.
@@ -49,13 +51,17 @@ func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // send it again, so the blob's life is prolonged first.
 func (f *front) blobs(w http.ResponseWriter, r *http.Request, to call.Endpoint) {
 	d := digest.Digest(to.Reference)
+	reads := r.Method == http.MethodHead || r.Method == http.MethodGet
+	if reads && !f.quarantine.admitsBlob(w, r, to) {
+		return
+	}
 	if r.Method == http.MethodHead {
 		if err := f.leaseIn(r, to.Repository, d); err != nil {
 			broken(w, f.log, err)
 			return
 		}
 	}
-	if (r.Method == http.MethodHead || r.Method == http.MethodGet) && f.store.root != "" && d.Validate() == nil {
+	if reads && f.store.root != "" && d.Validate() == nil {
 		f.serveFile(w, r, to)
 		return
 	}
@@ -70,10 +76,23 @@ func (f *front) uploads(w http.ResponseWriter, r *http.Request, to call.Endpoint
 		return
 	}
 	query := r.URL.Query()
+	// The next handler would take its parameters from a form in the body, too, where nobody saw
+	// what is asked for: a mount out of a repository that is closed to who asks.
+	r = r.WithContext(r.Context())
+	r.Form, r.PostForm = query, url.Values{}
 	repo, wanted := to.Repository, digest.Digest(query.Get("digest"))
 	mounts := r.Method == http.MethodPost && query.Get("mount") != ""
 	if mounts {
 		repo, wanted = query.Get("from"), digest.Digest(query.Get("mount"))
+		may, err := f.quarantine.mounts(r, repo, wanted)
+		if err != nil {
+			broken(w, f.log, err)
+			return
+		}
+		if !may { // as if it were not there: the client is to send it
+			f.next.ServeHTTP(w, plainUpload(r))
+			return
+		}
 	}
 	if wanted != "" && (r.Method == http.MethodPut || r.Method == http.MethodPost) {
 		if err := f.leaseIn(r, repo, wanted); err != nil {
@@ -88,8 +107,7 @@ func (f *front) uploads(w http.ResponseWriter, r *http.Request, to call.Endpoint
 		} else if done {
 			return
 		}
-		r = r.Clone(r.Context())
-		r.URL.RawQuery = "" // the next handler would link the blob to where it is not
+		r = plainUpload(r) // the next handler would link the blob to where it is not
 	}
 	w = asNamed(w, to.Repository, wanted)
 	if r.Method == http.MethodPost && !mounts && wanted != "" {
@@ -97,6 +115,13 @@ func (f *front) uploads(w http.ResponseWriter, r *http.Request, to call.Endpoint
 		return
 	}
 	f.next.ServeHTTP(w, r)
+}
+
+// plainUpload gives the request that begins an upload of nothing in particular.
+func plainUpload(r *http.Request) *http.Request {
+	r = r.Clone(r.Context())
+	r.URL.RawQuery, r.Form = "", url.Values{}
+	return r
 }
 
 // mount links a blob from another repository under a digest that is not canonical. It

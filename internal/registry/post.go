@@ -104,8 +104,8 @@ func blobCreated(w http.ResponseWriter, repo string, d digest.Digest) {
 
 // postLarge takes the blob as the two requests the next handler knows.
 func (f *front) postLarge(w http.ResponseWriter, r *http.Request, to call.Endpoint, d digest.Digest) {
-	begin, begun := r.Clone(r.Context()), newAnswer()
-	begin.URL.RawQuery, begin.Body, begin.ContentLength = "", http.NoBody, 0
+	begin, begun := plainUpload(r), newAnswer()
+	begin.Body, begin.ContentLength = http.NoBody, 0
 	begin.Header.Del("Content-Length")
 	f.next.ServeHTTP(begun, begin)
 	location, err := url.Parse(begun.header.Get("Location"))
@@ -116,7 +116,7 @@ func (f *front) postLarge(w http.ResponseWriter, r *http.Request, to call.Endpoi
 	put := r.Clone(r.Context())
 	query := location.Query()
 	query.Set("digest", d.String())
-	put.Method, put.URL, put.Form = http.MethodPut, location, nil
+	put.Method, put.URL, put.Form = http.MethodPut, location, query
 	put.URL.RawQuery = query.Encode()
 	f.next.ServeHTTP(w, put)
 }

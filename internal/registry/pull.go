@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
+	"path"
 	"slices"
 	"strconv"
 	"strings"
@@ -24,11 +25,19 @@ func (f *front) pull(w http.ResponseWriter, r *http.Request, to call.Endpoint) {
 		return
 	}
 	if content == nil {
-		call.Refusal{Status: http.StatusNotFound, Code: "MANIFEST_UNKNOWN", Message: "the repository has no such manifest"}.Write(w)
+		unknown(w, to.Kind)
+		return
+	}
+	if !f.quarantine.admits(w, r, to, content) {
 		return
 	}
 	kind := kindOf(content)
+	record := call.RecordOf(r.Context())
+	record.Digest, record.MediaType = named.String(), kind
 	if !takes(r, kind) {
+		if f.quarantine.binds(r, to.Repository) {
+			r = byDigest(r, to.Repository, named) // what was judged, not what a tag names by now
+		}
 		f.next.ServeHTTP(w, r)
 		return
 	}
@@ -45,6 +54,14 @@ func (f *front) pull(w http.ResponseWriter, r *http.Request, to call.Endpoint) {
 	if r.Method != http.MethodHead {
 		w.Write(content)
 	}
+}
+
+// byDigest gives the request for what it names by this digest. The next handler chooses no
+// other manifest for that, as it does for a tag of an index that the client does not take.
+func byDigest(r *http.Request, repo string, d digest.Digest) *http.Request {
+	r = r.Clone(r.Context())
+	r.URL.Path, r.URL.RawPath = path.Join("/v2", repo, "manifests", d.String()), ""
+	return r
 }
 
 // find gives the manifest that a tag or digest names, with the digest by which its author

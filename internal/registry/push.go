@@ -102,6 +102,7 @@ func (f *front) putManifest(w http.ResponseWriter, r *http.Request, to call.Endp
 	}
 	if answer.status == http.StatusCreated {
 		p.note(call.RecordOf(r.Context()))
+		f.quarantine.pushed(r.Context(), p)
 	}
 	answer.copyTo(w)
 }
@@ -354,6 +355,10 @@ func (f *front) referrers(w http.ResponseWriter, r *http.Request, to call.Endpoi
 		}
 		found = kept
 		w.Header().Set("OCI-Filters-Applied", "artifactType")
+	}
+	found, ok := f.quarantine.lists(w, r, to, found)
+	if !ok {
+		return
 	}
 	index := v1.Index{MediaType: v1.MediaTypeImageIndex, Manifests: found}
 	index.SchemaVersion = 2

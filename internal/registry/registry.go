@@ -15,6 +15,7 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
+	"time"
 
 	"github.com/distribution/distribution/v3/configuration"
 	"github.com/distribution/distribution/v3/registry/handlers"
@@ -34,6 +35,10 @@ type Options struct {
 	Config string
 	// ReadOnly refuses every write with 405 and takes a store that cannot be written to.
 	ReadOnly bool
+	// Gate says which manifests those may pull who may not inspect a repository. Nil: all.
+	Gate Gate
+	// Patience is how long such a request waits to be judged before it is refused. Zero: 10 s.
+	Patience time.Duration
 	// Logger gets what goes wrong inside. Nil: nothing is logged.
 	Logger *slog.Logger
 }
@@ -89,7 +94,9 @@ func Open(ctx context.Context, o Options) (*Registry, error) {
 	if config.Storage.Type() == filesystemDriver {
 		r.store.root, r.store.driver = root, folder{driver, root}
 	}
-	r.handler = recoverPanics(log, &front{next: app, store: r.store, readOnly: o.ReadOnly, log: log})
+	r.handler = recoverPanics(log, &front{
+		next: app, store: r.store, quarantine: newQuarantine(o, r.store, log), readOnly: o.ReadOnly, log: log,
+	})
 	return r, nil
 }
 

@@ -55,11 +55,14 @@ func (t roundTripper) RoundTrip(req *http.Request) (*http.Response, error) {
 	}, nil
 }
 
+// inProcess is the address from which a request comes that no server took.
+const inProcess = "in-process"
+
 // serverRequest gives the request as a server would see it.
 func serverRequest(ctx context.Context, req *http.Request) *http.Request {
 	served := req.Clone(ctx)
 	served.RequestURI = req.URL.RequestURI()
-	served.RemoteAddr = "in-process"
+	served.RemoteAddr = inProcess
 	if served.Host == "" {
 		served.Host = req.URL.Host
 	}
