@@ -37,6 +37,10 @@ type Facts struct {
 	Findings []Finding `json:"findings,omitzero"`
 	Licenses []string  `json:"licenses,omitzero"` // the different ones of the packages, sorted
 
+	// Unadvised are the ecosystems of packages of which no feed knows advisories, sorted: that
+	// nothing was found in those says nothing. "" stands for packages of none.
+	Unadvised []string `json:"unadvised,omitempty"`
+
 	// Advisories is when the feeds behind Findings were last brought up to date; zero: never.
 	Advisories time.Time `json:"advisories,omitzero"`
 

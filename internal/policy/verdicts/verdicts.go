@@ -230,18 +230,25 @@ func (k *Keeper) Close() error {
 //
 // The caller must not change what it is given.
 func (k *Keeper) Verdict(ctx context.Context, image Image) (artifact.Verdict, error) {
-	now := k.clock.now()
-	verdict, refresh := k.table.standing(image, now)
-	if refresh {
-		k.fly(image, 0)
-	}
-	if verdict != nil {
-		return *verdict, nil
+	if verdict, ok := k.Standing(image); ok {
+		return verdict, nil
 	}
 	if err := image.check(); err != nil {
 		return artifact.Verdict{}, err
 	}
 	return k.settle(ctx, image, 0)
+}
+
+// Standing gives the verdict on an image if it stands: no more than a look into a table.
+func (k *Keeper) Standing(image Image) (artifact.Verdict, bool) {
+	verdict, refresh := k.table.standing(image, k.clock.now())
+	if refresh {
+		k.fly(image, 0)
+	}
+	if verdict == nil {
+		return artifact.Verdict{}, false
+	}
+	return *verdict, true
 }
 
 // Changed says that evidence, tags or anything else of these images in the repository is not what
