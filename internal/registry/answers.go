@@ -18,6 +18,9 @@ func broken(w http.ResponseWriter, log *slog.Logger, err error) {
 
 // storeFault gives the fault for a store that failed under a command.
 func storeFault(what, which string, err error) error {
+	if err == nil {
+		return nil
+	}
 	if errors.As(err, new(*fault.Error)) {
 		return err
 	}

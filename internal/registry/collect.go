@@ -20,6 +20,13 @@ type CollectOptions struct {
 	Uploads time.Duration
 	// Untagged also removes manifests that no tag, no index and no live subject holds.
 	Untagged bool
+	// UntaggedAfter says for a repository whether Untagged is for it, and for how long such a
+	// manifest stays. Nil: for all, for as long as Grace.
+	UntaggedAfter func(repository string) (stays time.Duration, ok bool)
+	// Retain keeps a manifest, by its canonical digest, as a tag would. Nil: none.
+	Retain func(repository string, d digest.Digest) bool
+	// Gone says of a tag to count it as removed, in a dry run. Nil: none is.
+	Gone func(repository, tag string) bool
 	// DryRun only counts.
 	DryRun bool
 }

@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -21,10 +22,8 @@ func TestDeletionsSayWhatWent(t *testing.T) {
 	}
 	t.Cleanup(func() { reg.Close() })
 	var heard []call.Record
-	handler, err := reg.served(ServeOptions{Heard: []func(*call.Record){func(r *call.Record) { heard = append(heard, *r) }}})
-	if err != nil {
-		t.Fatal(err)
-	}
+	hear := func(r *call.Record) { heard = append(heard, *r) }
+	handler := record(slog.New(slog.DiscardHandler), []func(*call.Record){hear}, reg.Handler())
 	const index = `{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[]}`
 	ask := func(method, reference, body string, want int) {
 		t.Helper()

@@ -3,6 +3,7 @@ package registry
 import (
 	"context"
 	"path"
+	"time"
 
 	"github.com/opencontainers/go-digest"
 )
@@ -20,12 +21,22 @@ type node struct {
 // sweepUntagged removes the manifests of one repository that nothing holds. It works
 // alone, so that no tag can come to hold what is about to go.
 func (c *collection) sweepUntagged(ctx context.Context, repo string) error {
+	before := c.before
+	if c.o.UntaggedAfter != nil {
+		stays, ok := c.o.UntaggedAfter(repo)
+		if !ok {
+			return nil
+		}
+		if limit := time.Now().Add(-stays); limit.Before(before) {
+			before = limit
+		}
+	}
 	release, err := c.locks.exclusive(ctx)
 	if err != nil {
 		return err
 	}
 	defer release()
-	nodes, err := c.nodes(ctx, repo)
+	nodes, err := c.nodes(ctx, repo, before)
 	if err != nil {
 		return err
 	}
@@ -49,7 +60,8 @@ func (c *collection) sweepUntagged(ctx context.Context, repo string) error {
 	return nil
 }
 
-func (c *collection) nodes(ctx context.Context, repo string) (map[digest.Digest]*node, error) {
+// nodes gives the manifests of a repository; those from before are not young.
+func (c *collection) nodes(ctx context.Context, repo string, before time.Time) (map[digest.Digest]*node, error) {
 	revisions, err := c.digests(ctx, revisionsDir(repo))
 	if err != nil {
 		return nil, err
@@ -71,7 +83,7 @@ func (c *collection) nodes(ctx context.Context, repo string) (map[digest.Digest]
 			nodes[n.digest] = n
 		}
 		n.names = append(n.names, d)
-		_, old, err := c.old(ctx, path.Join(revisionDir(repo, d), "link"), c.before)
+		_, old, err := c.old(ctx, path.Join(revisionDir(repo, d), "link"), before)
 		if err != nil {
 			return nil, err
 		}
@@ -102,7 +114,8 @@ func (c *collection) node(ctx context.Context, repo string, content []byte) (*no
 	return n, err
 }
 
-// roots gives the manifests that tags name and those too young to be judged.
+// roots gives the manifests that tags name, those to be retained and those too young to be
+// judged.
 func (c *collection) roots(ctx context.Context, repo string, nodes map[digest.Digest]*node) ([]digest.Digest, error) {
 	tags, err := c.names(ctx, tagsDir(repo))
 	if err != nil {
@@ -119,7 +132,7 @@ func (c *collection) roots(ctx context.Context, repo string, nodes map[digest.Di
 		if err != nil {
 			return nil, err
 		}
-		if !ok {
+		if !ok || c.o.DryRun && c.o.Gone != nil && c.o.Gone(repo, tags[i]) {
 			continue
 		}
 		if subject := signedBelow(tags[i]); subject != "" && !kept && nodes[canonical] != nil {
@@ -129,7 +142,7 @@ func (c *collection) roots(ctx context.Context, repo string, nodes map[digest.Di
 		roots = append(roots, canonical)
 	}
 	for d, n := range nodes {
-		if n.young {
+		if n.young || c.o.Retain != nil && c.o.Retain(repo, d) {
 			roots = append(roots, d)
 		}
 	}
