@@ -11,6 +11,7 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/spf13/cobra"
 
+	"plimsoll.dev/plimsoll/artifact"
 	"plimsoll.dev/plimsoll/internal/evidence/attest"
 	"plimsoll.dev/plimsoll/internal/evidence/sbom"
 	"plimsoll.dev/plimsoll/internal/fault"
@@ -186,7 +187,13 @@ type found struct {
 	inventory.Image
 	digest   v1.Hash
 	attached []attest.Attached // to the image itself
-	silenced []inventory.Suppression
+	silenced []silenced
+}
+
+// silenced is what VEX statements from one place say.
+type silenced struct {
+	from       string
+	statements []inventory.Suppression
 }
 
 // read gives every image that the reference names.
@@ -226,17 +233,28 @@ func (r *rebuild) one(ctx context.Context, ref oci.Reference, image v1.Image) (f
 	if err != nil {
 		return found{}, err
 	}
-	out := found{}
+	digest, err := image.Digest()
+	if err != nil {
+		return found{}, err
+	}
+	attached, err := attest.List(ctx, r.session, ref, digest)
+	if err != nil {
+		return found{}, err
+	}
+	return r.found(ref, image, contents, attest.Verify(digest, attached, r.trust), attached)
+}
+
+// found gives the image as the inventory is to know it.
+func (r *rebuild) found(ref oci.Reference, image v1.Image, contents artifact.Contents, report attest.Report, attached []attest.Attached) (found, error) {
+	out := found{attached: attached}
+	var err error
 	if out.Image, err = known(ref, image, contents); err != nil {
 		return found{}, err
 	}
 	if out.digest, err = image.Digest(); err != nil {
 		return found{}, err
 	}
-	if out.attached, err = attest.List(ctx, r.session, ref, out.digest); err != nil {
-		return found{}, err
-	}
-	for _, c := range attest.Verify(out.digest, out.attached, r.trust).Checks {
+	for _, c := range report.Checks {
 		out.Evidence = append(out.Evidence, r.evidence(c))
 	}
 	return out, nil
@@ -245,20 +263,26 @@ func (r *rebuild) one(ctx context.Context, ref oci.Reference, image v1.Image) (f
 // silence adds what the VEX documents say that are attached to the image, and to what the
 // reference names where that is its index.
 func (r *rebuild) silence(ctx context.Context, image *found, ref oci.Reference, top v1.Hash) error {
-	documents, err := attachedStatements(image.digest, image.attached, r.trust)
+	own, err := attachedStatements(image.digest, image.attached, r.trust)
 	if err != nil {
 		return err
 	}
-	if top != image.digest {
-		ofIndex, err := statementsOn(ctx, r.session, ref, r.trust, top)
-		if err != nil {
-			return err
-		}
-		documents = append(documents, ofIndex...)
-	}
 	about := vex.Image{Contents: image.Contents, Digests: []string{top.String()}, Repository: ref.Repository()}
-	image.silenced = suppressions(documents, about)
+	image.silence("attestations of "+image.digest.String(), own, about)
+	if top == image.digest {
+		return nil
+	}
+	ofIndex, err := statementsOn(ctx, r.session, ref, r.trust, top)
+	if err != nil {
+		return err
+	}
+	image.silence("attestations of "+top.String()+" on "+image.digest.String(), ofIndex, about)
 	return nil
+}
+
+// silence notes what the documents say, which are from there.
+func (f *found) silence(from string, documents []*vex.Document, about vex.Image) {
+	f.silenced = append(f.silenced, silenced{from, suppressions(documents, about)})
 }
 
 // keep puts images into the inventory.
@@ -271,8 +295,10 @@ func (r *rebuild) keep(ctx context.Context, index *inventory.Inventory, images [
 		return err
 	}
 	for _, image := range images {
-		if err := index.Suppress(ctx, "attestations of "+image.Contents.Image, image.silenced); err != nil {
-			return err
+		for _, s := range image.silenced {
+			if err := index.Suppress(ctx, s.from, s.statements); err != nil {
+				return err
+			}
 		}
 	}
 	return nil

@@ -58,20 +58,24 @@ func (env *Env) ledger(ctx context.Context, a accounting) (*ledger, error) {
 		return nil, err
 	}
 	l.issuer = &evidence.Issuer{
-		Contents: env.contents(), Hardening: hardening.New(filepath.Join(env.Home, "cache", "hardening")),
+		Contents: env.contents(), Hardening: env.hardening(),
 		Signers: signers, Version: env.Version,
 	}
 	if l.issuer.Keyless, err = env.keyless(); err != nil {
 		return nil, err
 	}
-	l.issuer.Malware, err = env.malware()
+	scanner, err := env.malware()
+	if scanner != nil { // else the interface would hold a nil of its own
+		l.issuer.Malware = scanner
+	}
 	return l, err
 }
 
 // clamdVariable says where a ClamAV daemon answers; without it nobody looks for malware.
 const clamdVariable = "PLIMSOLL_CLAMD"
 
-func (env *Env) malware() (evidence.Malware, error) {
+// malware gives who looks for malware here; nil where nobody does.
+func (env *Env) malware() (*malware.Scanner, error) {
 	address := env.Getenv(clamdVariable)
 	if address == "" {
 		return nil, nil
@@ -81,6 +85,11 @@ func (env *Env) malware() (evidence.Malware, error) {
 		return nil, err
 	}
 	return malware.New(clamd, filepath.Join(env.Home, "cache", "malware"), malware.Options{AllowUnscanned: true}), nil
+}
+
+// hardening gives the scanner of this home that keeps what it found.
+func (env *Env) hardening() *hardening.Scanner {
+	return hardening.New(filepath.Join(env.Home, "cache", "hardening"))
 }
 
 // contents gives the scanner of this home.

@@ -119,8 +119,10 @@ func TestStatementsOnTheIndexCount(t *testing.T) {
 		t.Fatal(err)
 	}
 	var got []string
-	for _, s := range of.silenced {
-		got = append(got, s.Advisory)
+	for _, place := range of.silenced {
+		for _, s := range place.statements {
+			got = append(got, s.Advisory)
+		}
 	}
 	slices.Sort(got)
 	if !slices.Equal(got, []string{"CVE-1", "CVE-2"}) {

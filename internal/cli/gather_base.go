@@ -1,0 +1,126 @@
+package cli
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"time"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+
+	"plimsoll.dev/plimsoll/artifact"
+	"plimsoll.dev/plimsoll/internal/build"
+	"plimsoll.dev/plimsoll/internal/evidence/attest"
+	"plimsoll.dev/plimsoll/internal/evidence/provenance"
+	"plimsoll.dev/plimsoll/internal/oci"
+)
+
+// itself gives a base as what it stands on: a base that this platform composed.
+func itself(f artifact.Facts) *artifact.BaseFacts {
+	if f.Provenance == nil || f.Provenance.BuildType != provenance.BaseType {
+		return nil
+	}
+	b := &artifact.BaseFacts{Name: f.Image.Repository, Digest: f.Image.Digest, Created: f.Image.Created, Verified: len(f.Signatures) > 0}
+	if b.Verified {
+		b.By = f.Signatures[0].By
+	}
+	return b
+}
+
+// foundations remembers what is known of bases for a short while: a fleet stands on few.
+type foundations struct {
+	mu    sync.Mutex
+	known map[string]*foundation // by repository@digest and architecture
+}
+
+// foundation is one of them.
+type foundation struct {
+	artifact.BaseFacts
+	layers []v1.Hash // diffIDs; nil where it could not be read
+	read   time.Time
+}
+
+// keepBases is for how long: a signature that somebody adds to a base counts after it.
+const keepBases = 30 * time.Second
+
+// base gives the base that the image says it stands on, if it does: whoever made the image
+// wrote that, so the layers must begin with the base's.
+func (g *gatherer) base(ctx context.Context, ref oci.Reference, manifest *v1.Manifest) (*artifact.BaseFacts, error) {
+	name, digest := manifest.Annotations[build.BaseNameAnnotation], manifest.Annotations[build.BaseDigestAnnotation]
+	hash, err := v1.NewHash(digest)
+	if err != nil {
+		return nil, nil // it says nothing that could be looked at
+	}
+	config, err := g.session.Config(ctx, ref, manifest)
+	if err != nil {
+		return nil, nil // what is no image stands on nothing
+	}
+	at, err := oci.Parse(name)
+	if err != nil {
+		return nil, nil
+	}
+	b, err := g.stands.look(ctx, g, at.At(hash), config.Architecture)
+	if err != nil {
+		return nil, err
+	}
+	if b.layers != nil && (len(b.layers) > len(config.RootFS.DiffIDs) || !slices.Equal(b.layers, config.RootFS.DiffIDs[:len(b.layers)])) {
+		return nil, nil // it says so, and its layers are others
+	}
+	told := b.BaseFacts
+	told.Name = name
+	return &told, nil
+}
+
+func (b *foundations) look(ctx context.Context, g *gatherer, ref oci.Reference, architecture string) (*foundation, error) {
+	key := ref.String() + " " + architecture
+	b.mu.Lock()
+	known := b.known[key]
+	b.mu.Unlock()
+	if known != nil && time.Since(known.read) < keepBases {
+		return known, nil
+	}
+	read, err := g.readBase(ctx, ref, architecture)
+	if err != nil {
+		return nil, err
+	}
+	const most = 10_000
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if len(b.known) >= most {
+		clear(b.known)
+	}
+	b.known[key] = read
+	return read, nil
+}
+
+// readBase finds out what is known of a base. One that is nowhere to be found is not verified.
+func (g *gatherer) readBase(ctx context.Context, ref oci.Reference, architecture string) (*foundation, error) {
+	out := &foundation{BaseFacts: artifact.BaseFacts{Digest: ref.Identifier()}, read: time.Now()}
+	images, err := g.env.Registries.Images(ctx, ref)
+	if err != nil {
+		return out, ctx.Err()
+	}
+	image, there := images[architecture]
+	if !there {
+		return out, nil
+	}
+	config, err := image.ConfigFile()
+	if err != nil {
+		return out, ctx.Err()
+	}
+	digest, err := v1.NewHash(ref.Identifier())
+	if err != nil {
+		return nil, err
+	}
+	attached, err := attest.List(ctx, g.session, ref, digest)
+	if err != nil {
+		return out, ctx.Err()
+	}
+	out.layers, out.Created = config.RootFS.DiffIDs, config.Created.Time
+	for _, c := range attest.Verify(digest, attached, g.trust).Checks {
+		if c.Verified && c.Predicate == artifact.PredicateSignature {
+			out.Verified, out.By = true, c.By
+		}
+	}
+	return out, nil
+}
