@@ -132,8 +132,8 @@ type RegistryLogin struct {
 
 // RegistryLimits are each principal's. What is zero has the default.
 type RegistryLimits struct {
-	Requests  RegistryRate `json:"requests,omitempty"`  // default: 200 a second, 2000 at once
-	Anonymous RegistryRate `json:"anonymous,omitempty"` // of each address; default: 20 a second, 200 at once
+	Requests  RegistryRate `json:"requests,omitempty"`  // default: 1000 a second, 10000 at once
+	Anonymous RegistryRate `json:"anonymous,omitempty"` // of each address; default: 50 a second, 500 at once
 
 	Uploads int `json:"uploads,omitempty"` // at once; default: 64
 

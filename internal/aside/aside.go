@@ -17,7 +17,9 @@ const pattern = ".aside-*"
 // Write makes the file at path, with its folder, from what write puts into a file beside
 // it: that one is renamed to path when all went well, and removed otherwise. A reader of
 // path never sees a part of it. Errors of write are given as they are.
-func Write(path string, write func(*os.File) error) error {
+func Write(path string, write func(*os.File) error) error { return writeAs(path, 0o644, write) }
+
+func writeAs(path string, mode os.FileMode, write func(*os.File) error) error {
 	dir := filepath.Dir(path)
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
@@ -31,7 +33,7 @@ func Write(path string, write func(*os.File) error) error {
 	if err := write(f); err != nil {
 		return err
 	}
-	if err := errors.Join(f.Chmod(0o644), f.Close()); err != nil {
+	if err := errors.Join(f.Chmod(mode), f.Close()); err != nil {
 		return err
 	}
 	return os.Rename(f.Name(), path)
@@ -49,6 +51,14 @@ func WriteBytes(path string, data []byte) error {
 // before they have their name.
 func WriteDurable(path string, data []byte) error {
 	return Write(path, func(f *os.File) error {
+		_, err := f.Write(data)
+		return errors.Join(err, f.Sync())
+	})
+}
+
+// WritePrivate is WriteDurable for what nobody but this user may read.
+func WritePrivate(path string, data []byte) error {
+	return writeAs(path, 0o600, func(f *os.File) error {
 		_, err := f.Write(data)
 		return errors.Join(err, f.Sync())
 	})

@@ -32,6 +32,20 @@ func TestWriteIsWholeOrAbsent(t *testing.T) {
 	}
 }
 
+func TestWritePrivateIsForOneUser(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "file")
+	if err := WritePrivate(path, []byte("words")); err != nil {
+		t.Fatal(err)
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if info.Mode().Perm() != 0o600 {
+		t.Errorf("others may do %v with it", info.Mode().Perm())
+	}
+}
+
 func TestSealShowsDamage(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "file")
 	if _, ok := ReadSealed(path); ok {

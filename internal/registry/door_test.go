@@ -1,7 +1,6 @@
 package registry_test
 
 import (
-	"bytes"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -9,113 +8,21 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
-	"encoding/json"
 	"encoding/pem"
-	"fmt"
-	"log/slog"
 	"math/big"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
-	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
-	"golang.org/x/crypto/bcrypt"
 
 	"plimsoll.dev/plimsoll/internal/fault"
 	"plimsoll.dev/plimsoll/internal/registry"
 )
-
-func htpasswd(t testing.TB, path string, users map[string]string) {
-	t.Helper()
-	var b strings.Builder
-	b.WriteString("# who may push\n\n")
-	for user, password := range users {
-		hash, err := bcrypt.GenerateFromPassword([]byte(password), bcrypt.MinCost)
-		if err != nil {
-			t.Fatal(err)
-		}
-		fmt.Fprintf(&b, "%s:%s\n", user, hash)
-	}
-	replacement := path + ".new"
-	if err := os.WriteFile(replacement, []byte(b.String()), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Rename(replacement, path); err != nil {
-		t.Fatal(err)
-	}
-}
-
-func asked(t testing.TB, url, user, password string) *http.Response {
-	t.Helper()
-	req, err := http.NewRequest(http.MethodGet, url, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if user != "" {
-		req.SetBasicAuth(user, password)
-	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	resp.Body.Close()
-	return resp
-}
-
-func TestAccounts(t *testing.T) {
-	file := filepath.Join(t.TempDir(), "users")
-	htpasswd(t, file, map[string]string{"ann": "secret", "bob": "other"})
-	addr := serve(t, open(t, registry.Options{}), registry.ServeOptions{Htpasswd: file})
-	for _, c := range []struct {
-		name, user, password string
-		want                 int
-	}{
-		{"nobody", "", "", 401},
-		{"known", "ann", "secret", 200},
-		{"known, again from memory", "ann", "secret", 200},
-		{"wrong password", "ann", "other", 401},
-		{"empty password", "ann", "", 401},
-		{"unknown", "eve", "secret", 401},
-		{"the boundary between user and password moved", "anns", "ecret", 401},
-	} {
-		resp := asked(t, "http://"+addr+"/v2/", c.user, c.password)
-		if resp.StatusCode != c.want {
-			t.Errorf("%s: got %d, want %d", c.name, resp.StatusCode, c.want)
-		}
-		if c.want == 401 && !strings.HasPrefix(resp.Header.Get("WWW-Authenticate"), "Basic ") {
-			t.Errorf("%s: no challenge in %v", c.name, resp.Header)
-		}
-	}
-	if got := asked(t, "http://"+addr+"/healthz", "", "").StatusCode; got != 200 {
-		t.Errorf("/healthz needs an account: %d", got)
-	}
-	as := remote.WithAuth(&authn.Basic{Username: "bob", Password: "other"})
-	if err := remote.Write(ref(t, addr+"/a:v1"), image(t, 1024, 1), as); err != nil {
-		t.Error(err)
-	}
-	if err := remote.Write(ref(t, addr+"/a:v2"), image(t, 1024, 1)); err == nil {
-		t.Error("anybody may push")
-	}
-	htpasswd(t, file, map[string]string{"ann": "changed"})
-	for user, want := range map[string]int{"ann secret": 401, "ann changed": 200, "bob other": 401} {
-		name, password, _ := strings.Cut(user, " ")
-		if got := asked(t, "http://"+addr+"/v2/", name, password).StatusCode; got != want {
-			t.Errorf("after a change %s gets %d, want %d", user, got, want)
-		}
-	}
-	if err := os.WriteFile(file, []byte("half a li"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if got := asked(t, "http://"+addr+"/v2/", "ann", "changed").StatusCode; got != 200 {
-		t.Errorf("a broken file locks everybody out: %d", got)
-	}
-}
 
 func TestServeExplainsWhatIsWrong(t *testing.T) {
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
@@ -135,8 +42,6 @@ func TestServeExplainsWhatIsWrong(t *testing.T) {
 	}{
 		{"port in use", registry.ServeOptions{Addr: taken.Addr().String()}, fault.Failed},
 		{"no port", registry.ServeOptions{Addr: "nowhere"}, fault.Usage},
-		{"accounts missing", registry.ServeOptions{Htpasswd: bad + ".not"}, fault.Usage},
-		{"accounts not bcrypt", registry.ServeOptions{Htpasswd: bad}, fault.Usage},
 		{"key missing", registry.ServeOptions{TLSCert: bad}, fault.Usage},
 		{"certificate bad", registry.ServeOptions{TLSCert: bad, TLSKey: bad}, fault.Usage},
 		{"certificate missing", registry.ServeOptions{TLSCert: bad + ".not", TLSKey: bad}, fault.Usage},
@@ -281,66 +186,4 @@ func certificate(t *testing.T, name string) (cert, key string, pool *x509.CertPo
 	pool = x509.NewCertPool()
 	pool.AppendCertsFromPEM(encoded)
 	return cert, key, pool
-}
-
-// lockedBuffer is a log that servers write to while a test reads it.
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lockedBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lockedBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
-}
-
-func TestRequestLogHoldsNoCredentials(t *testing.T) {
-	file := filepath.Join(t.TempDir(), "users")
-	htpasswd(t, file, map[string]string{"ann": "hunter2"})
-	log := &lockedBuffer{}
-	logger := slog.New(slog.NewJSONHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	addr := serve(t, open(t, registry.Options{Logger: logger}), registry.ServeOptions{Htpasswd: file})
-	as := remote.WithAuth(&authn.Basic{Username: "ann", Password: "hunter2"})
-	if err := remote.Write(ref(t, addr+"/a:v1"), image(t, 1024, 2), as); err != nil {
-		t.Fatal(err)
-	}
-	asked(t, "http://"+addr+"/v2/a/manifests/none?access_token=hunter2", "ann", "hunter2")
-	asked(t, "http://"+addr+"/v2/", "ann", "wrong-hunter2")
-	req, err := http.NewRequest(http.MethodGet, "http://"+addr+"/v2/a/tags/list", nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	req.Header.Set("Authorization", "Bearer hunter2")
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	resp.Body.Close()
-	text := log.String()
-	for _, secret := range []string{"hunter2", "_state", "Basic ", "YW5uOmh1bnRlcjI"} {
-		if strings.Contains(text, secret) {
-			t.Errorf("the log holds %q:\n%s", secret, text)
-		}
-	}
-	var line struct {
-		Msg, Method, Path, User string
-		Status                  int
-	}
-	found := false
-	for entry := range strings.Lines(text) {
-		if err := json.Unmarshal([]byte(entry), &line); err != nil {
-			t.Fatal(err)
-		}
-		found = found || line.Method == "PUT" && line.Path == "/v2/a/manifests/v1" && line.User == "ann" && line.Status == 201
-	}
-	if !found {
-		t.Errorf("no line for the push of a manifest:\n%s", text)
-	}
 }

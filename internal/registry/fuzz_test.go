@@ -60,23 +60,6 @@ func FuzzManifest(f *testing.F) {
 	})
 }
 
-func FuzzAccounts(f *testing.F) {
-	f.Add([]byte("ann:$2y$05$c4WoMPo3SXsafkva.HHa6uXQZWr7oboPiC2bT/r7q1BB8I2s0BRqC\n# x\n\n"))
-	f.Add([]byte("ann"))
-	f.Add([]byte(":x"))
-	f.Fuzz(func(t *testing.T, content []byte) {
-		list, err := parseAccounts(content)
-		if err != nil {
-			return
-		}
-		for user, hash := range list.hashes {
-			if user == "" || len(hash) != 60 {
-				t.Fatalf("took user %q with hash %q", user, hash)
-			}
-		}
-	})
-}
-
 func FuzzRoute(f *testing.F) {
 	for _, path := range []string{"/v2/", "/v2/a/b/manifests/x", "/v2/a/blobs/uploads/", "/v2/../manifests/x", "/v2/a/referrers/sha256:0", "/v2/a/tags/list"} {
 		f.Add(path)

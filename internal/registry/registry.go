@@ -1,6 +1,6 @@
 // Package registry takes a folder (or an object store) and gives a complete OCI registry
 // over it: as an http.Handler, as an http.RoundTripper for use without a server, and as a
-// server with TLS and accounts.
+// server with TLS, behind doors that others bring.
 //
 // The registry itself is the distribution project's, in process. In front of it stand the
 // referrers API of OCI distribution-spec 1.1, manifest checks, the locks which let several

@@ -6,8 +6,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"os"
-	"syscall"
 	"time"
 
 	"plimsoll.dev/plimsoll/internal/registry/call"
@@ -25,6 +23,7 @@ func record(log *slog.Logger, heard []func(*call.Record), next http.Handler) htt
 		rec.Endpoint, _ = call.Parse(r.URL.Path)
 		t := &tracker{ResponseWriter: w}
 		defer func() {
+			rec.Digest = cmp.Or(rec.Digest, w.Header().Get("Docker-Content-Digest")) // of what the store answered by itself
 			rec.Took, rec.Status, rec.Bytes = time.Since(rec.Time), cmp.Or(t.status, http.StatusOK), t.bytes
 			log.Info("request", "method", rec.Method, "path", rec.Path, "status", rec.Status,
 				"bytes", rec.Bytes, "duration", rec.Took, "user", rec.Principal)
@@ -99,10 +98,3 @@ func (w *stallWriter) Write(p []byte) (int, error) {
 }
 
 func (w *stallWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
-
-func inode(info os.FileInfo) uint64 {
-	if sys, ok := info.Sys().(*syscall.Stat_t); ok {
-		return sys.Ino
-	}
-	return 0
-}

@@ -15,6 +15,7 @@ import (
 
 	"plimsoll.dev/plimsoll/internal/fault"
 	"plimsoll.dev/plimsoll/internal/registry/call"
+	"plimsoll.dev/plimsoll/internal/registry/watch"
 )
 
 // ServeOptions says where and for whom a registry is served.
@@ -24,9 +25,6 @@ type ServeOptions struct {
 	// TLSCert and TLSKey are PEM files, given both or neither. Changed files are taken up
 	// by new connections.
 	TLSCert, TLSKey string
-	// Htpasswd is a file of accounts with bcrypt passwords. When set, nobody is served
-	// without one. A changed file is taken up by the next request.
-	Htpasswd string
 	// ReadOnly refuses every write with 405.
 	ReadOnly bool
 	// Drain is how long requests under way may take to end once ctx has. Zero: 30 s.
@@ -57,10 +55,6 @@ func (r *Registry) Serve(ctx context.Context, o ServeOptions) error {
 	if o.Addr == "" {
 		o.Addr = defaultAddr
 	}
-	handler, err := r.served(o)
-	if err != nil {
-		return err
-	}
 	config, err := tlsConfig(o)
 	if err != nil {
 		return err
@@ -70,7 +64,7 @@ func (r *Registry) Serve(ctx context.Context, o ServeOptions) error {
 		return err
 	}
 	server := &http.Server{
-		Handler:           handler,
+		Handler:           r.served(o),
 		TLSConfig:         config,
 		ReadHeaderTimeout: 15 * time.Second,
 		IdleTimeout:       2 * time.Minute,
@@ -111,8 +105,8 @@ func drain(server *http.Server, limit time.Duration) error {
 }
 
 // served gives what a server adds to the API, from the outside in: the request log,
-// /healthz, accounts, read-only mode and limits on stalled bodies.
-func (r *Registry) served(o ServeOptions) (http.Handler, error) {
+// /healthz, limits on stalled bodies, the doors and read-only mode.
+func (r *Registry) served(o ServeOptions) http.Handler {
 	handler := r.handler
 	if o.ReadOnly && !r.readOnly {
 		handler = refuseWrites(handler)
@@ -120,15 +114,7 @@ func (r *Registry) served(o ServeOptions) (http.Handler, error) {
 	for _, door := range slices.Backward(o.Doors) {
 		handler = door(handler)
 	}
-	handler = limitStalls(handler)
-	if o.Htpasswd != "" {
-		accounts, err := openAccounts(o.Htpasswd, r.log)
-		if err != nil {
-			return nil, err
-		}
-		handler = accounts.require(handler)
-	}
-	return record(r.log, o.Heard, r.health(apart(handler, o.Pages))), nil
+	return record(r.log, o.Heard, r.health(limitStalls(apart(handler, o.Pages))))
 }
 
 // apart lets pages answer what is not the registry API.
@@ -198,11 +184,11 @@ func tlsConfig(o ServeOptions) (*tls.Config, error) {
 		return nil, fault.Newf(fault.Usage, "read TLS certificate", o.TLSCert+o.TLSKey,
 			"certificate and key belong together").WithHint("give both --tls-cert and --tls-key")
 	}
-	files := newWatched(func() (*tls.Certificate, error) {
+	files := watch.New(func() (*tls.Certificate, error) {
 		cert, err := tls.LoadX509KeyPair(o.TLSCert, o.TLSKey)
 		return &cert, err
 	}, o.TLSCert, o.TLSKey)
-	if _, err := files.get(); err != nil {
+	if _, err := files.Get(); err != nil {
 		hint := "give PEM files: the certificate with its chain, and its unencrypted key"
 		if errors.Is(err, os.ErrNotExist) {
 			hint = "check the paths of --tls-cert and --tls-key"
@@ -212,7 +198,7 @@ func tlsConfig(o ServeOptions) (*tls.Config, error) {
 	return &tls.Config{
 		MinVersion: tls.VersionTLS12,
 		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
-			cert, err := files.get()
+			cert, err := files.Get()
 			if cert != nil {
 				return cert, nil // a half-written new pair must not stop the old one
 			}

@@ -14,13 +14,14 @@ const (
 	ActionApprove Action = "approve" // grant exceptions, and move tags that are immutable
 	ActionAdmin   Action = "admin"   // change members, robots, quotas
 	ActionList    Action = "list"    // list the repositories of the whole registry
+	ActionAudit   Action = "audit"   // read the audit log of the whole registry
 )
 
 // Principal is who asks.
 type Principal struct {
 	Name string // "alice", "robot+ci", "https://issuer#subject"; "" is anybody
 
-	// May says whether it may do that in a repository; the repository is "" for ActionList.
+	// May says whether it may do that in a repository; the repository is "" for ActionList and ActionAudit.
 	May func(action Action, repository string) bool
 }
 

@@ -1,0 +1,194 @@
+// Package limit takes what somebody does and gives whether he has done too much of it. All it
+// remembers is bounded.
+package limit
+
+import (
+	"container/list"
+	"sync"
+	"time"
+
+	"golang.org/x/time/rate"
+)
+
+// most is how many are remembered, of each kind. Who was not seen for longest is forgotten.
+const most = 10_000
+
+// table is a map that forgets.
+type table[V any] struct {
+	entries map[string]*list.Element
+	order   *list.List // the latest seen first
+}
+
+type entry[V any] struct {
+	key   string
+	value V
+}
+
+func newTable[V any]() table[V] {
+	return table[V]{map[string]*list.Element{}, list.New()}
+}
+
+// get gives the value of the key, and makes it with fresh where there is none.
+func (t *table[V]) get(key string, fresh func() V) V {
+	if v, ok := t.find(key); ok {
+		return v
+	}
+	if len(t.entries) >= most {
+		oldest := t.order.Back()
+		delete(t.entries, t.order.Remove(oldest).(*entry[V]).key)
+	}
+	e := &entry[V]{key, fresh()}
+	t.entries[key] = t.order.PushFront(e)
+	return e.value
+}
+
+func (t *table[V]) find(key string) (v V, ok bool) {
+	at, ok := t.entries[key]
+	if !ok {
+		return v, false
+	}
+	t.order.MoveToFront(at)
+	return at.Value.(*entry[V]).value, true
+}
+
+func (t *table[V]) forget(key string) {
+	if at, ok := t.entries[key]; ok {
+		t.order.Remove(at)
+		delete(t.entries, key)
+	}
+}
+
+// Rates bounds how often something is done. The zero Rates is not usable.
+type Rates struct {
+	mu    sync.Mutex
+	known table[*rate.Limiter]
+}
+
+// NewRates gives one under which nothing was done yet.
+func NewRates() *Rates { return &Rates{known: newTable[*rate.Limiter]()} }
+
+// Wait counts one more for the key, and gives 0; or how long until it may be done.
+func (r *Rates) Wait(key string, perSecond, burst int, now time.Time) time.Duration {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	limiter := r.known.get(key, func() *rate.Limiter { return rate.NewLimiter(rate.Limit(perSecond), burst) })
+	if limiter.Limit() != rate.Limit(perSecond) || limiter.Burst() != burst {
+		limiter.SetLimitAt(now, rate.Limit(perSecond))
+		limiter.SetBurstAt(now, burst)
+	}
+	reserved := limiter.ReserveN(now, 1)
+	if !reserved.OK() {
+		return time.Second
+	}
+	wait := reserved.DelayFrom(now)
+	if wait > 0 {
+		reserved.CancelAt(now)
+	}
+	return wait
+}
+
+// Failures makes whoever fails often wait, longer with each failure.
+type Failures struct {
+	mu    sync.Mutex
+	known table[*failed]
+}
+
+type failed struct {
+	times int
+	last  time.Time
+}
+
+const (
+	firstWait   = time.Second
+	longestWait = 5 * time.Minute
+	forgiven    = time.Hour // after the last failure
+)
+
+// NewFailures gives one under which nobody failed yet.
+func NewFailures() *Failures { return &Failures{known: newTable[*failed]()} }
+
+// Wait says how long the key has to wait for its next attempt, of which so many are free.
+func (f *Failures) Wait(key string, free int, now time.Time) time.Duration {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	known, ok := f.known.find(key)
+	if !ok || known.times < free || now.Sub(known.last) > forgiven {
+		return 0
+	}
+	wait := longestWait
+	if over := known.times - free; over < 9 {
+		wait = min(firstWait<<over, longestWait)
+	}
+	return max(0, known.last.Add(wait).Sub(now))
+}
+
+// Note counts a failure.
+func (f *Failures) Note(key string, now time.Time) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	known := f.known.get(key, func() *failed { return &failed{} })
+	if now.Sub(known.last) > forgiven {
+		known.times = 0
+	}
+	known.times++
+	known.last = now
+}
+
+// Forgive forgets the failures of one who succeeded.
+func (f *Failures) Forgive(key string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.known.forget(key)
+}
+
+// Slots bounds how much is done at once.
+type Slots struct {
+	mu    sync.Mutex
+	taken map[string]int // no entry for nothing
+}
+
+// NewSlots gives one of which nothing is taken.
+func NewSlots() *Slots { return &Slots{taken: map[string]int{}} }
+
+// Take takes one of so many, until the function that it gives is called; ok is false when
+// none is left.
+func (s *Slots) Take(key string, of int) (release func(), ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.taken[key] >= of {
+		return nil, false
+	}
+	s.taken[key]++
+	return func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.taken[key]--; s.taken[key] == 0 {
+			delete(s.taken, key)
+		}
+	}, true
+}
+
+// Sums adds up numbers by key.
+type Sums struct {
+	mu    sync.Mutex
+	known table[*int64]
+}
+
+// NewSums gives one in which all is 0.
+func NewSums() *Sums { return &Sums{known: newTable[*int64]()} }
+
+// Add adds to the sum of the key, and gives it.
+func (s *Sums) Add(key string, n int64) int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	sum := s.known.get(key, func() *int64 { return new(int64) })
+	*sum += n
+	return *sum
+}
+
+// Forget makes the sum of the key 0.
+func (s *Sums) Forget(key string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.known.forget(key)
+}
