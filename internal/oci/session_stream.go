@@ -80,3 +80,13 @@ func (v *verified) Read(p []byte) (int, error) {
 }
 
 func (v *verified) Close() error { return v.in.Close() }
+
+// HasBlob says whether the reference's repository holds the blob now.
+func (s *Session) HasBlob(ctx context.Context, ref Reference, digest v1.Hash) (bool, error) {
+	repo, err := s.repository(ctx, ref)
+	if err != nil {
+		return false, wrap("find blob", ref, err)
+	}
+	there, err := repo.has(ctx, digest)
+	return there, wrap("find blob", ref, err)
+}

@@ -112,9 +112,12 @@ func serve(t testing.TB, handler http.Handler) *outside {
 	return o
 }
 
-func open(t testing.TB) *registry.Registry {
+func open(t testing.TB) *registry.Registry { return openWith(t, registry.Options{}) }
+
+func openWith(t testing.TB, o registry.Options) *registry.Registry {
 	t.Helper()
-	r, err := registry.Open(t.Context(), registry.Options{Root: filepath.Join(t.TempDir(), "store")})
+	o.Root = filepath.Join(t.TempDir(), "store")
+	r, err := registry.Open(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -186,7 +189,18 @@ func platforms(t testing.TB, names ...string) v1.ImageIndex {
 		if err != nil {
 			t.Fatal(err)
 		}
-		index = mutate.AppendManifests(index, mutate.IndexAddendum{Add: image(t, 1000), Descriptor: v1.Descriptor{Platform: platform}})
+		made, err := mutate.ConfigFile(mutate.MediaType(empty.Image, types.OCIManifestSchema1), &v1.ConfigFile{OS: platform.OS, Architecture: platform.Architecture, RootFS: v1.RootFS{Type: "layers"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		layer, err := random.Layer(1000, types.OCILayer)
+		if err == nil {
+			made, err = mutate.AppendLayers(made, layer)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		index = mutate.AppendManifests(index, mutate.IndexAddendum{Add: made, Descriptor: v1.Descriptor{Platform: platform}})
 	}
 	return index
 }
