@@ -25,6 +25,9 @@ type exception struct {
 	match    *expression // nil where there is none
 }
 
+// maxNarrow is for how many exceptions of a rule it is found out which of them are needed.
+const maxNarrow = 64
+
 var digestPattern = regexp.MustCompile(`^sha256:[0-9a-f]{64}$`)
 
 func (c *compiler) exception(e *v1alpha1.PolicyException) *exception {
@@ -110,7 +113,7 @@ func (q *question) excuse(r *rule, was artifact.Result, all []*exception) (artif
 		case !e.excuses(r):
 		case len(e.findings) == 0:
 			return excused(was, []*exception{e}), []*exception{e}
-		default:
+		case q.subject.without(e.findings) != nil:
 			narrow = append(narrow, e)
 		}
 	}
@@ -118,8 +121,8 @@ func (q *question) excuse(r *rule, was artifact.Result, all []*exception) (artif
 	if !changed {
 		return was, nil
 	}
-	// One that nothing depends on is not in use.
-	for i := len(narrow) - 1; i >= 0; i-- {
+	// One that nothing depends on is not in use. Of very many nobody asks which.
+	for i := len(narrow) - 1; i >= 0 && len(narrow) <= maxNarrow; i-- {
 		fewer := slices.Delete(slices.Clone(narrow), i, i+1)
 		if without, _ := q.setAside(r, was, fewer); same(without, with) {
 			narrow = fewer
@@ -148,7 +151,7 @@ func (q *question) setAside(r *rule, was artifact.Result, narrow []*exception) (
 	again.enter(q.policy)
 	again.spent = q.spent
 	with = again.ask(r)
-	q.spent = again.spent
+	q.spent, q.timed = again.spent, q.timed || again.timed
 	return with, !same(was, with)
 }
 

@@ -30,10 +30,13 @@ const (
 	maxEstimate = 1e13
 )
 
-// The runtime limits are Kubernetes' own, for one call and for one object.
+// What evaluation may cost, in units of Kubernetes (k8s.io/apiserver, pkg/apis/cel). A million
+// of them that are counted take about a second, since counting is most of it; that many which
+// are not take a hundredth of that.
 const (
-	costPerRule    = celconfig.PerCallLimit
-	costPerVerdict = celconfig.RuntimeCELCostBudget
+	costPerRule    = celconfig.PerCallLimit                        // of one expression
+	costPerVerdict = celconfig.RuntimeCELCostBudgetMatchConditions // of all that are metered
+	costUnmetered  = celconfig.RuntimeCELCostBudget                // of all that are not, together and at worst
 )
 
 // expression is a CEL expression that can be evaluated by many at once.
@@ -229,8 +232,8 @@ func isTaken(name string) bool {
 }
 
 func refusedCall(a *ast.AST, call ast.CallExpr) string {
-	args := call.Args()
-	switch name := call.FunctionName(); {
+	args, name := call.Args(), call.FunctionName()
+	switch {
 	case name == "dyn":
 		return "dyn() hides a type from the checker"
 	case slices.Contains(patterns, name) && call.IsMemberFunction():
@@ -246,15 +249,31 @@ func refusedCall(a *ast.AST, call ast.CallExpr) string {
 		if !ok || strings.Count(s, "%") > maxClauses || widePrecision.MatchString(s) {
 			return fmt.Sprintf("want a format that is written out, with at most %d parts", maxClauses)
 		}
-	case name == "_+_" || name == "_[_]" || name == "size" || name == "_?_:_":
+	}
+	if slices.Contains(unread, name) {
 		return ""
 	}
 	for _, arg := range args {
-		if depth(a.GetType(arg.ID())) > 1 && !slices.Contains([]string{"_+_", "_[_]", "size", "_?_:_"}, call.FunctionName()) {
+		t := a.GetType(arg.ID())
+		switch {
+		case depth(t) > 1:
 			return "lists of lists can be looped over, not compared or printed"
+		case isObject(t):
+			return "want a field of it, such as name, instead of all of it"
 		}
 	}
 	return ""
+}
+
+// unread are the functions that do not look into what they are given.
+var unread = []string{"_+_", "_[_]", "_[?_]", "size", "_?_:_", "_&&_", "_||_", "!_", "@not_strictly_false"}
+
+// isObject says whether values of the type are facts, or lists of these.
+func isObject(t *types.Type) bool {
+	if t.Kind() == types.StructKind {
+		return slices.ContainsFunc(objects(), func(o *object) bool { return o.name == t.TypeName() })
+	}
+	return slices.ContainsFunc(t.Parameters(), isObject)
 }
 
 func literal(e ast.Expr) (string, bool) {

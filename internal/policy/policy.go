@@ -61,10 +61,12 @@ func Compile(policies []v1alpha1.ImagePolicy, exceptions []v1alpha1.PolicyExcept
 
 // Compile is the function of the name, whose errors name file, line and column.
 func (d *Documents) Compile(Options) (*Set, error) {
-	unasked := uint64(costPerVerdict)
+	unasked := uint64(costUnmetered)
 	c := &compiler{base: newScope(&unasked)}
 	set := &Set{digest: digestOf([]any{d.Policies, d.Exceptions})}
-	c.counts(d)
+	if c.counts(d); len(c.problems) > 0 {
+		return nil, d.fault(c.problems)
+	}
 	seen := map[string]bool{}
 	for i := range d.Policies {
 		c.at = place{index: i}

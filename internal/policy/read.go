@@ -113,7 +113,7 @@ func (d *Documents) read(file string, text []byte) error {
 	if err := yaml.Unmarshal(text, &root); err != nil {
 		return err
 	}
-	if root.Kind == 0 {
+	if root.Kind == 0 || root.Content[0].ShortTag() == "!!null" {
 		return nil // nothing but comments
 	}
 	var header struct {
