@@ -287,6 +287,13 @@ func (q *question) packages() (any, error) { return q.subject.packages() }
 
 func (q *question) findings() (any, error) { return q.subject.findings() }
 
+func (q *question) unadvised() (any, error) {
+	if q.subject.facts.Findings == nil {
+		return nil, &missing{neverScanned}
+	}
+	return textsOf("unadvised", q.subject.facts.Unadvised)
+}
+
 func (q *question) licenses() (any, error) {
 	if q.subject.facts.Licenses == nil {
 		return nil, &missing{"its licences are not known"}

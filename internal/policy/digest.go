@@ -42,6 +42,7 @@ func digestOfFacts(f *artifact.Facts) string {
 	list(w, f.InBase, func(in *bool) { w.flag(*in) })
 	list(w, f.Findings, w.finding)
 	w.texts(f.Licenses)
+	w.texts(f.Unadvised)
 	w.time(f.Advisories)
 	w.texts(f.Children)
 	w.flush()

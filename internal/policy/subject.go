@@ -107,9 +107,11 @@ func (s *Subject) listPackages() (any, error) {
 	return things("packages", maxMany, packageObject, packs)
 }
 
+const neverScanned = "it was never scanned for vulnerabilities"
+
 func (s *Subject) listFindings() (any, error) {
 	if s.facts.Findings == nil {
-		return nil, &missing{"it was never scanned for vulnerabilities"}
+		return nil, &missing{neverScanned}
 	}
 	all := make([]found, len(s.facts.Findings))
 	for i := range all {

@@ -31,6 +31,7 @@ func variables() []variable {
 		{"packages", listOf(packageObject), "what the layers hold, whatever an SBOM says", maxMany, false, (*question).packages},
 		{"findings", listOf(findingObject), "advisories that concern the packages", maxMany, false, (*question).findings},
 		{"licenses", types.NewListType(types.StringType), "the different licences of the packages", maxList, false, (*question).licenses},
+		{"unadvised", types.NewListType(types.StringType), `ecosystems of packages of which no feed knows advisories; "" for packages of none`, maxList, false, (*question).unadvised},
 		known("sbom", sbomObject, "the signed bills of materials, held against the layers", "no verified SBOM", func(f *artifact.Facts) *artifact.SBOMFacts { return f.SBOM }),
 		known("tests", testsObject, "verified test results", "no verified test results", func(f *artifact.Facts) *artifact.TestFacts { return f.Tests }),
 		known("malware", malwareObject, "what a malware scan came to", "no verified malware scan", func(f *artifact.Facts) *artifact.MalwareFacts { return f.Malware }),
