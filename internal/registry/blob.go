@@ -18,9 +18,9 @@ import (
 // serveFile answers GET and HEAD of a blob in a local store from its file, which the
 // kernel can send by itself; the next handler would copy it through a buffer of 4 MiB a
 // request. It answers as that does.
-func (f *front) serveFile(w http.ResponseWriter, r *http.Request, to call.Endpoint) {
+func (f *front) serveFile(w http.ResponseWriter, r *http.Request, to call.Endpoint, canonical digest.Digest) {
 	d := digest.Digest(to.Reference)
-	file, err := f.open(r, to.Repository, d)
+	file, err := os.Open(filepath.Join(f.store.root, filepath.FromSlash(path.Join(blobDir(canonical), "data"))))
 	if errors.Is(err, os.ErrNotExist) {
 		unknown(w, to.Kind)
 		return
@@ -37,17 +37,6 @@ func (f *front) serveFile(w http.ResponseWriter, r *http.Request, to call.Endpoi
 	h.Set("Content-Type", "application/octet-stream")
 	h.Set("Docker-Distribution-Api-Version", "registry/2.0")
 	http.ServeContent(w, r, "", time.Time{}, file)
-}
-
-func (f *front) open(r *http.Request, repo string, d digest.Digest) (*os.File, error) {
-	canonical, ok, err := f.store.layer(r.Context(), repo, d)
-	if err != nil {
-		return nil, err
-	}
-	if !ok {
-		return nil, os.ErrNotExist
-	}
-	return os.Open(filepath.Join(f.store.root, filepath.FromSlash(path.Join(blobDir(canonical), "data"))))
 }
 
 // ReadFrom implements io.ReaderFrom, so that a file reaches the connection unseen.

@@ -47,22 +47,39 @@ func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// blobs passes on a blob request. A client that asks whether a blob is there will not
+// blobs handles /v2/<name>/blobs/<digest>. A client that asks whether a blob is there will not
 // send it again, so the blob's life is prolonged first.
 func (f *front) blobs(w http.ResponseWriter, r *http.Request, to call.Endpoint) {
 	d := digest.Digest(to.Reference)
-	reads := r.Method == http.MethodHead || r.Method == http.MethodGet
-	if reads && !f.quarantine.admitsBlob(w, r, to) {
+	if r.Method != http.MethodHead && r.Method != http.MethodGet {
+		f.next.ServeHTTP(asNamed(w, to.Repository, d), r)
+		return
+	}
+	if d.Validate() != nil {
+		call.Bad("DIGEST_INVALID", "the digest is not valid").Write(w)
+		return
+	}
+	canonical, linked, err := f.store.layer(r.Context(), to.Repository, d)
+	if err != nil {
+		broken(w, f.log, err)
+		return
+	}
+	if !linked {
+		unknown(w, to.Kind)
+		return
+	}
+	if !f.quarantine.admitsBlob(w, r, to, canonical) {
 		return
 	}
 	if r.Method == http.MethodHead {
-		if err := f.leaseIn(r, to.Repository, d); err != nil {
+		if err := f.store.lease(r.Context(), path.Join(blobDir(canonical), "data")); err != nil {
 			broken(w, f.log, err)
 			return
 		}
 	}
-	if reads && f.store.root != "" && d.Validate() == nil {
-		f.serveFile(w, r, to)
+	call.RecordOf(r.Context()).Digest = d.String()
+	if f.store.root != "" {
+		f.serveFile(w, r, to, canonical)
 		return
 	}
 	f.next.ServeHTTP(asNamed(w, to.Repository, d), r)

@@ -88,9 +88,9 @@ func (q *quarantine) admits(w http.ResponseWriter, r *http.Request, to call.Endp
 
 // admitsBlob says whether a blob may be read: where a released manifest of the same repository
 // refers to it, and not because it is there. Where it may not, it has answered.
-func (q *quarantine) admitsBlob(w http.ResponseWriter, r *http.Request, to call.Endpoint) bool {
+func (q *quarantine) admitsBlob(w http.ResponseWriter, r *http.Request, to call.Endpoint, canonical digest.Digest) bool {
 	return q.decide(w, r, to, func(ctx context.Context) (ruling, bool, error) {
-		return q.ruleBlob(ctx, to.Repository, digest.Digest(to.Reference))
+		return q.ruleBlob(ctx, to.Repository, canonical)
 	})
 }
 
@@ -138,7 +138,11 @@ func (q *quarantine) mounts(r *http.Request, from string, d digest.Digest) (bool
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), q.patience)
 	defer cancel()
-	found, there, err := q.ruleBlob(ctx, from, d)
+	canonical, linked, err := q.store.layer(ctx, from, d)
+	if err != nil || !linked {
+		return false, err
+	}
+	found, there, err := q.ruleBlob(ctx, from, canonical)
 	return there && found.released(), err
 }
 

@@ -34,15 +34,8 @@ type asker func(ctx context.Context, repo string, d digest.Digest) ruling
 const maxChain = 4
 
 // ruleBlob gives the ruling by which a blob is released, else one by which it is not. there is
-// false where the repository has no such blob, or no manifest that refers to it.
-func (q *quarantine) ruleBlob(ctx context.Context, repo string, d digest.Digest) (found ruling, there bool, err error) {
-	if d.Validate() != nil {
-		return ruling{}, false, nil
-	}
-	canonical, linked, err := q.store.layer(ctx, repo, d)
-	if err != nil || !linked {
-		return ruling{}, false, err
-	}
+// false where the repository has no manifest that refers to it.
+func (q *quarantine) ruleBlob(ctx context.Context, repo string, canonical digest.Digest) (found ruling, there bool, err error) {
 	if canonical == v1.DescriptorEmptyJSON.Digest { // "{}" tells nobody anything
 		return ruling{Judgement: Judgement{Action: artifact.ActionAllow}}, true, nil
 	}
@@ -78,7 +71,7 @@ func (q *quarantine) ruleUsers(ctx context.Context, repo string, blob digest.Dig
 			found, there = one, true
 			continue
 		}
-		if _, live, err := q.store.revision(ctx, repo, it.digest); err != nil || live {
+		if live, err := q.store.exists(ctx, path.Join(revisionDir(repo, it.digest), "link")); err != nil || live {
 			h.prefer(blob, it)
 			return one, live, err
 		}

@@ -38,6 +38,7 @@ func TestS3(t *testing.T) {
 		"faults":      s3Faults,
 		"lost bucket": s3LostBucket,
 		"conformance": s3Conformance,
+		"quarantine":  s3Quarantine,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, server) })
 	}
