@@ -64,6 +64,7 @@ type ledger struct {
 	overlap  bool
 	failure  error
 	hold     chan struct{} // Gather waits for it to be closed
+	slow     chan struct{} // so does All, once it has read
 	rules    string
 }
 
@@ -111,9 +112,12 @@ func (l *ledger) Known(_ context.Context, image verdicts.Image) (artifact.Facts,
 
 func (l *ledger) All(context.Context) iter.Seq2[artifact.Facts, error] {
 	l.mu.Lock()
-	all := slices.Collect(maps.Values(l.kept))
+	all, slow := slices.Collect(maps.Values(l.kept)), l.slow
 	l.mu.Unlock()
 	return func(yield func(artifact.Facts, error) bool) {
+		if slow != nil {
+			<-slow
+		}
 		for _, facts := range all {
 			if !yield(facts, nil) {
 				return

@@ -17,6 +17,9 @@ import (
 // restart.
 const markEvery = time.Minute
 
+// markStep is how far the mark may lag behind: moved at every look, all cores would fight for it.
+const markStep = time.Millisecond
+
 // clock is a clock that never runs backwards, not even from one process to the next: set back, it
 // would revive exceptions and periods of grace that are over. The price is that one that was set
 // far ahead by mistake stays there, until somebody removes the mark.
@@ -54,10 +57,10 @@ func (c *clock) now() time.Time {
 	now := c.read()
 	for {
 		mark := c.mark.Load()
-		switch nanos := now.UnixNano(); {
-		case nanos < mark:
+		switch ahead := time.Duration(now.UnixNano() - mark); {
+		case ahead < 0:
 			return time.Unix(0, mark).UTC()
-		case nanos == mark || c.mark.CompareAndSwap(mark, nanos):
+		case ahead < markStep || c.mark.CompareAndSwap(mark, now.UnixNano()):
 			return now
 		}
 	}

@@ -44,7 +44,9 @@ func (k *Keeper) settle(ctx context.Context, image Image, depth int) (artifact.V
 }
 
 // closed is the error of asking a keeper that is being closed.
-func closed(image Image, err error) error { return fault.New(fault.Unavailable, "decide", image.String(), err) }
+func closed(image Image, err error) error {
+	return fault.New(fault.Unavailable, "decide", image.String(), err)
+}
 
 var errExamined = errors.New("it is still being examined")
 

@@ -229,8 +229,11 @@ func (t *table) apply(image Image, b basis, o outcome, f *flight) bool {
 	if e.sum != e.saved && !e.failing() {
 		t.unsaved[image] = true
 	}
+	t.tick++
+	if o.gathered { // who read what was kept before has old facts
+		e.changed = t.tick
+	}
 	if e.sum != before {
-		t.tick++
 		e.moved = t.tick
 		t.spoilParents(e)
 	}

@@ -135,6 +135,85 @@ func TestChanged(t *testing.T) {
 	})
 }
 
+// TestOldFactsInAStream holds that facts read before a change decide nothing after it.
+func TestOldFactsInAStream(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		l := newLedger(signedOnly)
+		k := open(t, t.TempDir(), l, newShelf(), verdicts.Options{})
+		one := l.put(image(1))
+		want(t, k, one, artifact.ActionAllow)
+		synctest.Wait()
+		l.set(func(l *ledger) { l.slow = make(chan struct{}) })
+		var recomputing sync.WaitGroup
+		recomputing.Go(func() {
+			if _, err := k.Recompute(t.Context()); err != nil {
+				t.Error(err)
+			}
+		})
+		synctest.Wait()
+		l.put(unsigned(image(1)))
+		if err := k.Changed("shop", one.Digest); err != nil {
+			t.Fatal(err)
+		}
+		want(t, k, one, artifact.ActionDeny)
+		close(l.slow)
+		recomputing.Wait()
+		want(t, k, one, artifact.ActionDeny)
+	})
+}
+
+// TestAllAtOnce changes images while all is decided again and again: whoever has said that an image
+// changed is never given what was before.
+func TestAllAtOnce(t *testing.T) {
+	l := newLedger(signedOnly)
+	var p told
+	k := open(t, t.TempDir(), l, newShelf(), verdicts.Options{Publish: p.publish})
+	children := []int{}
+	for n := range 8 {
+		l.put(image(n))
+		children = append(children, n)
+	}
+	all := l.put(index(100, children...))
+	want(t, k, all, artifact.ActionAllow)
+	var changing, reloading sync.WaitGroup
+	done := make(chan struct{})
+	reloading.Go(func() {
+		for {
+			select {
+			case <-done:
+				return
+			default:
+			}
+			if _, err := k.Reload(t.Context()); err != nil {
+				t.Error(err)
+			}
+			k.FindingsChanged(all)
+			k.Expiring(time.Hour)
+		}
+	})
+	for _, n := range children {
+		changing.Go(func() {
+			for range 20 {
+				one := l.put(unsigned(image(n)))
+				if err := k.Changed("shop", one.Digest); err != nil {
+					t.Error(err)
+				}
+				want(t, k, one, artifact.ActionDeny)
+				want(t, k, all, artifact.ActionDeny)
+				l.put(image(n))
+				if err := k.Changed("shop", one.Digest); err != nil {
+					t.Error(err)
+				}
+				want(t, k, one, artifact.ActionAllow)
+			}
+		})
+	}
+	changing.Wait()
+	close(done)
+	reloading.Wait()
+	want(t, k, all, artifact.ActionAllow)
+}
+
 func TestFindingsChanged(t *testing.T) {
 	for _, test := range []struct {
 		name  string
