@@ -1,8 +1,10 @@
 package inventory
 
 import (
+	"bytes"
 	"cmp"
 	"context"
+	"maps"
 	"slices"
 	"time"
 
@@ -11,9 +13,9 @@ import (
 	"plimsoll.dev/plimsoll/internal/inventory/store"
 )
 
-// PutFacts keeps what is known of manifests in place of what was known before. Packages,
-// licences and findings are not taken from here: Facts gives those of the image of that
-// digest that Put took, as they are then.
+// PutFacts keeps what is known of manifests in place of what was known before; the same again
+// is no news. Packages, licences and findings are not taken from here: Facts gives those of
+// the image of that digest that Put took, as they are then.
 func (inv *Inventory) PutFacts(ctx context.Context, facts ...artifact.Facts) error {
 	for some := range slices.Chunk(facts, batch) {
 		manifests := make([]row, len(some))
@@ -33,22 +35,43 @@ func (inv *Inventory) PutFacts(ctx context.Context, facts ...artifact.Facts) err
 			if err != nil {
 				return err
 			}
-			news, err := tx.Take(ctx, newsCounter, 1)
-			if err != nil {
-				return err
-			}
-			rows := map[int64][]any{} // the last of a manifest counts
+			last := map[int64][]byte{} // of a manifest counts
 			for i := range some {
-				id := numbers[manifests[i].key]
-				rows[id] = []any{id, news, packed[i]}
+				last[numbers[manifests[i].key]] = packed[i]
 			}
-			return replace(ctx, tx, store.Table{Name: "facts", Columns: "manifest, news, facts"}, rows)
+			return writeFacts(ctx, tx, last)
 		})
 		if err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// writeFacts writes the facts of those numbers that are other than what stands.
+func writeFacts(ctx context.Context, tx store.Tx, facts map[int64][]byte) error {
+	these, arg := tx.Ints("manifest", slices.Collect(maps.Keys(facts)))
+	err := tx.Each(ctx, func(scan func(...any) error) error {
+		var id int64
+		var packed []byte
+		err := scan(&id, &packed)
+		if bytes.Equal(packed, facts[id]) {
+			delete(facts, id)
+		}
+		return err
+	}, "SELECT manifest, facts FROM facts WHERE "+these, arg)
+	if err != nil || len(facts) == 0 {
+		return err
+	}
+	news, err := tx.Take(ctx, newsCounter, 1)
+	if err != nil {
+		return err
+	}
+	rows := map[int64][]any{}
+	for id, packed := range facts {
+		rows[id] = []any{id, news, packed}
+	}
+	return replace(ctx, tx, store.Table{Name: "facts", Columns: "manifest, news, facts"}, rows)
 }
 
 // page is how many manifests are read at once.
@@ -68,7 +91,7 @@ func (inv *Inventory) Facts(ctx context.Context, which Selection, yield func(art
 		if items, err = selected(ctx, tx, which); err != nil {
 			return err
 		}
-		join, err = newJoiner(ctx, tx, seconds(inv.now()))
+		join, err = newJoiner(ctx, tx, seconds(inv.now()), which.Unadvised)
 		return err
 	})
 	if err != nil {

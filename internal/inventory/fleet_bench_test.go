@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"syscall"
 	"testing"
@@ -72,6 +73,7 @@ func benchmarkFleet(b *testing.B, population *inventorytest.Population, address 
 		fmt.Printf("\n%s, %d images:\n", b.Name(), fleetSize)
 		putFleet(b, inv, population)
 		matchFleet(b, inv, population, address)
+		factsOfFleet(b, inv, population)
 		askFleet(b, inv)
 		askOnce(b, address)
 		if err := inv.Close(); err != nil {
@@ -154,6 +156,67 @@ func matchFleet(b *testing.B, inv *inventory.Inventory, population *inventorytes
 	}
 	b.ReportMetric(took.Seconds(), "s-rematch")
 	b.ReportMetric(milliseconds(news), "ms-new-advisory")
+}
+
+// factsOfFleet gives each image facts and a verdict as a real one has them, and reads them back.
+func factsOfFleet(b *testing.B, inv *inventory.Inventory, population *inventorytest.Population) {
+	var manifests []inventory.Manifest
+	facts := make([]artifact.Facts, 0, 2000)
+	verdicts := make([]artifact.Verdict, 0, 10_000)
+	var puttingFacts, puttingVerdicts time.Duration
+	for n := range fleetSize {
+		f, v := population.Facts(n)
+		manifests = append(manifests, inventory.Manifest{Repository: v.Repository, Digest: v.Image})
+		facts, verdicts = append(facts, f), append(verdicts, v)
+		if len(facts) == cap(facts) || n+1 == fleetSize {
+			puttingFacts += timed(b, func() error { return inv.PutFacts(b.Context(), facts...) })
+			facts = facts[:0]
+		}
+		if len(verdicts) == cap(verdicts) || n+1 == fleetSize {
+			puttingVerdicts += timed(b, func() error { return inv.SetVerdicts(b.Context(), verdicts...) })
+			verdicts = verdicts[:0]
+		}
+	}
+	fmt.Printf("  put facts                  %6.0f images/s\n", fleetSize/puttingFacts.Seconds())
+	fmt.Printf("  keep 10,000 verdicts       %6.2f s   (goal: 1 s)\n", puttingVerdicts.Seconds()*10_000/fleetSize)
+	streamed, findings := 0, 0
+	var peak uint64
+	stream := timed(b, func() error {
+		return inv.Facts(b.Context(), inventory.Selection{}, func(f artifact.Facts) error {
+			if streamed++; streamed%1000 == 0 {
+				var memory runtime.MemStats
+				runtime.ReadMemStats(&memory)
+				peak = max(peak, memory.HeapInuse)
+			}
+			findings += len(f.Findings)
+			return nil
+		})
+	})
+	if streamed != fleetSize || findings == 0 {
+		b.Errorf("%d facts with %d findings, want %d", streamed, findings, fleetSize)
+	}
+	fmt.Printf("  stream all facts           %6.1f s, %d MB in use at most, %d findings   (goal: 30 s)\n", stream.Seconds(), peak>>20, findings)
+	b.ReportMetric(stream.Seconds(), "s-facts")
+	var each []time.Duration
+	for n := range 200 {
+		each = append(each, timed(b, func() error {
+			which := inventory.Selection{Of: manifests[n*fleetSize/200 : n*fleetSize/200+1]}
+			return inv.Facts(b.Context(), which, func(artifact.Facts) error { return nil })
+		}))
+	}
+	slices.Sort(each)
+	fmt.Printf("  facts of one image         %6.1f ms, p99 %.1f ms   (goal: 5 ms)\n", milliseconds(each[100]), milliseconds(each[197]))
+	read := 0
+	reading := timed(b, func() error {
+		return inv.Verdicts(b.Context(), inventory.Selection{}, func(artifact.Verdict) error {
+			read++
+			return nil
+		})
+	})
+	if read != fleetSize {
+		b.Errorf("%d verdicts, want %d", read, fleetSize)
+	}
+	fmt.Printf("  read all verdicts          %6.1f s\n", reading.Seconds())
 }
 
 // newAdvisory measures the way from a new advisory to all images that it affects: in a

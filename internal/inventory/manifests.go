@@ -9,6 +9,7 @@ import (
 
 	"github.com/klauspost/compress/zstd"
 
+	"plimsoll.dev/plimsoll/artifact"
 	"plimsoll.dev/plimsoll/internal/fault"
 	"plimsoll.dev/plimsoll/internal/inventory/store"
 )
@@ -42,6 +43,10 @@ type Selection struct {
 	// Bare asks Facts also for images of which no facts were put, with the little that is
 	// known of them: nothing in it was verified. Of does not bear on these.
 	Bare bool
+
+	// Unadvised gives the ecosystems of an image's packages of which no feed knows advisories
+	// today; Facts asks it once for all images of equal contents. Nil: as they were put.
+	Unadvised func(packages []artifact.Package) []string
 }
 
 // internManifests gives the numbers of manifests, by the key of their rows.

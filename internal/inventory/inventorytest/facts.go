@@ -92,6 +92,14 @@ func testFacts(t *testing.T, address string) {
 			}
 		}
 	})
+	t.Run("Unadvised", func(t *testing.T) {
+		all := facts(t, inv, inventory.Selection{Of: []inventory.Manifest{first}, Unadvised: func(packages []artifact.Package) []string {
+			return []string{packages[0].Ecosystem()}
+		}})
+		if diff := cmp.Diff([]string{"Debian:13"}, all[first].Unadvised); diff != "" {
+			t.Errorf("(-want +got)\n%s", diff)
+		}
+	})
 	t.Run("Selections", func(t *testing.T) { testSelections(t, inv) })
 	t.Run("Bare", func(t *testing.T) { testBare(t, inv) })
 	t.Run("Silenced", func(t *testing.T) { testSilenced(t, inv) })

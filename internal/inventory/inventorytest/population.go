@@ -159,6 +159,39 @@ func (p *Population) Image(n int) inventory.Image {
 	return image
 }
 
+// Facts gives the nth image's facts and a verdict on it, of the size that a set of twenty
+// rules gives.
+func (p *Population) Facts(n int) (artifact.Facts, artifact.Verdict) {
+	app, build := n/builds, n%builds
+	repository, digest := fmt.Sprintf("registry.example/team-%d/app-%d", app%37, app), sum(fmt.Sprint("image", n))
+	f := artifact.Facts{
+		Image: artifact.ImageFacts{
+			Repository: repository, Digest: digest, Tags: []string{fmt.Sprintf("1.%d", build)}, Kind: artifact.KindImage,
+			MediaType: "application/vnd.oci.image.manifest.v1+json", Platform: "linux/amd64", Created: time.Unix(0, 0).UTC(), Pushed: day(1), Size: 30e6 + int64(n), Layers: basesIn + 2,
+			Labels: map[string]string{"team": fmt.Sprintf("team-%d", app%37), "org.opencontainers.image.revision": sum(fmt.Sprint("commit", n))[7:47]},
+			User:   "1000:1000", Entrypoint: []string{"/cnb/process/web"}, Ports: []string{"8080/tcp"},
+		},
+		Base:       &artifact.BaseFacts{Name: fmt.Sprintf("registry.example/base-%d:%d", app%len(kinds), build/10), Digest: sum(fmt.Sprint("base", app%len(kinds), build/10)), Created: day(1), Verified: true, By: "release-key"},
+		Source:     &artifact.SourceFacts{Kind: "git", URL: "https://git.example/" + repository, Revision: sum(fmt.Sprint("commit", n))[7:47], Ref: "main", Clean: true},
+		Provenance: &artifact.ProvenanceFacts{Builder: "https://plimsoll.dev/provenance#platform-local", BuildType: "https://plimsoll.dev/provenance#build-v1", By: "release-key", Started: day(1), Finished: day(1), Level: 2},
+		SBOM:       &artifact.SBOMFacts{Formats: []string{"cyclonedx", "spdx"}, Packages: 200, Complete: true},
+		Hardening:  &artifact.HardeningFacts{NumericUser: true, Checks: map[string]string{}},
+		Signatures: []artifact.SignatureFacts{{By: "release-key"}},
+	}
+	v := artifact.Verdict{
+		Repository: repository, Image: digest, Decided: day(2), Policies: sum("policies"), Facts: digest,
+		Gates: map[artifact.Gate]artifact.Action{artifact.GateRegistry: []artifact.Action{artifact.ActionAllow, artifact.ActionWarn, artifact.ActionDeny}[n%3]},
+	}
+	for rule := range 20 {
+		f.Hardening.Checks[fmt.Sprintf("CIS-DI-4.%d", rule)] = "PASS"
+		v.Results = append(v.Results, artifact.Result{
+			Policy: "restricted", Rule: fmt.Sprintf("rule-%d", rule), Title: "What is wanted of every image", Passed: (n+rule)%7 > 0,
+			Why: fmt.Sprintf("openssl %d has a fix", n), Remedy: "plimsoll rebase " + repository, Controls: map[string][]string{"slsa": {"v1.0"}, "nist-800-190": {"4.1.1"}, "cis": {"4.4"}},
+		})
+	}
+	return f, v
+}
+
 func (p *Population) contents(kind, release, app, lock, n int) artifact.Contents {
 	c := artifact.Contents{Image: sum(fmt.Sprint("image", n)), Platform: "linux/amd64", Distro: artifact.Distro{ID: "debian", Version: "12"}, BaseLayers: basesIn}
 	layers := make([]string, basesIn)

@@ -162,7 +162,12 @@ func testNews(t *testing.T, address string) {
 	}{
 		{"all that there is", func() {}, []string{"chart", "ledger", "one", "two"}},
 		{"nothing", func() { rematch(t, inv, inventory.Which{}, known) }, nil},
-		{"new facts", func() { putFacts(t, inv, factsOf("chart", "chart")) }, []string{"chart"}},
+		{"the same facts", func() { putFacts(t, inv, factsOf("chart", "chart"), factsOf("one", "shop-1")) }, nil},
+		{"new facts", func() {
+			f := factsOf("chart", "chart")
+			f.Malware = &artifact.MalwareFacts{Result: "clean"}
+			putFacts(t, inv, f, factsOf("one", "shop-1"))
+		}, []string{"chart"}},
 		{"another severity", match("lodash", func(f *artifact.Finding) { f.Severity = artifact.SeverityCritical }), []string{"one"}},
 		{"another score of exploitation", match("net", func(f *artifact.Finding) { f.EPSS = 0.5 }), []string{"ledger"}},
 		{"a fix", match("net", func(f *artifact.Finding) { f.Fixed = "v0.40.0" }), []string{"ledger"}},
