@@ -14,9 +14,15 @@ import (
 
 // Holdings is what a repository holds.
 type Holdings struct {
-	Blobs   []digest.Digest  // by canonical digest, manifests included, each once
-	Tags    []string         // that resolve
-	Uploads map[string]int64 // bytes of those under way, by id
+	Blobs   []digest.Digest   // by canonical digest, manifests included, each once
+	Tags    []string          // that resolve
+	Uploads map[string]Upload // those under way, by id
+}
+
+// Upload is what came of a blob so far.
+type Upload struct {
+	Bytes   int64
+	Changed time.Time // when the last of it came; zero while nothing did
 }
 
 // Tagged is a tag as it stands.
@@ -87,24 +93,25 @@ func (s *store) holdings(ctx context.Context, repo string) (h Holdings, err erro
 	return h, err
 }
 
-func (s *store) uploads(ctx context.Context, repo string) (map[string]int64, error) {
+func (s *store) uploads(ctx context.Context, repo string) (map[string]Upload, error) {
 	dir := path.Join(repoDir(repo), "_uploads")
 	ids, err := s.names(ctx, dir)
 	if err != nil {
 		return nil, err
 	}
-	sizes := map[string]int64{}
+	uploads := map[string]Upload{}
 	for _, id := range ids {
 		info, err := s.driver.Stat(ctx, path.Join(dir, id, "data"))
 		switch {
 		case isMissing(err):
+			uploads[id] = Upload{} // an object store shows it only when all is there
 		case err != nil:
 			return nil, err
 		default:
-			sizes[id] = info.Size()
+			uploads[id] = Upload{info.Size(), info.ModTime()}
 		}
 	}
-	return sizes, nil
+	return uploads, nil
 }
 
 // Size gives the bytes of a blob or manifest of the repository, and its canonical digest; ok
