@@ -44,16 +44,15 @@ func (a *Access) guard(rules *rules, next http.Handler, w http.ResponseWriter, r
 	}
 	needs := to.Needs(r)
 	who, err := a.knock(rules, r)
+	if wait := a.hurried(rules, who, r); wait > 0 { // who is not known counts as anybody from there
+		refuse(w, r, tooMany(w, &mustWait{wait, tooOften}))
+		return
+	}
 	if err != nil {
 		a.turnAway(rules, needs, err, w, r)
 		return
 	}
-	record := call.RecordOf(r.Context())
-	record.Principal = who.Principal()
-	if wait := a.hurried(rules, who, r); wait > 0 {
-		refuse(w, r, tooMany(w, &mustWait{wait, tooOften}))
-		return
-	}
+	call.RecordOf(r.Context()).Principal = who.Principal()
 	if len(needs) == 0 && who.Principal() == "" {
 		// So clients learn that there are tokens to be had, for anybody too.
 		a.turnAway(rules, nil, errNobody, w, r)
@@ -79,20 +78,20 @@ func (a *Access) guard(rules *rules, next http.Handler, w http.ResponseWriter, r
 func (a *Access) guardAccounts(next http.Handler, w http.ResponseWriter, r *http.Request) {
 	user, password, ok := r.BasicAuth()
 	ok = ok && len(r.Header["Authorization"]) == 1
-	g := guessesOf(r, user)
-	if wait := a.mustWait(g); ok && wait > 0 {
-		refuse(w, r, tooMany(w, &mustWait{wait, tooWrong}))
+	err := errNobody
+	if ok {
+		err = a.checked(a.accounts, r, user, password)
+	}
+	var wait *mustWait
+	if errors.As(err, &wait) {
+		refuse(w, r, tooMany(w, wait))
 		return
 	}
-	if !ok || !a.accounts.Check(r.Context(), user, password) {
-		if ok {
-			a.wrong(g)
-		}
+	if err != nil {
 		w.Header().Set("WWW-Authenticate", `Basic realm="plimsoll registry", charset="UTF-8"`)
 		refuse(w, r, call.Refusal{Status: http.StatusUnauthorized, Code: "UNAUTHORIZED", Message: "a user name and password are needed"})
 		return
 	}
-	a.failures.Forgive(g.user)
 	call.RecordOf(r.Context()).Principal = user
 	everything := func(call.Action, string) bool { return true }
 	next.ServeHTTP(w, stripped(r, &call.Principal{Name: user, May: everything}))

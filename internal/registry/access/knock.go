@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"plimsoll.dev/plimsoll/internal/fault"
+	"plimsoll.dev/plimsoll/internal/registry/access/htpasswd"
 	"plimsoll.dev/plimsoll/internal/registry/access/issuer"
 	"plimsoll.dev/plimsoll/internal/registry/access/robot"
 	"plimsoll.dev/plimsoll/internal/registry/access/scope"
@@ -90,24 +91,8 @@ func (a *Access) byTicket(rules *rules, text string) (asker, error) {
 	return asker{Holder: t.Holder, rules: rules, expires: t.Expires, limited: true, scopes: t.Scopes}, nil
 }
 
-// byPassword takes a user's password, a robot's secret or an issuer's token. Who guesses is
-// made to wait, also when he guesses right at last.
+// byPassword takes a user's password, a robot's secret or an issuer's token.
 func (a *Access) byPassword(rules *rules, r *http.Request, user, password string) (asker, error) {
-	g := guessesOf(r, user)
-	if wait := a.mustWait(g); wait > 0 {
-		return asker{}, &mustWait{wait, tooWrong}
-	}
-	who, err := a.prove(r.Context(), rules, user, password)
-	if errors.Is(err, errWrong) {
-		a.wrong(g)
-	}
-	if err == nil {
-		a.failures.Forgive(g.user)
-	}
-	return who, err
-}
-
-func (a *Access) prove(ctx context.Context, rules *rules, user, password string) (asker, error) {
 	if full, ok := strings.CutPrefix(user, robot.Prefix); ok {
 		known, mark := rules.robots.Check(full, password)
 		if known == nil {
@@ -117,12 +102,32 @@ func (a *Access) prove(ctx context.Context, rules *rules, user, password string)
 		return asker{rules: rules, Holder: ticket.Holder{Kind: ticket.Robot, Name: full, Mark: mark}, expires: known.Expires}, nil
 	}
 	if believed, audience := rules.issuerOf(password); believed != nil {
-		return rules.byIssuer(ctx, believed, audience, password)
+		return rules.byIssuer(r.Context(), believed, audience, password)
 	}
-	if rules.accounts == nil || user == oidcUser || !rules.accounts.Check(ctx, user, password) {
+	if rules.accounts == nil || user == oidcUser {
 		return asker{}, errWrong
 	}
+	if err := a.checked(rules.accounts, r, user, password); err != nil {
+		return asker{}, err
+	}
 	return asker{rules: rules, Holder: ticket.Holder{Kind: ticket.User, Name: user, Mark: rules.accounts.Mark(user)}}, nil
+}
+
+// checked looks whether that is the user's password. Of all secrets only those that people
+// choose can be guessed: who guesses is made to wait, also when he guesses right at last.
+func (a *Access) checked(accounts *htpasswd.File, r *http.Request, user, password string) error {
+	g := guessesOf(r, user)
+	if wait := a.mustWait(g); wait > 0 {
+		return &mustWait{wait, tooWrong}
+	}
+	if !accounts.Check(r.Context(), user, password) {
+		if r.Context().Err() == nil { // else nothing was checked
+			a.wrong(g)
+		}
+		return errWrong
+	}
+	a.failures.Forgive(g.user)
+	return nil
 }
 
 // issuerOf gives who says to have issued the token and for which audience it is to be

@@ -27,7 +27,7 @@ func (a *Access) postToken(rules *rules, w http.ResponseWriter, r *http.Request)
 	}
 	form := r.PostForm // never of the query, which logs keep
 	who, offline, err := a.granter(rules, r)
-	if err != nil {
+	if err = a.unhurried(rules, who, err, r); err != nil {
 		a.refuseGrant(err, w, r)
 		return
 	}

@@ -100,7 +100,7 @@ func (a *Access) getToken(rules *rules, w http.ResponseWriter, r *http.Request) 
 	if err == nil && who.limited {
 		err = errWrong // a token does not beget another
 	}
-	if err != nil {
+	if err = a.unhurried(rules, who, err, r); err != nil {
 		a.refuseToken(rules, err, w, r)
 		return
 	}
@@ -130,6 +130,14 @@ func (a *Access) refuseToken(rules *rules, why error, w http.ResponseWriter, r *
 	}
 }
 
+// unhurried gives the error, or that of one who asks too often.
+func (a *Access) unhurried(rules *rules, who asker, err error, r *http.Request) error {
+	if wait := a.hurried(rules, who, r); wait > 0 {
+		return &mustWait{wait, tooOften}
+	}
+	return err
+}
+
 // badRequest is the error of a request that is not well formed.
 type badRequest struct{ why string }
 
@@ -138,9 +146,6 @@ func (b *badRequest) Error() string { return b.why }
 // grant gives a token for as much of what is asked as may be done.
 func (a *Access) grant(rules *rules, who asker, scopes []string, service string, offline bool, r *http.Request) (granted, error) {
 	call.RecordOf(r.Context()).Principal = who.Principal()
-	if wait := a.hurried(rules, who, r); wait > 0 {
-		return granted{}, &mustWait{wait, tooOften}
-	}
 	if service != "" && service != rules.service {
 		return granted{}, &badRequest{"the service is not this registry"}
 	}
