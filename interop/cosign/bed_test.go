@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net/http"
 	"net/http/httptest"
 	"os"
 	"os/exec"
@@ -36,12 +37,18 @@ type bed struct {
 
 func newBed(t *testing.T) *bed {
 	t.Helper()
-	t.Setenv("COSIGN_PASSWORD", "open sesame")
 	r, err := registry.Open(context.Background(), registry.Options{Root: t.TempDir()})
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := httptest.NewServer(r.Handler())
+	return newBedOn(t, r, r.Handler())
+}
+
+// newBedOn gives a bed on an open registry, which is closed with it, as the handler shows it.
+func newBedOn(t *testing.T, r *registry.Registry, handler http.Handler) *bed {
+	t.Helper()
+	t.Setenv("COSIGN_PASSWORD", "open sesame")
+	server := httptest.NewServer(handler)
 	t.Cleanup(func() {
 		server.Close()
 		_ = r.Close()
