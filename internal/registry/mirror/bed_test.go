@@ -85,7 +85,9 @@ func (o *outside) whenAsked(meddle func(w http.ResponseWriter, r *http.Request, 
 }
 
 // theirs starts the distribution project's registry.
-func theirs(t testing.TB) *outside {
+func theirs(t testing.TB) *outside { return serve(t, distributions(t, nil)) }
+
+func distributions(t testing.TB, auth configuration.Auth) http.Handler {
 	t.Helper()
 	config := &configuration.Configuration{Version: configuration.CurrentVersion}
 	config.Storage = configuration.Storage{
@@ -93,8 +95,8 @@ func theirs(t testing.TB) *outside {
 		"maintenance": configuration.Parameters{"uploadpurging": map[any]any{"enabled": false}},
 	}
 	config.HTTP.RelativeURLs = true
-	app := handlers.NewApp(t.Context(), config)
-	return serve(t, app)
+	config.Auth = auth
+	return handlers.NewApp(t.Context(), config)
 }
 
 // ours starts a registry of this project, which lists referrers by itself.
