@@ -204,7 +204,7 @@ func (c *compiler) parameters(p *policy, names *scope, parameters map[string]any
 			c.bad(field, why)
 			continue
 		}
-		c.declare(p, names, field, "params."+name, &expression{typ: typ, length: lengthOf(value)})
+		c.declare(p, names, field, "params."+name, &expression{typ: typ}, lengthOf(value))
 		p.values, p.variables = append(p.values, value), append(p.variables, nil)
 	}
 }
@@ -265,7 +265,7 @@ func (c *compiler) variables(p *policy, names *scope, variables []v1alpha1.Named
 			c.bad(field+".name", fmt.Sprintf("there is another variable %q", v.Name))
 			continue
 		}
-		c.declare(p, names, field, "variables."+v.Name, e)
+		c.declare(p, names, field, "variables."+v.Name, e, names.length(v.Expression, e.typ))
 		p.values, p.variables = append(p.values, nil), append(p.variables, e)
 	}
 }
@@ -279,8 +279,8 @@ func lengthOf(v ref.Val) uint64 {
 	return 1
 }
 
-func (c *compiler) declare(p *policy, names *scope, field, name string, e *expression) {
-	if err := names.declare(name, e.typ, e.timed, e.length); err != nil {
+func (c *compiler) declare(p *policy, names *scope, field, name string, e *expression, length uint64) {
+	if err := names.declare(name, e.typ, e.timed, length); err != nil {
 		c.bad(field, err.Error())
 	}
 	p.names[name] = len(p.values)

@@ -43,9 +43,8 @@ const (
 type expression struct {
 	program cel.Program
 	typ     *cel.Type
-	length  uint64 // of its value: entries or bytes, at most
-	metered bool   // its cost is counted: it was not proven to be small
-	timed   bool   // time alone may change its value
+	metered bool // its cost is counted: it was not proven to be small
+	timed   bool // time alone may change its value
 }
 
 // wrong is a complaint about a place in an expression's text.
@@ -109,7 +108,7 @@ func (s *scope) compile(text string, want *cel.Type) (*expression, *wrong) {
 		at := native.SourceInfo().GetStartLocation(id)
 		return nil, &wrong{at.Line(), at.Column(), why}
 	}
-	e := &expression{typ: checked.OutputType(), length: s.length(text, checked.OutputType())}
+	e := &expression{typ: checked.OutputType()}
 	for _, r := range native.ReferenceMap() {
 		e.timed = e.timed || s.timed[r.Name]
 	}
