@@ -94,7 +94,8 @@ func TestSkopeoAtTheGate(t *testing.T) {
 	pulls(true)
 }
 
-// TestContainerdAtTheGate: containerd pulls what is released. Of a refusal it shows the status.
+// TestContainerdAtTheGate: containerd pulls what is released. It asks by HEAD, so of a refusal
+// it shows the status.
 func TestContainerdAtTheGate(t *testing.T) {
 	h := newHarbour(t)
 	socket := containerd(t)
@@ -113,6 +114,30 @@ func TestContainerdAtTheGate(t *testing.T) {
 	pulls(false)
 	h.say(artifact.ActionDeny)
 	pulls(true)
+}
+
+// TestLifecycleAtTheGate: the lifecycle's analyzer reads the run image, and the image it makes
+// anew, from the registry. It asks by HEAD, so of a refusal it shows the status.
+func TestLifecycleAtTheGate(t *testing.T) {
+	h := newHarbour(t)
+	analyzer := filepath.Join(t.TempDir(), "analyzer") // the program is its phases by its name
+	if err := os.Symlink(buildPinned(t, "lifecycle", "github.com/buildpacks/lifecycle/cmd/lifecycle"), analyzer); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("CNB_PLATFORM_API", "0.14")
+	t.Setenv("DOCKER_CONFIG", t.TempDir())
+	analyzes := func(fails bool, run, app string) {
+		t.Helper()
+		tried(t, fails, "403 Forbidden", analyzer, "-uid", fmt.Sprint(os.Getuid()), "-gid", fmt.Sprint(os.Getgid()),
+			"-layers", t.TempDir(), "-run-image", h.host+"/"+run, h.host+"/"+app)
+	}
+	h.say(artifact.ActionDeny)
+	analyzes(true, "shop/app:1", "shop/new:1")
+	h.say(artifact.ActionAllow)
+	analyzes(false, "shop/app:1", "shop/app:1")
+	analyzes(false, "shop/app@"+h.image.String(), "shop/new:1")
+	h.say(artifact.ActionDeny)
+	analyzes(true, "shop/app@"+h.image.String(), "shop/new:1")
 }
 
 // containerd runs a daemon of the test's own until that ends, and gives its socket.

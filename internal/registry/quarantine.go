@@ -178,9 +178,12 @@ func (q *quarantine) refuse(w http.ResponseWriter, r *http.Request, to call.Endp
 	record := call.RecordOf(r.Context())
 	record.Verdict, record.Why = string(artifact.ActionDeny), text
 	p := call.PrincipalOf(r.Context())
-	if r.Method == http.MethodHead && (p == nil || p.May(call.ActionPush, to.Repository)) {
-		unknown(w, to.Kind)
-		return
+	if r.Method == http.MethodHead {
+		if p == nil || p.May(call.ActionPush, to.Repository) {
+			unknown(w, to.Kind)
+			return
+		}
+		w.Header().Add("Warning", warning(text)) // there is no body to say it in
 	}
 	call.Refusal{Status: http.StatusForbidden, Code: "DENIED", Message: text, Detail: struct {
 		Gate   artifact.Gate `json:"gate"`

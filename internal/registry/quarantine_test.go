@@ -106,7 +106,7 @@ func TestQuarantineSaysWhy(t *testing.T) {
 		if diff := cmp.Diff([]refusal{want}, answer.Errors); diff != "" {
 			t.Error(diff)
 		}
-		if head := g.want("reader", "HEAD /v2/shop/app/"+path, 403); head.body != "" || head.header.Get("Docker-Content-Digest") != "" {
+		if head := g.want("reader", "HEAD /v2/shop/app/"+path, 403); head.body != "" || head.header.Get("Docker-Content-Digest") != "" || head.header.Get("Warning") != `299 - "`+want.Message+`"` {
 			t.Errorf("HEAD tells %q %v", head.body, head.header)
 		}
 		if got := g.want("publisher", "HEAD /v2/shop/app/"+path, 404); got.header.Get("Docker-Content-Digest") != "" {
