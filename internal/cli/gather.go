@@ -45,8 +45,9 @@ type gathered struct {
 	image *found // as the inventory is to know it; nil for what is no image, or cannot be read
 }
 
-// one finds out all of the manifest of a reference by digest, which those tags name.
-func (g *gatherer) one(ctx context.Context, ref oci.Reference, tags []string) (gathered, error) {
+// one finds out all of the manifest of a reference by digest, which those tags name. above is what
+// VEX documents of the index that names it say.
+func (g *gatherer) one(ctx context.Context, ref oci.Reference, tags []string, above []*vex.Document) (gathered, error) {
 	top, err := g.session.Manifest(ctx, ref)
 	if err != nil {
 		return gathered{}, err
@@ -83,11 +84,11 @@ func (g *gatherer) one(ctx context.Context, ref oci.Reference, tags []string) (g
 		}
 		out.image = &one
 	}
-	return out, g.match(ctx, &out)
+	return out, g.match(ctx, &out, above)
 }
 
 // match adds what advisories say of the image's packages, and what VEX statements say of that.
-func (g *gatherer) match(ctx context.Context, out *gathered) error {
+func (g *gatherer) match(ctx context.Context, out *gathered, above []*vex.Document) error {
 	image, contents := out.image, out.image.Contents
 	documents, err := attachedStatements(image.digest, image.attached, g.trust)
 	if err != nil {
@@ -107,7 +108,7 @@ func (g *gatherer) match(ctx context.Context, out *gathered) error {
 	if err != nil {
 		return err
 	}
-	out.Findings = append([]artifact.Finding{}, vex.Apply(findings, about, documents)...) // never nil: somebody looked
+	out.Findings = append([]artifact.Finding{}, vex.Apply(findings, about, append(documents, above...))...) // never nil: somebody looked
 	out.Facts.Advisories = g.advisories.updated()
 	out.Unadvised, err = unadvised(db, contents)
 	return err
@@ -150,9 +151,15 @@ func (g *gatherer) fleet(ctx context.Context, ref oci.Reference) (*fleet, error)
 	if err != nil {
 		return nil, err
 	}
-	whole, err := g.one(ctx, ref.At(top.Digest), tags)
+	whole, err := g.one(ctx, ref.At(top.Digest), tags, nil)
 	if err != nil {
 		return nil, err
+	}
+	var above []*vex.Document
+	if len(whole.Children) > 0 {
+		if above, err = statementsOn(ctx, g.session, ref, g.trust, top.Digest); err != nil {
+			return nil, err
+		}
 	}
 	out := &fleet{top: whole.Facts, children: make([]artifact.Facts, len(whole.Children))}
 	several, ctx := errgroup.WithContext(ctx)
@@ -163,7 +170,7 @@ func (g *gatherer) fleet(ctx context.Context, ref oci.Reference) (*fleet, error)
 			if err != nil {
 				return err
 			}
-			one, err := g.one(ctx, ref.At(digest), nil)
+			one, err := g.one(ctx, ref.At(digest), nil, above)
 			out.children[i] = one.Facts
 			return err
 		})

@@ -9,8 +9,6 @@ import (
 	"sync"
 	"time"
 
-	"plimsoll.dev/plimsoll/internal/oci"
-	"plimsoll.dev/plimsoll/internal/registry"
 	"plimsoll.dev/plimsoll/internal/registry/call"
 )
 
@@ -69,9 +67,7 @@ func (n *newcomers) due(all bool) []string {
 
 // watch tells the inventory until the function it gives is called, which waits for what
 // is under way.
-func (n *newcomers) watch(ctx context.Context, env *Env, reg *registry.Registry) (stop func()) {
-	here := *env // the store that is served may be another than the home's
-	here.Registries = &oci.Registries{Local: func(context.Context) (http.RoundTripper, error) { return reg.Transport(), nil }, Agent: env.agent()}
+func (n *newcomers) watch(ctx context.Context, env *Env) (stop func()) {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	ended := make(chan struct{})
 	go func() {
@@ -83,7 +79,7 @@ func (n *newcomers) watch(ctx context.Context, env *Env, reg *registry.Registry)
 			case <-ctx.Done():
 				return
 			case <-tick.C:
-				n.tell(ctx, &here, n.due(false))
+				n.tell(ctx, env, n.due(false))
 			}
 		}
 	}()
@@ -93,7 +89,7 @@ func (n *newcomers) watch(ctx context.Context, env *Env, reg *registry.Registry)
 		// What waits is told before the end, if that is soon done.
 		last, done := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 		defer done()
-		n.tell(last, &here, n.due(true))
+		n.tell(last, env, n.due(true))
 	}
 }
 

@@ -4,8 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"log/slog"
-	"net"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -48,65 +46,6 @@ func (s *store) with(ctx context.Context, o registry.Options, do func(*registry.
 		return fault.New(fault.Failed, "close registry", o.Root, closed)
 	}
 	return err
-}
-
-func newRegistryServe(s *store) *cobra.Command {
-	var o registry.ServeOptions
-	htpasswd, index := "", true
-	cmd := &cobra.Command{
-		Use:   "serve",
-		Short: "Serve the store to other machines and tools, until interrupted",
-		Long: `Serve answers the OCI distribution API, referrers included, until it is interrupted; then
-it lets requests under way end. /healthz answers whether the store can be read. Requests
-are logged to standard error, without queries and credentials.
-
-What others push is told to the inventory, and held against the advisories of this home, as soon
-as no push is under way.
-
-Who may do what stands in registry.yaml of the home: docs/registry-access.md. Without that
-file every user of --htpasswd may read and write, and without both anybody who reaches the
-address.` + "\n" + exitCodes,
-		Example: `  plimsoll registry serve
-  plimsoll registry serve --addr :5000 --tls-cert cert.pem --tls-key key.pem --htpasswd users`,
-		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			return runRegistryServe(cmd.Context(), s, o, htpasswd, index)
-		},
-	}
-	flags := cmd.Flags()
-	flags.StringVar(&o.Addr, "addr", "127.0.0.1:5000", "host and port to listen on; port 0 takes a free one")
-	flags.StringVar(&o.TLSCert, "tls-cert", "", "PEM file of the certificate with its chain")
-	flags.StringVar(&o.TLSKey, "tls-key", "", "PEM file of the certificate's key")
-	flags.StringVar(&htpasswd, "htpasswd", "", "file of users with bcrypt passwords; nobody else is served")
-	flags.BoolVar(&o.ReadOnly, "read-only", false, "refuse every write")
-	flags.BoolVar(&index, "inventory", true, "tell the inventory of what is pushed")
-	flags.DurationVar(&o.Drain, "drain", 30*time.Second, "how long requests under way may take to end")
-	return cmd
-}
-
-func runRegistryServe(ctx context.Context, s *store, o registry.ServeOptions, htpasswd string, index bool) error {
-	log := slog.New(slog.NewTextHandler(s.env.Err, nil))
-	said, err := s.env.registrySettings(log)
-	if err != nil {
-		return err
-	}
-	who, err := s.env.access(said, htpasswd, log)
-	if err != nil {
-		return err
-	}
-	o.Doors, o.Pages = append(o.Doors, who.Door), who.Pages()
-	o.Ready = func(addr net.Addr) {
-		log.Info("serving", "addr", addr.String(), "tls", o.TLSCert != "", "accounts", htpasswd != "", "settings", said.Now() != nil, "readOnly", o.ReadOnly)
-	}
-	options := registry.Options{ReadOnly: o.ReadOnly, Logger: log}
-	news := newcomers{log: log, refs: map[string]bool{}}
-	if index && !o.ReadOnly {
-		o.Heard = append(o.Heard, news.hear)
-	}
-	return s.with(ctx, options, func(reg *registry.Registry) error {
-		defer news.watch(ctx, s.env, reg)()
-		return reg.Serve(ctx, o)
-	})
 }
 
 func newRegistryList(s *store) *cobra.Command {

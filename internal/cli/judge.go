@@ -1,0 +1,268 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+
+	"plimsoll.dev/plimsoll/artifact"
+	"plimsoll.dev/plimsoll/internal/inventory"
+	"plimsoll.dev/plimsoll/internal/oci"
+	"plimsoll.dev/plimsoll/internal/policy"
+	"plimsoll.dev/plimsoll/internal/policy/verdicts"
+)
+
+// judge keeps the verdicts of this home while a registry is served: it supplies what the keeper
+// of verdicts asks for, and watches for what others change.
+type judge struct {
+	env    *Env
+	log    *slog.Logger
+	gather *gatherer // replaced under mu
+	index  *inventory.Inventory
+	keeper *verdicts.Keeper
+
+	mu sync.Mutex
+}
+
+// judge opens the verdicts of this home. tell is told of each verdict that becomes another; nil
+// tells nobody.
+func (env *Env) judge(ctx context.Context, log *slog.Logger, where policy.Where, tell func(context.Context, verdicts.Change) error) (*judge, error) {
+	j := &judge{env: env, log: log}
+	var err error
+	if j.gather, err = env.gatherer(ctx); err != nil {
+		return nil, err
+	}
+	if j.index, err = env.inventory(ctx); err != nil {
+		return nil, err
+	}
+	load := func(context.Context) (*policy.Set, error) { return env.policies(policyOptions{}) }
+	j.keeper, err = verdicts.Open(ctx, filepath.Join(env.Home, "verdicts"), load, j, keptVerdicts{j.index}, verdicts.Options{
+		Where: where, Publish: tell, Log: log,
+	})
+	if err != nil {
+		return nil, errors.Join(err, j.index.Close())
+	}
+	return j, nil
+}
+
+// Close ends what goes on.
+func (j *judge) Close() error { return errors.Join(j.keeper.Close(), j.index.Close()) }
+
+// Gather implements verdicts.Facts: it looks into the image, and keeps what it finds.
+func (j *judge) Gather(ctx context.Context, image verdicts.Image) (artifact.Facts, error) {
+	ref, digest, err := at(image)
+	if err != nil {
+		return artifact.Facts{}, err
+	}
+	g := j.gatherer()
+	tags, err := g.tags(ctx, ref, digest)
+	if err != nil {
+		return artifact.Facts{}, err
+	}
+	known, err := g.one(ctx, ref, tags, nil)
+	if err != nil {
+		return artifact.Facts{}, err
+	}
+	if known.image != nil {
+		if err := j.keep(ctx, image.Repository, *known.image, tags); err != nil {
+			return artifact.Facts{}, err
+		}
+	}
+	return known.Facts, j.index.PutFacts(ctx, known.Facts)
+}
+
+func (j *judge) gatherer() *gatherer {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.gather
+}
+
+// keep tells the inventory of the image by its tags; one without any by its digest, unless it is
+// known by something else.
+func (j *judge) keep(ctx context.Context, repository string, image found, tags []string) error {
+	var all []found
+	for _, tag := range tags {
+		one := image
+		one.Reference = repository + ":" + tag
+		all = append(all, one)
+	}
+	if len(tags) == 0 {
+		missing, err := j.index.Missing(ctx, []string{image.Contents.Image})
+		if err != nil || len(missing) == 0 {
+			return err
+		}
+		all = append(all, image)
+	}
+	return j.gatherer().keep(ctx, j.index, all)
+}
+
+// at gives the image's reference.
+func at(image verdicts.Image) (oci.Reference, v1.Hash, error) {
+	digest, err := v1.NewHash(image.Digest)
+	if err != nil {
+		return oci.Reference{}, digest, err
+	}
+	ref, err := oci.Parse(image.String())
+	return ref, digest, err
+}
+
+// Known implements verdicts.Facts.
+func (j *judge) Known(ctx context.Context, image verdicts.Image) (known artifact.Facts, ok bool, err error) {
+	which := inventory.Selection{Of: []inventory.Manifest{{Repository: image.Repository, Digest: image.Digest}}}
+	err = j.index.Facts(ctx, which, func(f artifact.Facts) error {
+		known, ok = f, true
+		return nil
+	})
+	return known, ok, err
+}
+
+// All implements verdicts.Facts.
+func (j *judge) All(ctx context.Context) iter.Seq2[artifact.Facts, error] {
+	return streamed(func(yield func(artifact.Facts) error) error {
+		return j.index.Facts(ctx, inventory.Selection{}, yield)
+	})
+}
+
+// keptVerdicts implements verdicts.Store with the inventory.
+type keptVerdicts struct{ index *inventory.Inventory }
+
+func (k keptVerdicts) All(ctx context.Context) iter.Seq2[artifact.Verdict, error] {
+	return streamed(func(yield func(artifact.Verdict) error) error {
+		return k.index.Verdicts(ctx, inventory.Selection{}, yield)
+	})
+}
+
+func (k keptVerdicts) Save(ctx context.Context, all []artifact.Verdict) error {
+	return k.index.SetVerdicts(ctx, all...)
+}
+
+var errEnough = errors.New("no more is wanted")
+
+// streamed gives as a sequence what is told by calls.
+func streamed[T any](each func(func(T) error) error) iter.Seq2[T, error] {
+	return func(yield func(T, error) bool) {
+		err := each(func(value T) error {
+			if !yield(value, nil) {
+				return errEnough
+			}
+			return nil
+		})
+		if err != nil && !errors.Is(err, errEnough) {
+			var none T
+			yield(none, err)
+		}
+	}
+}
+
+// watchEvery is how often the judge looks for what others have changed.
+const watchEvery = 500 * time.Millisecond
+
+// watch has verdicts decided anew when the policies of the home change, and when other
+// processes tell the inventory something; until ctx ends.
+func (j *judge) watch(ctx context.Context) {
+	tick := time.NewTicker(watchEvery)
+	defer tick.Stop()
+	policies, trust := j.env.policyState(), j.env.trustState()
+	_, mark, err := j.index.News(ctx, 0)
+	for {
+		if err != nil && ctx.Err() == nil {
+			j.log.Warn("the inventory does not say what is new", "error", err)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		if now := j.env.policyState(); now != policies {
+			policies = now
+			j.reload(ctx)
+		}
+		if now := j.env.trustState(); now != trust {
+			trust = now
+			j.distrust(ctx)
+		}
+		var news []inventory.Manifest
+		if news, mark, err = j.index.News(ctx, mark); err != nil {
+			continue
+		}
+		changed := make([]verdicts.Image, len(news))
+		for i, m := range news {
+			changed[i] = verdicts.Image{Repository: m.Repository, Digest: m.Digest}
+		}
+		if len(changed) > 0 {
+			j.keeper.FindingsChanged(changed...)
+		}
+	}
+}
+
+func (j *judge) reload(ctx context.Context) {
+	stats, err := j.keeper.Reload(ctx)
+	if err != nil {
+		j.log.Error("the policies are not taken up: the former ones stay", "error", err)
+		return
+	}
+	j.log.Info("took up the policies", "images", stats.Images, "verdictsChanged", stats.Changed)
+}
+
+// distrust forgets who was believed: other keys and identities may be trusted now.
+func (j *judge) distrust(ctx context.Context) {
+	g, err := j.env.gatherer(ctx)
+	if err != nil {
+		j.log.Error("whom to trust cannot be read anew: the former ones stay", "error", err)
+		return
+	}
+	j.mu.Lock()
+	j.gather = g
+	j.mu.Unlock()
+	changed := map[string][]string{} // digests by repository
+	for f, err := range j.All(ctx) {
+		if err != nil {
+			j.log.Error("what was decided by those who were trusted before cannot be read", "error", err)
+			return
+		}
+		changed[f.Image.Repository] = append(changed[f.Image.Repository], f.Image.Digest)
+	}
+	for repository, digests := range changed {
+		if err := j.keeper.Changed(repository, digests...); err != nil {
+			j.log.Error("images are not looked into anew", "repository", repository, "error", err)
+		}
+	}
+	j.log.Info("others are trusted: images are looked into anew", "repositories", len(changed))
+}
+
+// policyState tells whether the files of policies are the same as before.
+func (env *Env) policyState() string { return stateOf(env.policyFolder()) }
+
+// trustState tells whether those who are trusted are the same as before.
+func (env *Env) trustState() string {
+	return stateOf(filepath.Join(env.Home, "keys")) + fileState(filepath.Join(env.Home, "signing.yaml"))
+}
+
+func stateOf(folder string) string {
+	entries, err := os.ReadDir(folder)
+	if err != nil {
+		return err.Error()
+	}
+	var state strings.Builder
+	for _, e := range entries {
+		state.WriteString(fileState(filepath.Join(folder, e.Name())))
+	}
+	return state.String()
+}
+
+func fileState(path string) string {
+	info, err := os.Stat(path)
+	if err != nil {
+		return ""
+	}
+	return fmt.Sprintf("%s %d %d\n", path, info.Size(), info.ModTime().UnixNano())
+}

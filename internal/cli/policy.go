@@ -1,0 +1,206 @@
+package cli
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"plimsoll.dev/plimsoll/api/v1alpha1"
+	"plimsoll.dev/plimsoll/internal/aside"
+	"plimsoll.dev/plimsoll/internal/fault"
+	"plimsoll.dev/plimsoll/internal/policy"
+	"plimsoll.dev/plimsoll/internal/policy/starter"
+)
+
+func newPolicy(env *Env) *cobra.Command {
+	cmd := group("policy", "Decide which images may sail",
+		newPolicyAdd(env), newPolicyList(env), newPolicyCheck(env), newPolicyTest(env), newPolicyDiff(env), newPolicyExcept(env))
+	cmd.Long = `The policies of a site are the files *.yaml in the folder policies of $PLIMSOLL_HOME: ImagePolicy and
+PolicyException documents. A registry that is served asks them for every image, as does
+"plimsoll policy check".
+
+docs/policy.md tells how to write them, docs/policies/starter.md what the starter set holds.` + "\n" + exitCodes
+	return cmd
+}
+
+// policyFolder is where the policies of the home are.
+func (env *Env) policyFolder() string { return filepath.Join(env.Home, "policies") }
+
+// policyOptions are the flags that name policies, instead of the home's.
+type policyOptions struct {
+	files    []string
+	profiles []string
+}
+
+func (o *policyOptions) flags(cmd *cobra.Command) {
+	flags := cmd.Flags()
+	flags.StringArrayVarP(&o.files, "file", "f", nil, "file or folder of policies, instead of the home's")
+	flags.StringArrayVar(&o.profiles, "profile", nil, "profile of the starter set, instead of the home's policies: "+strings.Join(profiles(), ", "))
+}
+
+// profiles names those of the starter set, the mildest first.
+func profiles() []string {
+	var names []string
+	for _, p := range starter.Profiles() {
+		names = append(names, p.Name)
+	}
+	return names
+}
+
+// errNoPolicies says that the home has no policies, which not everybody minds.
+var errNoPolicies = errors.New("there are no policies")
+
+// documents reads the policies that the flags name, else the home's.
+func (env *Env) documents(o policyOptions) (*policy.Documents, error) {
+	if len(o.files)+len(o.profiles) == 0 {
+		return env.ownDocuments()
+	}
+	all, err := policy.Load(o.files...)
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range o.profiles {
+		text, err := starter.Policies(name)
+		if err != nil {
+			return nil, err
+		}
+		profile, err := policy.Read("profile "+name, text)
+		if err != nil {
+			return nil, err
+		}
+		all.Add(profile)
+	}
+	return all, nil
+}
+
+func (env *Env) ownDocuments() (*policy.Documents, error) {
+	folder := env.policyFolder()
+	_, err := os.Stat(folder)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fault.New(fault.Failed, "read policies", folder, err)
+	}
+	all := &policy.Documents{}
+	if err == nil {
+		if all, err = policy.Load(folder); err != nil {
+			return nil, err
+		}
+	}
+	if len(all.Policies) == 0 {
+		return nil, fault.New(fault.Usage, "read policies", folder, errNoPolicies).
+			WithHint("take up a profile with `plimsoll policy add " + profiles()[0] + "`, or name one with --profile")
+	}
+	return all, nil
+}
+
+// policies gives the policies that the flags name, else the home's, ready to decide.
+func (env *Env) policies(o policyOptions) (*policy.Set, error) {
+	all, err := env.documents(o)
+	if err != nil {
+		return nil, err
+	}
+	return all.Compile(policy.Options{})
+}
+
+func newPolicyAdd(env *Env) *cobra.Command {
+	show := false
+	cmd := &cobra.Command{
+		Use:   "add PROFILE",
+		Short: "Take up a profile of the starter set",
+		Long: `Add writes the profile into the home's policies, as a file of your own: edit its parameters, gates
+and rules as you like. A file that is there already stays as it is.
+
+Profiles: ` + strings.Join(profiles(), ", ") + ". docs/policies/starter.md says what each wants.\n" + exitCodes,
+		Example: `  plimsoll policy add baseline
+  plimsoll policy add restricted --show > policies/restricted.yaml`,
+		Args:      cobra.ExactArgs(1),
+		ValidArgs: profiles(),
+		RunE: func(_ *cobra.Command, args []string) error {
+			text, err := starter.Policies(args[0])
+			if err != nil {
+				return err
+			}
+			if show {
+				_, err := env.Out.Write(text)
+				return err
+			}
+			return env.addPolicy(args[0]+".yaml", text)
+		},
+	}
+	cmd.Flags().BoolVar(&show, "show", false, "only print it")
+	return cmd
+}
+
+// addPolicy writes a new file of policies.
+func (env *Env) addPolicy(name string, text []byte) error {
+	path := filepath.Join(env.policyFolder(), name)
+	if exists(path) {
+		return fault.Newf(fault.Usage, "write a policy", path, "there is such a file already").WithHint("edit it, or remove it first")
+	}
+	if err := os.MkdirAll(env.policyFolder(), 0o755); err != nil {
+		return fault.New(fault.Failed, "write a policy", path, err)
+	}
+	if err := aside.WriteBytes(path, text); err != nil {
+		return fault.New(fault.Failed, "write a policy", path, err)
+	}
+	fmt.Fprintf(env.Err, "wrote %s\n", path)
+	return nil
+}
+
+// listed is what `policy list` gives a script.
+type listed struct {
+	Policies   []v1alpha1.ImagePolicy     `json:"policies"`
+	Exceptions []v1alpha1.PolicyException `json:"exceptions"`
+}
+
+func newPolicyList(env *Env) *cobra.Command {
+	var o policyOptions
+	cmd := &cobra.Command{
+		Use:     "list",
+		Aliases: []string{"ls"},
+		Short:   "List policies, their rules, and exceptions with when they end",
+		Args:    cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			all, err := env.documents(o)
+			if err != nil {
+				return err
+			}
+			if _, err := all.Compile(policy.Options{}); err != nil {
+				return err
+			}
+			return env.print(listed{all.Policies, all.Exceptions}, func(w io.Writer) { printPolicies(w, all) })
+		},
+	}
+	o.flags(cmd)
+	return cmd
+}
+
+func printPolicies(w io.Writer, all *policy.Documents) {
+	fmt.Fprintln(w, "POLICY\tRULE\tREGISTRY\tADMISSION\tIDENTITY\tGATEWAY\tWANTS")
+	for _, p := range all.Policies {
+		for _, r := range p.Spec.Rules {
+			g, d := r.Gates, p.Spec.Gates
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", p.Name, r.Name, atGate(g.Registry, d.Registry), atGate(g.Admission, d.Admission),
+				atGate(g.Identity, d.Identity), atGate(g.Gateway, d.Gateway), r.Title)
+		}
+	}
+	if len(all.Exceptions) == 0 {
+		return
+	}
+	fmt.Fprintln(w, "\nEXCEPTION\tOWNER\tEXPIRES\tRULES\tREASON")
+	exceptions := slices.SortedFunc(slices.Values(all.Exceptions), func(a, b v1alpha1.PolicyException) int {
+		return a.Spec.Expires.Compare(b.Spec.Expires.Time)
+	})
+	for _, e := range exceptions {
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", e.Name, e.Spec.Owner, day(e.Spec.Expires.Time), strings.Join(e.Spec.Rules, ","), e.Spec.Reason)
+	}
+}
+
+func atGate(rule, policy v1alpha1.PolicyAction) string { return orDash(string(cmp.Or(rule, policy))) }

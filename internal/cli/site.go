@@ -1,0 +1,189 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"sync"
+	"time"
+
+	"plimsoll.dev/plimsoll/artifact"
+	"plimsoll.dev/plimsoll/internal/fault"
+	"plimsoll.dev/plimsoll/internal/oci"
+	"plimsoll.dev/plimsoll/internal/policy"
+	"plimsoll.dev/plimsoll/internal/policy/verdicts"
+	"plimsoll.dev/plimsoll/internal/registry"
+	"plimsoll.dev/plimsoll/internal/registry/access"
+	"plimsoll.dev/plimsoll/internal/registry/call"
+	"plimsoll.dev/plimsoll/internal/registry/mirror"
+	"plimsoll.dev/plimsoll/internal/registry/settings"
+)
+
+// site is all that stands around a registry while it is served: who may do what, what may be
+// pulled, and who is told of what was done.
+type site struct {
+	env  *Env // whose local registry is the one that is served
+	log  *slog.Logger
+	o    serveOptions
+	said *settings.File
+	who  *access.Access
+	gate *gate
+	news newcomers
+
+	judge   *judge // nil until there are policies
+	judging sync.Mutex
+	proxy   *mirror.Proxy
+}
+
+// site opens what needs no store.
+func (env *Env) site(o serveOptions, log *slog.Logger) (*site, error) {
+	at := &site{env: env, log: log, o: o, gate: &gate{}, news: newcomers{log: log, refs: map[string]bool{}}}
+	var err error
+	if at.said, err = env.registrySettings(log); err != nil {
+		return nil, err
+	}
+	at.who, err = env.access(at.said, o.htpasswd, log)
+	return at, err
+}
+
+// close ends what needs no store.
+func (at *site) close() {}
+
+// open opens what works on the store, and gives what ends it.
+func (at *site) open(ctx context.Context, reg *registry.Registry) (stop func(), err error) {
+	here := *at.env
+	here.Registries = here.served(reg)
+	at.env = &here
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	if err := at.openJudge(ctx); err != nil {
+		cancel()
+		return nil, err
+	}
+	takes := here.mirror(here.Registries, at.account, at.log)
+	at.proxy = takes.Proxy(at.said, mirror.ProxyOptions{})
+	var work sync.WaitGroup
+	work.Go(func() { at.watchPolicies(ctx) })
+	if !at.o.ReadOnly {
+		work.Go(func() { takes.Run(ctx) })
+	}
+	told := at.news.watch(ctx, &here)
+	return func() {
+		at.proxy.Close()
+		told()
+		cancel()
+		work.Wait()
+		if at.judge != nil {
+			if err := at.judge.Close(); err != nil {
+				at.log.Warn("the verdicts were not closed", "error", err)
+			}
+		}
+	}, nil
+}
+
+// openJudge opens the verdicts, where there are policies. From then on the gate is closed to what
+// they deny.
+func (at *site) openJudge(ctx context.Context) error {
+	if _, err := at.env.policies(policyOptions{}); errors.Is(err, errNoPolicies) {
+		return nil
+	} else if err != nil {
+		return err
+	}
+	var tell func(context.Context, verdicts.Change) error
+	if p := at.publisher(ctx); p != nil {
+		tell = p.tell
+	}
+	j, err := at.env.judge(ctx, at.log, policy.Where{Environment: at.o.environment}, tell)
+	if err != nil {
+		return err
+	}
+	at.judging.Lock()
+	at.judge = j
+	at.judging.Unlock()
+	at.gate.keeper.Store(j.keeper)
+	return nil
+}
+
+// watchPolicies follows the policies, and what others tell the inventory. The first policies may
+// come while the registry is served.
+func (at *site) watchPolicies(ctx context.Context) {
+	tick := time.NewTicker(watchEvery)
+	defer tick.Stop()
+	for state := ""; at.judged() == nil; {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		if now := at.env.policyState(); now != state {
+			state = now
+			if err := at.openJudge(ctx); err != nil {
+				at.log.Error("the policies are not taken up: there is no gate", "error", err)
+			}
+		}
+	}
+	at.judged().watch(ctx)
+}
+
+func (at *site) judged() *judge {
+	at.judging.Lock()
+	defer at.judging.Unlock()
+	return at.judge
+}
+
+// account has what was taken in from elsewhere judged, before a tag names it.
+func (at *site) account(ctx context.Context, ref oci.Reference) error {
+	j := at.judged()
+	if j == nil {
+		return nil
+	}
+	v, err := j.keeper.Verdict(ctx, verdicts.Image{Repository: ref.Repository(), Digest: ref.Identifier()})
+	if err != nil {
+		return err
+	}
+	told := judgement(v)
+	if told.Action != artifact.ActionDeny {
+		return nil
+	}
+	return fault.Newf(fault.Denied, "take in", ref.String(), told.Why).WithHint(told.Remedy)
+}
+
+// doors are what a request passes on its way to the store.
+func (at *site) doors() []func(http.Handler) http.Handler {
+	return []func(http.Handler) http.Handler{at.who.Door, at.proxy.Door}
+}
+
+// pages are what is served beside the registry API.
+func (at *site) pages() http.Handler { return at.who.Pages() }
+
+// heard are those who are told of each request.
+func (at *site) heard() []func(*call.Record) {
+	if at.o.ReadOnly {
+		return nil
+	}
+	heard := []func(*call.Record){at.hear}
+	if at.o.index {
+		heard = append(heard, at.news.hear)
+	}
+	return heard
+}
+
+// hear has the verdicts decided anew that a request bears on.
+func (at *site) hear(r *call.Record) {
+	j := at.judged()
+	if j == nil || !r.OK() || !r.Writes() || r.Endpoint.Kind != call.KindManifest || r.Digest == "" {
+		return
+	}
+	digests := []string{r.Digest}
+	if r.Subject != "" {
+		digests = append(digests, r.Subject)
+	}
+	for _, tag := range r.Tags {
+		if subject, ok := oci.SignatureTag(tag); ok {
+			digests = append(digests, subject.String())
+		}
+	}
+	if err := j.keeper.Changed(r.Endpoint.Repository, digests...); err != nil {
+		at.log.Error("what was pushed is not looked into", "repository", r.Endpoint.Repository, "digest", r.Digest, "error", err)
+	}
+}
