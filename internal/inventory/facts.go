@@ -20,8 +20,8 @@ func (inv *Inventory) PutFacts(ctx context.Context, facts ...artifact.Facts) err
 	for some := range slices.Chunk(facts, batch) {
 		manifests := make([]row, len(some))
 		packed := make([][]byte, len(some))
-		for i, f := range some {
-			var err error
+		err := each(len(some), func(i int) (err error) {
+			f := some[i]
 			if manifests[i], err = (Manifest{f.Image.Repository, f.Image.Digest}).row(); err != nil {
 				return err
 			}
@@ -29,8 +29,12 @@ func (inv *Inventory) PutFacts(ctx context.Context, facts ...artifact.Facts) err
 			if packed[i], err = inv.packer.pack(f); err != nil {
 				return fault.New(fault.Failed, "keep facts", f.Image.Repository+"@"+f.Image.Digest, err)
 			}
+			return nil
+		})
+		if err != nil {
+			return err
 		}
-		err := inv.db.Write(ctx, func(tx store.Tx) error {
+		err = inv.db.Write(ctx, func(tx store.Tx) error {
 			numbers, err := internManifests(ctx, tx, manifests)
 			if err != nil {
 				return err
@@ -172,32 +176,35 @@ func readFacts(ctx context.Context, tx store.Tx, packer *packer, items []item) (
 	for _, i := range items {
 		ids = append(ids, i.manifest)
 	}
-	put := map[int64]*artifact.Facts{}
+	packed := map[int64][]byte{}
 	these, arg := tx.Ints("manifest", ids)
 	err := tx.Each(ctx, func(scan func(...any) error) error {
 		var id int64
-		var packed []byte
-		if err := scan(&id, &packed); err != nil {
-			return err
-		}
-		f := &artifact.Facts{}
-		readable, err := packer.unpack(packed, f)
-		if readable {
-			put[id] = f
-		}
+		var one []byte
+		err := scan(&id, &one)
+		packed[id] = one
 		return err
 	}, "SELECT manifest, facts FROM facts WHERE "+these, arg)
 	if err != nil {
 		return nil, err
 	}
 	bare, err := readBare(ctx, tx, items)
-	all := make([]*artifact.Facts, len(items))
-	for n, i := range items {
-		if all[n] = put[i.manifest]; i.manifest == 0 {
-			all[n] = bare[i]
-		}
+	if err != nil {
+		return nil, err
 	}
-	return all, err
+	all := make([]*artifact.Facts, len(items))
+	return all, each(len(items), func(i int) error {
+		if items[i].manifest == 0 {
+			all[i] = bare[items[i]]
+			return nil
+		}
+		f := &artifact.Facts{}
+		readable, err := packer.unpack(packed[items[i].manifest], f)
+		if readable {
+			all[i] = f
+		}
+		return err
+	})
 }
 
 // Synced says when the feeds behind the findings were last brought up to date: Facts gives

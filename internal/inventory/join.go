@@ -254,16 +254,18 @@ func (j *joiner) contents(number int64) *contents {
 		in bool
 	}
 	var all []placed
+	findings := 0
 	for _, s := range j.stacks[number].sets {
 		for _, m := range j.sets[s.set] {
 			all = append(all, placed{j.packages[m.id], m.place, s.position < j.stacks[number].baseLayers})
+			findings += len(j.packages[m.id].findings)
 		}
 	}
 	slices.SortStableFunc(all, func(a, b placed) int {
 		return cmp.Or(cmp.Compare(a.purl, b.purl), slices.Compare(a.at.Paths, b.at.Paths))
 	})
 	c := &contents{stack: number, packages: make([]artifact.Package, len(all)), inBase: make([]bool, len(all)), licences: []string{}}
-	c.findings = []artifact.Finding{}
+	c.findings, c.advisories = make([]artifact.Finding, 0, findings), make([]int64, 0, findings)
 	matched := true
 	for i, p := range all {
 		c.packages[i], c.inBase[i] = p.Package, p.in

@@ -5,9 +5,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 
 	"github.com/klauspost/compress/zstd"
+	"golang.org/x/sync/errgroup"
 
 	"plimsoll.dev/plimsoll/artifact"
 	"plimsoll.dev/plimsoll/internal/fault"
@@ -141,6 +143,23 @@ func (p *packer) pack(value any) ([]byte, error) {
 		return nil, err
 	}
 	return p.encoder.EncodeAll(text, []byte{packedForm}), nil
+}
+
+// each calls do with every number below n, on all processors.
+func each(n int, do func(int) error) error {
+	var group errgroup.Group
+	workers := min(runtime.GOMAXPROCS(0), n)
+	for w := range workers {
+		group.Go(func() error {
+			for i := w; i < n; i += workers {
+				if err := do(i); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	return group.Wait()
 }
 
 // unpack gives false for a form of another version of the program: what it holds is not

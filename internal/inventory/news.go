@@ -19,7 +19,7 @@ type Mark int64
 // image holds, findings that are new, gone or told otherwise, suppressions that begin or
 // end. Whoever decides anew what it gives needs nothing else of a change.
 func (inv *Inventory) News(ctx context.Context, since Mark) ([]Manifest, Mark, error) {
-	var all []Manifest
+	all := []Manifest{} // a selection of none, not of all
 	now := since
 	err := inv.db.Read(ctx, func(tx store.Tx) error {
 		next, err := tx.Int(ctx, "SELECT next FROM counters WHERE name = ?", newsCounter)
@@ -100,13 +100,36 @@ func noteNews(ctx context.Context, tx store.Tx, packages, advisories []int64) er
 	if len(packages)+len(advisories) == 0 {
 		return nil
 	}
+	of, arg := tx.Ints("f.advisory", advisories)
+	retold, err := tx.IDs(ctx, "SELECT DISTINCT f.package FROM findings f WHERE f.gone = ? AND "+of, int64(forever), arg)
+	if err != nil {
+		return err
+	}
 	news, err := tx.Take(ctx, newsCounter, 1)
 	if err != nil {
 		return err
 	}
-	these, first := tx.Ints("id", packages)
-	of, second := tx.Ints("f.advisory", advisories)
-	_, err = tx.Exec(ctx, "UPDATE packages SET news = ? WHERE "+these+" OR id IN (SELECT f.package FROM findings f WHERE "+of+" AND f.gone = ?)",
-		news, first, second, int64(forever))
+	these, arg := tx.Ints("id", append(retold, packages...))
+	_, err = tx.Exec(ctx, "UPDATE packages SET news = ? WHERE "+these, news, arg)
+	return err
+}
+
+// noteNews says of facts that were put before that another account of their image is there.
+func (p *putting) noteNews(changed []*entry) error {
+	var digests [][]byte
+	for _, e := range changed {
+		digests = append(digests, e.digest)
+	}
+	these, arg := p.tx.Blobs("m.digest", digests)
+	known, err := p.tx.IDs(p.ctx, "SELECT f.manifest FROM facts f JOIN manifests m ON m.id = f.manifest WHERE "+these, arg)
+	if err != nil || len(known) == 0 {
+		return err
+	}
+	news, err := p.tx.Take(p.ctx, newsCounter, 1)
+	if err != nil {
+		return err
+	}
+	these, arg = p.tx.Ints("manifest", known)
+	_, err = p.tx.Exec(p.ctx, "UPDATE facts SET news = ? WHERE "+these, news, arg)
 	return err
 }

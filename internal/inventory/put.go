@@ -350,26 +350,6 @@ func (p *putting) write(changed []*entry, named map[int64]named) error {
 	}, rows)
 }
 
-// noteNews says of facts that were put before that another account of their image is there.
-func (p *putting) noteNews(changed []*entry) error {
-	var digests [][]byte
-	for _, e := range changed {
-		digests = append(digests, e.digest)
-	}
-	these, arg := p.tx.Blobs("m.digest", digests)
-	known, err := p.tx.IDs(p.ctx, "SELECT f.manifest FROM facts f JOIN manifests m ON m.id = f.manifest WHERE "+these, arg)
-	if err != nil || len(known) == 0 {
-		return err
-	}
-	news, err := p.tx.Take(p.ctx, newsCounter, 1)
-	if err != nil {
-		return err
-	}
-	these, arg = p.tx.Ints("manifest", known)
-	_, err = p.tx.Exec(p.ctx, "UPDATE facts SET news = ? WHERE "+these, news, arg)
-	return err
-}
-
 // Missing gives those of the digests that the index does not know, in their order, so that
 // nobody looks into an image twice.
 func (inv *Inventory) Missing(ctx context.Context, digests []string) ([]string, error) {

@@ -20,16 +20,20 @@ func (inv *Inventory) SetVerdicts(ctx context.Context, verdicts ...artifact.Verd
 	for some := range slices.Chunk(verdicts, 4*batch) {
 		manifests := make([]row, len(some))
 		packed := make([][]byte, len(some))
-		for i, v := range some {
-			var err error
+		err := each(len(some), func(i int) (err error) {
+			v := &some[i]
 			if manifests[i], err = (Manifest{v.Repository, v.Image}).row(); err != nil {
 				return err
 			}
 			if packed[i], err = inv.packer.pack(v); err != nil {
 				return fault.New(fault.Failed, "keep a verdict", v.Repository+"@"+v.Image, err)
 			}
+			return nil
+		})
+		if err != nil {
+			return err
 		}
-		err := inv.db.Write(ctx, func(tx store.Tx) error {
+		err = inv.db.Write(ctx, func(tx store.Tx) error {
 			numbers, err := internManifests(ctx, tx, manifests)
 			if err != nil {
 				return err
@@ -118,6 +122,7 @@ func (inv *Inventory) Verdicts(ctx context.Context, which Selection, yield func(
 // verdictsAfter gives a page, and the number to ask for the next one with, 0 after the last.
 // A list of manifests is all on one page.
 func (inv *Inventory) verdictsAfter(ctx context.Context, which Selection, last int64) (some []artifact.Verdict, next int64, err error) {
+	var packed [][]byte
 	err = inv.db.Read(ctx, func(tx store.Tx) error {
 		parts, err := which.where(tx)
 		if err != nil {
@@ -128,31 +133,37 @@ func (inv *Inventory) verdictsAfter(ctx context.Context, which Selection, last i
 			limit = forever
 		}
 		for _, where := range parts {
-			rows := int64(0)
 			err := tx.Each(ctx, func(scan func(...any) error) error {
-				var packed []byte
-				if err := scan(&next, &packed); err != nil {
-					return err
-				}
-				rows++
-				var v artifact.Verdict
-				known, err := inv.packer.unpack(packed, &v)
-				if known {
-					some = append(some, v)
-				}
+				var one []byte
+				err := scan(&next, &one)
+				packed = append(packed, one)
 				return err
 			}, "SELECT v.manifest, v.verdict FROM verdicts v JOIN manifests m ON m.id = v.manifest WHERE v.manifest > ? AND "+where.text+" ORDER BY v.manifest LIMIT ?",
 				slices.Concat([]any{last}, where.args, []any{limit})...)
 			if err != nil {
 				return err
 			}
-			if rows < limit {
-				next = 0
-			}
+		}
+		if int64(len(packed)) < limit {
+			next = 0
 		}
 		return nil
 	})
-	return some, next, err
+	if err != nil {
+		return nil, 0, err
+	}
+	some, readable := make([]artifact.Verdict, len(packed)), make([]bool, len(packed))
+	err = each(len(packed), func(i int) (err error) {
+		readable[i], err = inv.packer.unpack(packed[i], &some[i])
+		return err
+	})
+	kept := some[:0]
+	for i := range some {
+		if readable[i] {
+			kept = append(kept, some[i])
+		}
+	}
+	return kept, next, err
 }
 
 // Stale gives the manifests with facts that must be decided anew: those without a verdict,
@@ -172,7 +183,7 @@ func (inv *Inventory) Stale(ctx context.Context, at time.Time, policies string) 
 
 // readManifests gives the manifests m for which the condition holds.
 func readManifests(ctx context.Context, tx store.Tx, where cond) ([]Manifest, error) {
-	var all []Manifest
+	all := []Manifest{} // a selection of none, not of all
 	err := tx.Each(ctx, func(scan func(...any) error) error {
 		var m Manifest
 		var digest []byte

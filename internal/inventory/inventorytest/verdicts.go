@@ -198,6 +198,9 @@ func testNews(t *testing.T, address string) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		if news == nil {
+			t.Errorf("%s: no news select all manifests", step.name)
+		}
 		var got []string
 		for _, m := range news {
 			got = append(got, m.Repository)
