@@ -1,9 +1,6 @@
 package v1alpha1
 
-import (
-	"k8s.io/apimachinery/pkg/api/resource"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-)
+import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 // ImageImportKind is the kind of ImageImport.
 const ImageImportKind = "ImageImport"
@@ -68,7 +65,8 @@ type ImportTags struct {
 	Patterns []string `json:"patterns,omitempty"`
 
 	// Semver is a range of versions: ">=1.26 <2", "~1.27". A leading "v" does not matter. Versions
-	// with a pre-release part, as in "1.2.3-alpine", are only in ranges that have one.
+	// with a pre-release part, as in "1.2.3-alpine", are only in ranges whose bounds have one:
+	// ">=1.2-0 <1.3-0".
 	Semver string `json:"semver,omitempty"`
 
 	Except []string `json:"except,omitempty"` // patterns of tags to leave out
@@ -95,8 +93,9 @@ type ImportSchedule struct {
 
 // ImportLimits bound what one import may bring.
 type ImportLimits struct {
-	// Bytes of one image, or of one index with all its images, as they are sent. Default: 16Gi.
-	Bytes resource.Quantity `json:"bytes,omitempty"`
+	// Bytes of one image, or of one index with all its images, as they are sent: a quantity as
+	// Kubernetes has them, "4Gi". Default: 16Gi.
+	Bytes string `json:"bytes,omitempty"`
 
 	// Tags of one import. More are an error, so that a pattern which is too wide takes in nothing.
 	// Default: 100.

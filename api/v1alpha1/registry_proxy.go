@@ -1,7 +1,5 @@
 package v1alpha1
 
-import "k8s.io/apimachinery/pkg/api/resource"
-
 // RegistryProxy makes a project of the registry stand for repositories outside: what is asked for
 // and is not here is taken in, verified and judged first. Nobody pushes to such a project.
 type RegistryProxy struct {
@@ -23,6 +21,7 @@ type RegistryProxy struct {
 	// Verify says what must be signed in the source. Default: nothing.
 	Verify *UpstreamVerification `json:"verify,omitempty"`
 
-	// Bytes bounds one image, or one index with all its images. Default: 16Gi.
-	Bytes resource.Quantity `json:"bytes,omitempty"`
+	// Bytes bounds one image, or one index with all its images, as they are sent: "4Gi". Default:
+	// 16Gi.
+	Bytes string `json:"bytes,omitempty"`
 }

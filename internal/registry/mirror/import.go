@@ -41,7 +41,8 @@ type Outcome struct {
 	Why      string   `json:"why,omitempty"`
 	Notes    []string `json:"notes,omitempty"`
 
-	kind fault.Kind
+	kind    fault.Kind
+	brought bool // all of it was looked at
 }
 
 // Report is what one run of an import came to.
@@ -164,8 +165,12 @@ func (r *run) note(o Outcome, done, total int) error {
 	if r.o.DryRun {
 		return nil
 	}
-	state := TagState{Outcome: o, At: time.Now().UTC(), Names: o.Result == Imported || o.Result == Unchanged}
-	if before := r.state.Tags[o.Tag]; !state.Names && before.Names {
+	now, before := time.Now().UTC(), r.state.Tags[o.Tag]
+	state := TagState{Outcome: o, At: now, Names: o.Result == Imported || o.Result == Unchanged, Brought: before.Brought}
+	if o.brought {
+		state.Brought = now
+	}
+	if !state.Names && before.Names {
 		state.Names, state.To, state.Digest = o.Result != Untagged, before.To, before.Digest
 	}
 	r.state.Tags[o.Tag] = state
@@ -206,6 +211,7 @@ func (r *run) bring(ctx context.Context, o *Outcome) error {
 		o.Digest, o.Result = named, Unchanged
 		return nil
 	}
+	o.brought = true
 	if r.o.DryRun {
 		return r.preview(ctx, o, digest)
 	}
@@ -225,10 +231,14 @@ func (r *run) bring(ctx context.Context, o *Outcome) error {
 	return r.take.name(ctx, image.Manifest, o.To)
 }
 
-// settled says whether a tag was brought as the import still says it should be.
+// lookAgain is how long what is attached to an image counts as known.
+const lookAgain = 24 * time.Hour
+
+// settled says whether a tag was brought as the import still says it should be, and not long ago.
 func (r *run) settled(before TagState, digest v1.Hash) bool {
 	return r.state.Fingerprint == r.spec.fingerprint && before.Names && before.Upstream == digest.String() &&
-		(before.Result == Imported || before.Result == Unchanged)
+		(before.Result == Imported || before.Result == Unchanged) &&
+		(!r.take.evidence || time.Since(before.Brought) < lookAgain)
 }
 
 // named gives the digest that our tag names now, "" where there is no such tag.

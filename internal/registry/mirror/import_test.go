@@ -1,10 +1,17 @@
 package mirror_test
 
 import (
+	"context"
+	"encoding/json"
 	"fmt"
+	"log/slog"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -117,9 +124,9 @@ func TestImportEvidence(t *testing.T) {
 			subject := them.push(t, "app:1")
 			report := about(t, subject, 500)
 			them.put(t, "app@"+digestOf(t, report).String(), report)
-			attachByTag(t, them, "app", subject, report)
 			stranger := about(t, v1.Hash{Algorithm: "sha256", Hex: strings.Repeat("ab", 32)}, 500)
 			them.put(t, "app@"+digestOf(t, stranger).String(), stranger)
+			attachByTag(t, them, "app", subject, report, stranger)
 			signature := image(t, 64)
 			them.put(t, "app:sha256-"+subject.Hex+".sig", signature)
 
@@ -210,4 +217,128 @@ func TestImportGone(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Who signs an image after it was taken in is heard of, a day later at most; the image itself is
+// not fetched again.
+func TestImportEvidenceThatCameLater(t *testing.T) {
+	them, s := ours(t), newSite(t)
+	subject := them.push(t, "app:1")
+	i := s.read(t, "app", fmt.Sprintf("source: %s/app\ntags: {names: ['1']}\ndestination: {repository: app}", them.address))
+	s.run(t, i)
+	report := about(t, subject, 500)
+	them.put(t, "app@"+digestOf(t, report).String(), report)
+	attached := func() int {
+		listed, err := s.session.Referrers(t.Context(), parse(t, "app:1"), subject)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(listed.Manifests)
+	}
+	if s.run(t, i); attached() != 0 {
+		t.Fatal("it was looked for at once: the source is asked more than it need be")
+	}
+	yesterday(t, s.dir, "app")
+	them.forget()
+	got := s.run(t, i)
+	if attached() != 1 || got.Tags[0].Result != mirror.Imported && got.Tags[0].Result != mirror.Unchanged {
+		t.Errorf("%d are attached, %v", attached(), results(got))
+	}
+	if n := them.count("GET", "/manifests/"+subject.String()); n > 0 {
+		t.Errorf("the image was fetched again")
+	}
+}
+
+// yesterday makes all that an import knows two days older.
+func yesterday(t *testing.T, dir, name string) {
+	t.Helper()
+	path := filepath.Join(dir, "state", name+".json")
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var s mirror.State
+	if err := json.Unmarshal(text, &s); err != nil {
+		t.Fatal(err)
+	}
+	for tag, state := range s.Tags {
+		state.Brought = state.Brought.Add(-48 * time.Hour)
+		s.Tags[tag] = state
+	}
+	s.Finished = s.Finished.Add(-48 * time.Hour)
+	if text, err = json.Marshal(s); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestRun(t *testing.T) {
+	them := ours(t)
+	them.push(t, "app:1")
+	var said strings.Builder
+	var mu sync.Mutex
+	s := newSite(t, func(o *mirror.Options) {
+		o.Logger = slog.New(slog.NewTextHandler(lockedWriter{&mu, &said}, nil))
+	})
+	s.read(t, "manual", fmt.Sprintf("source: %s/app\ntags: {names: ['1']}\ndestination: {repository: manual}", them.address))
+	scheduled := s.read(t, "nightly", fmt.Sprintf("source: %s/app\ntags: {names: ['1']}\ndestination: {repository: nightly}\nschedule: {every: 24h}", them.address))
+
+	run := func() (stop func()) {
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan struct{})
+		go func() {
+			defer close(ended)
+			s.Run(ctx)
+		}()
+		return func() { cancel(); <-ended }
+	}
+	ended := func(i *mirror.Import, after time.Time) func() bool {
+		return func() bool {
+			state, err := s.State(i)
+			return err == nil && state.Finished.After(after)
+		}
+	}
+	stop := run()
+	eventually(t, ended(scheduled, time.Time{}))
+	stop()
+	state, err := s.State(scheduled)
+	if err != nil || state.Next.Sub(state.Finished).Round(time.Minute) != 24*time.Hour || s.named(t, "nightly:1") == "" {
+		t.Errorf("got %+v, %v", state, err)
+	}
+	if s.named(t, "manual:1") != "" {
+		t.Error("what has no schedule ran")
+	}
+
+	// It is not due again, until a day has passed; another file that is wrong does not keep it.
+	them.forget()
+	stop = run()
+	eventually(t, func() bool {
+		mu.Lock()
+		defer mu.Unlock()
+		return strings.Count(said.String(), "read imports") == 2
+	})
+	yesterday(t, s.dir, "nightly")
+	if err := os.WriteFile(filepath.Join(s.dir, "broken.yaml"), []byte("kind: Nothing"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, ended(scheduled, state.Finished))
+	stop()
+	mu.Lock()
+	defer mu.Unlock()
+	if !strings.Contains(said.String(), "imports stay as they were read before") {
+		t.Errorf("nobody is told of the broken file:\n%s", said.String())
+	}
+}
+
+type lockedWriter struct {
+	mu *sync.Mutex
+	w  *strings.Builder
+}
+
+func (l lockedWriter) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.w.Write(p)
 }

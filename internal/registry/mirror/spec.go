@@ -277,15 +277,19 @@ func (i *Import) readRest() *manifest.Problem {
 	return nil
 }
 
-func readBytes(field string, q resource.Quantity) (int64, *manifest.Problem) {
-	n := q.Value()
-	if n < 0 {
-		return 0, manifest.Bad(field, "it cannot be negative")
+// sized keeps the exponents out that quantities may have, too.
+var sized = regexp.MustCompile(`^[0-9]{1,12}(?:[KMGT]i|[kMGT])?$`)
+
+func readBytes(field, text string) (int64, *manifest.Problem) {
+	if text == "" {
+		return defaultBytes, nil
 	}
-	if n == 0 {
-		n = defaultBytes
+	if sized.MatchString(text) {
+		if q, err := resource.ParseQuantity(text); err == nil && q.Value() > 0 {
+			return q.Value(), nil
+		}
 	}
-	return n, nil
+	return 0, manifest.Bad(field, fmt.Sprintf(`want a size such as "4Gi", got %q`, text))
 }
 
 // rebase makes the paths in what is common to imports and proxies absolute, and gives the first

@@ -39,6 +39,10 @@ type TagState struct {
 
 	// Names says that To names Digest here because of this import.
 	Names bool `json:"names,omitempty"`
+
+	// Brought is when the image and what is attached to it were last fetched. Others go on to sign
+	// an image, and to say new things of it, after it was published.
+	Brought time.Time `json:"brought,omitzero"`
 }
 
 const maxState = 16 << 20 // bytes
