@@ -59,6 +59,12 @@ func (f *front) blobs(w http.ResponseWriter, r *http.Request, to call.Endpoint) 
 		call.Bad("DIGEST_INVALID", "the digest is not valid").Write(w)
 		return
 	}
+	if r.Method == http.MethodHead {
+		if err := f.leaseIn(r, to.Repository, d); err != nil {
+			broken(w, f.log, err)
+			return
+		}
+	}
 	canonical, linked, err := f.store.layer(r.Context(), to.Repository, d)
 	if err != nil {
 		broken(w, f.log, err)
@@ -68,16 +74,10 @@ func (f *front) blobs(w http.ResponseWriter, r *http.Request, to call.Endpoint) 
 		unknown(w, to.Kind)
 		return
 	}
+	call.RecordOf(r.Context()).Digest = d.String()
 	if !f.quarantine.admitsBlob(w, r, to, canonical) {
 		return
 	}
-	if r.Method == http.MethodHead {
-		if err := f.store.lease(r.Context(), path.Join(blobDir(canonical), "data")); err != nil {
-			broken(w, f.log, err)
-			return
-		}
-	}
-	call.RecordOf(r.Context()).Digest = d.String()
 	if f.store.root != "" {
 		f.serveFile(w, r, to, canonical)
 		return

@@ -28,12 +28,12 @@ func (f *front) pull(w http.ResponseWriter, r *http.Request, to call.Endpoint) {
 		unknown(w, to.Kind)
 		return
 	}
-	if !f.quarantine.admits(w, r, to, content) {
-		return
-	}
 	kind := kindOf(content)
 	record := call.RecordOf(r.Context())
 	record.Digest, record.MediaType = named.String(), kind
+	if !f.quarantine.admits(w, r, to, content) {
+		return
+	}
 	if !takes(r, kind) {
 		if f.quarantine.binds(r, to.Repository) {
 			r = byDigest(r, to.Repository, named) // what was judged, not what a tag names by now

@@ -103,18 +103,30 @@ func (q *quarantine) lists(w http.ResponseWriter, r *http.Request, to call.Endpo
 	kept = []v1.Descriptor{}
 	ok = q.decide(w, r, to, func(ctx context.Context) (ruling, bool, error) {
 		subject, there, err := q.ruleNamed(ctx, to.Repository, digest.Digest(to.Reference), q.judge)
-		if err == nil && !there { // nor has it referrers, to this one
-			return ruling{Judgement: Judgement{Action: artifact.ActionAllow}}, true, nil
+		if err != nil || !there { // what is not there has no referrers
+			return allowed(), true, err
 		}
-		for i := 0; i < len(all) && err == nil && subject.released(); i++ {
-			var one ruling
-			if one, there, err = q.ruleNamed(ctx, to.Repository, all[i].Digest, q.judge); there && one.released() {
-				kept = append(kept, all[i])
-			}
+		if subject.released() {
+			kept, err = q.readable(ctx, to.Repository, all)
 		}
 		return subject, true, err
 	})
 	return kept, ok
+}
+
+// readable gives those of the manifests that are released.
+func (q *quarantine) readable(ctx context.Context, repo string, all []v1.Descriptor) ([]v1.Descriptor, error) {
+	kept := []v1.Descriptor{}
+	for _, d := range all {
+		found, there, err := q.ruleNamed(ctx, repo, d.Digest, q.judge)
+		if err != nil {
+			return nil, err
+		}
+		if there && found.released() {
+			kept = append(kept, d)
+		}
+	}
+	return kept, nil
 }
 
 // pushed notes what a manifest that was taken in refers to. Failing that, it is read when it
@@ -218,10 +230,10 @@ func (r ruling) text(to call.Endpoint) string {
 		told += "; remedy: " + r.Remedy
 	}
 	told = strings.Map(func(c rune) rune {
-		if unicode.IsControl(c) || c == unicode.ReplacementChar {
-			return ' '
+		if unicode.IsPrint(c) && c != unicode.ReplacementChar {
+			return c
 		}
-		return c
+		return ' ' // also what turns the direction of writing
 	}, told)
 	return strings.ToValidUTF8(cut(told, maxTold), "")
 }

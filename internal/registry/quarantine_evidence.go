@@ -82,7 +82,8 @@ func (m *manifest) ofEvidence() bool {
 }
 
 // isEvidence says whether a manifest of such types is what it says: types are only claimed, and
-// some runtimes unpack a layer by what is in it. It reads all of it once.
+// some runtimes unpack a layer by what is in it. It reads all of it once. Text that somebody
+// calls evidence is read as evidence, though it were an image's configuration, too.
 func (q *quarantine) isEvidence(ctx context.Context, repo string, it *item) (bool, error) {
 	if known := it.proven.Load(); known != nil {
 		return *known, nil

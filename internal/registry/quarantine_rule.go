@@ -23,6 +23,8 @@ type ruling struct {
 
 func (r ruling) released() bool { return r.Action.Rank() < artifact.ActionDeny.Rank() }
 
+func allowed() ruling { return ruling{Judgement: Judgement{Action: artifact.ActionAllow}} }
+
 func held(d digest.Digest, why, remedy string) ruling {
 	return ruling{Judgement{Action: artifact.ActionDeny, Why: why, Remedy: remedy}, d}
 }
@@ -37,7 +39,7 @@ const maxChain = 4
 // false where the repository has no manifest that refers to it.
 func (q *quarantine) ruleBlob(ctx context.Context, repo string, canonical digest.Digest) (found ruling, there bool, err error) {
 	if canonical == v1.DescriptorEmptyJSON.Digest { // "{}" tells nobody anything
-		return ruling{Judgement: Judgement{Action: artifact.ActionAllow}}, true, nil
+		return allowed(), true, nil
 	}
 	// Who pulls a blob has pulled its manifest, so the first of these mostly finds that. The
 	// second looks at what others pushed to the store, and only the third waits.
