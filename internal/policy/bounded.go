@@ -122,8 +122,7 @@ func join(args ...ref.Val) ref.Val {
 }
 
 // appending has loops add to the list that they make without a list for each entry: half of
-// the time of filter and map. It is not for programs that are metered, whose meter wants to see
-// the list.
+// the time of filter and map.
 func appending(i interpreter.Interpretable) (interpreter.Interpretable, error) {
 	call, ok := i.(interpreter.InterpretableCall)
 	if !ok || call.OverloadID() != overloads.AddList {

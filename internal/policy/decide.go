@@ -102,9 +102,10 @@ type question struct {
 	policy *policy // in hand
 	values []any   // of its parameters and variables; nil until one is read
 
-	spent uint64
-	timed bool
-	until *time.Time
+	running running
+	spent   uint64
+	timed   bool
+	until   *time.Time
 }
 
 var (
@@ -165,7 +166,7 @@ func (q *question) ask(r *rule) artifact.Result {
 		result.Missing = true
 		result.Why = oneLine(unknown.why + ": " + r.Title)
 	case err != nil:
-		result.Why = oneLine(reason(err) + ": " + r.Title)
+		result.Why = oneLine(err.Error() + ": " + r.Title)
 	}
 	result.Gates, result.Deadline = q.actions(r)
 	return result
@@ -215,15 +216,6 @@ func (q *question) words(made *expression, plain, last string) string {
 	return oneLine(last)
 }
 
-// reason says why an expression could not be evaluated.
-func reason(err error) string {
-	var cancelled interpreter.EvalCancelledError
-	if errors.As(err, &cancelled) {
-		return "it costs more than a rule may"
-	}
-	return err.Error()
-}
-
 const maxWords = 600 // bytes
 
 // oneLine makes a text safe to print: parts of it may be from the image.
@@ -248,8 +240,11 @@ func oneLine(s string) string {
 	return s[:cut] + "…"
 }
 
-// ResolveName implements cel.Activation.
+// ResolveName implements cel.Activation. Loops ask in each round whether they are to stop.
 func (q *question) ResolveName(name string) (any, bool) {
+	if name == "#interrupted" {
+		return !q.round(), true
+	}
 	if i, ok := placeOf[name]; ok {
 		return once(q.facts, i, func() (any, error) { return allVariables[i].get(q) }), true
 	}

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -323,13 +324,13 @@ spec:
   - {name: empty, title: the title, reason: r, expression: "false", messageExpression: "' '"}
 `
 	v := compile(t, spoken).Decide(artifact.Facts{Image: artifact.ImageFacts{
-		Repository: "app", User: "a\nplimsoll: all is well\x1b[2J\u202e\xff" + strings.Repeat("ä", 1000),
+		Repository: "app", User: "a\nplimsoll: all is well\x1b[2J\u202e\xff" + strings.Repeat("ä", 400),
 	}}, Where{}, theNow())
 	var got [][2]string
 	for _, r := range v.Results {
 		got = append(got, [2]string{r.Why, r.Remedy})
 	}
-	if len(got[1][0]) > maxWords+len("…") || strings.ContainsAny(got[1][0], "\n\x1b\u202e\xff") {
+	if len(got[1][0]) > maxWords+len("…") || strings.ContainsAny(got[1][0], "\n\x1b\u202e") || !utf8.ValidString(got[1][0]) {
 		t.Errorf("a hostile image speaks to the terminal: %q", got[1][0])
 	}
 	got[1][0] = got[1][0][:len("of a plimsoll")]

@@ -12,9 +12,6 @@ import (
 	"github.com/google/cel-go/common/ast"
 	"github.com/google/cel-go/common/types"
 	"github.com/google/cel-go/common/types/ref"
-	"github.com/google/cel-go/interpreter"
-	celconfig "k8s.io/apiserver/pkg/apis/cel"
-	"k8s.io/apiserver/pkg/cel/library"
 )
 
 // Limits of one expression.
@@ -24,27 +21,14 @@ const (
 	maxLoops      = 3 // one in another
 	maxPattern    = 1 << 10
 	maxClauses    = 32 // of a format
-
-	// maxEstimate bounds what an expression could cost at worst; what it does cost is bounded
-	// far below when it runs.
-	maxEstimate = 1e13
-)
-
-// What evaluation may cost, in units of Kubernetes (k8s.io/apiserver, pkg/apis/cel). A million
-// of them that are counted take about a second, since counting is most of it; that many which
-// are not take a hundredth of that.
-const (
-	costPerRule    = celconfig.PerCallLimit                        // of one expression
-	costPerVerdict = celconfig.RuntimeCELCostBudgetMatchConditions // of all that are metered
-	costUnmetered  = celconfig.RuntimeCELCostBudget                // of all that are not, together and at worst
 )
 
 // expression is a CEL expression that can be evaluated by many at once.
 type expression struct {
 	program cel.Program
 	typ     *cel.Type
-	metered bool // its cost is counted: it was not proven to be small
-	timed   bool // time alone may change its value
+	weight  uint64 // what it costs without its loops, and in each round of one of these
+	timed   bool   // time alone may change its value
 }
 
 // wrong is a complaint about a place in an expression's text.
@@ -58,11 +42,10 @@ type scope struct {
 	env     *cel.Env
 	timed   map[string]bool   // names whose value time alone may change
 	lengths map[string]uint64 // of what names hold, at most
-	unasked *uint64           // what expressions that are not metered may still cost together
 }
 
-func newScope(unasked *uint64) *scope {
-	s := &scope{env: dialect(), timed: map[string]bool{}, lengths: map[string]uint64{}, unasked: unasked}
+func newScope() *scope {
+	s := &scope{env: dialect(), timed: map[string]bool{}, lengths: map[string]uint64{}}
 	for _, v := range allVariables {
 		s.timed[v.name] = v.timed
 		if v.max > 0 {
@@ -130,11 +113,11 @@ func (s *scope) length(text string, typ *cel.Type) uint64 {
 	if issues.Err() != nil {
 		return maxMadeText // it is as long as an expression may be
 	}
-	e := newEstimator(s.lengths)
-	if _, err := s.env.EstimateCost(asking, e); err != nil {
+	_, length, err := weigh(asking, s.lengths)
+	if err != nil {
 		return maxMadeText
 	}
-	return min(e.asked, maxMadeText)
+	return min(length, maxMadeText)
 }
 
 // plain says what CEL's checker says in the words of the documentation.
@@ -149,28 +132,16 @@ func (s *scope) plain(message string) string {
 	return message
 }
 
-// plan makes the program. An expression whose cost is proven to be small runs without a meter,
-// which takes half of the time, as long as all of these together stay in a verdict's limit.
-func (s *scope) plan(e *expression, checked *cel.Ast) error {
-	estimate, err := s.env.EstimateCost(checked, newEstimator(s.lengths))
-	if err != nil {
+// plan makes the program.
+func (s *scope) plan(e *expression, checked *cel.Ast) (err error) {
+	if e.weight, _, err = weigh(checked, s.lengths); err != nil {
 		return err
 	}
-	if float64(estimate.Max) > maxEstimate {
-		return fmt.Errorf("it may cost %.0e, more than the %.0e that an expression may: too many loops in one another", float64(estimate.Max), maxEstimate)
+	if e.weight > costPerRule {
+		return fmt.Errorf("it may cost %d, more than the %d that an expression may, without its loops", e.weight, costPerRule)
 	}
-	options := []cel.ProgramOption{cel.EvalOptions(cel.OptOptimize)}
-	e.metered = estimate.Max > costPerRule || estimate.Max > *s.unasked
-	if e.metered {
-		options = append(options,
-			cel.EvalOptions(cel.OptOptimize, cel.OptTrackCost), cel.CostLimit(costPerRule), cel.CostTracking(&library.CostEstimator{}),
-			cel.CostTrackerOptions(interpreter.PresenceTestHasCost(false)))
-	} else {
-		*s.unasked -= estimate.Max
-		options = append(options, cel.CustomDecorator(appending))
-	}
-	options = append(options, cel.CustomDecorator(bounded))
-	e.program, err = s.env.Program(checked, options...)
+	e.program, err = s.env.Program(checked,
+		cel.EvalOptions(cel.OptOptimize), cel.InterruptCheckFrequency(1), cel.CustomDecorator(appending), cel.CustomDecorator(bounded))
 	return err
 }
 
@@ -300,24 +271,40 @@ func depth(t *types.Type) int {
 	return deepest
 }
 
-var errSpent = errors.New("the policies cost more than a verdict may")
+var (
+	errCostly = errors.New("it costs more than a rule may")
+	errSpent  = errors.New("the policies cost more than a verdict may")
+)
 
 // eval gives the expression's value. It is an error where a fact is missing, or where it costs
 // too much.
 func (q *question) eval(e *expression) (ref.Val, error) {
 	q.timed = q.timed || e.timed
-	if !e.metered {
-		v, _, err := e.program.Eval(q)
-		return v, err
-	}
 	if q.spent >= costPerVerdict {
 		return nil, errSpent
 	}
-	v, details, err := e.program.Eval(q)
-	if cost := details.ActualCost(); cost != nil {
-		q.spent += *cost
-	} else {
-		q.spent += costPerRule
+	outer := q.running // where a variable's is asked for by another
+	defer func() { q.running = outer }()
+	q.running = running{weight: e.weight, limit: min(q.spent+costPerRule, costPerVerdict)}
+	q.round()
+	v, _, err := e.program.Eval(q)
+	switch {
+	case err == nil || q.spent <= q.running.limit:
+		return v, err
+	case q.spent > costPerVerdict:
+		return nil, errSpent
 	}
-	return v, err
+	return nil, errCostly
+}
+
+// running is what the expression that is evaluated may cost.
+type running struct {
+	weight uint64 // of each round
+	limit  uint64 // of all that is spent
+}
+
+// round counts one, and says whether there may be another.
+func (q *question) round() bool {
+	q.spent += q.running.weight
+	return q.spent <= q.running.limit
 }

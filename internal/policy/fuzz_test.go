@@ -40,8 +40,7 @@ func FuzzExpression(f *testing.F) {
 	}
 	facts := largeFacts(10, 5)
 	f.Fuzz(func(t *testing.T, condition string) {
-		unasked := uint64(costUnmetered)
-		e, wrong := newScope(&unasked).compile(condition, nil)
+		e, wrong := newScope().compile(condition, nil)
 		if wrong != nil {
 			if wrong.text == "" {
 				t.Error("something is wrong, and nobody says what")

@@ -61,8 +61,7 @@ func Compile(policies []v1alpha1.ImagePolicy, exceptions []v1alpha1.PolicyExcept
 
 // Compile is the function of the name, whose errors name file, line and column.
 func (d *Documents) Compile(Options) (*Set, error) {
-	unasked := uint64(costUnmetered)
-	c := &compiler{base: newScope(&unasked)}
+	c := &compiler{base: newScope()}
 	set := &Set{digest: digestOf([]any{d.Policies, d.Exceptions})}
 	if c.counts(d); len(c.problems) > 0 {
 		return nil, d.fault(c.problems)

@@ -13,10 +13,10 @@ import (
 // Sizes that facts are held to when an expression reads them. What is larger is an error in
 // the expression, so never a pass; the cost of an expression is estimated with them.
 const (
-	maxText  = 4 << 10  // bytes of a text
-	maxLabel = 64 << 10 // bytes of a label's or an annotation's value
-	maxList  = 1_000    // entries of a list or a map
-	maxMany  = 20_000   // packages, findings
+	maxText  = 1 << 10 // bytes of a text
+	maxLabel = 1 << 20 // bytes of a label's or an annotation's value
+	maxList  = 1_000   // entries of a list or a map
+	maxMany  = 20_000  // packages, findings
 )
 
 // missing is the error of reading what is not known.
