@@ -214,7 +214,7 @@ func TestImportTwice(t *testing.T) {
 	}
 	group.Wait()
 	fetched := map[string]int{}
-	for _, asked := range them.asked {
+	for _, asked := range them.requests() {
 		if strings.HasPrefix(asked, "GET") && strings.Contains(asked, "/blobs/") {
 			fetched[asked]++
 		}

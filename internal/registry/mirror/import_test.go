@@ -53,7 +53,7 @@ func TestImport(t *testing.T) {
 				t.Error(diff)
 			}
 			if n := them.count("GET", "/manifests/") + them.count("GET", "/blobs/"); n > 0 {
-				t.Errorf("what is here was fetched again: %v", them.asked)
+				t.Errorf("what is here was fetched again: %v", them.requests())
 			}
 		})
 	}

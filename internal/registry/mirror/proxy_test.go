@@ -118,8 +118,8 @@ func TestPullThrough(t *testing.T) {
 	if err := f.pull(t, "hub/team/app:1"); err != nil {
 		t.Error(err)
 	}
-	if len(them.asked) > 0 {
-		t.Errorf("what is here was asked for: %v", them.asked)
+	if len(them.requests()) > 0 {
+		t.Errorf("what is here was asked for: %v", them.requests())
 	}
 	if resp, body := f.get(t, "hub/team/app:none"); resp.StatusCode != 404 || !strings.Contains(body, "MANIFEST_UNKNOWN") {
 		t.Errorf("got %d %s", resp.StatusCode, body)
@@ -175,9 +175,9 @@ func TestPullThroughUpstreamGone(t *testing.T) {
 	if resp.StatusCode != 200 || resp.Header.Get("Docker-Content-Digest") != digest.String() || !strings.Contains(resp.Header.Get("Warning"), them.address) {
 		t.Errorf("got %d %v", resp.StatusCode, resp.Header)
 	}
-	asked := len(them.asked)
-	if err := f.pull(t, "hub/app:1"); err != nil || len(them.asked) != asked {
-		t.Errorf("a source that failed was asked again at once: %v %v", err, them.asked[asked:])
+	asked := len(them.requests())
+	if err := f.pull(t, "hub/app:1"); err != nil || len(them.requests()) != asked {
+		t.Errorf("a source that failed was asked again at once: %v %v", err, them.requests()[asked:])
 	}
 	resp, body := f.get(t, "hub/app:2")
 	if resp.StatusCode != 503 || resp.Header.Get("Retry-After") == "" || !strings.Contains(body, "UNAVAILABLE") {
@@ -228,7 +228,7 @@ func TestPullThroughAllow(t *testing.T) {
 		}
 	}
 	if n := them.count("", "other/app"); n > 1 { // the push
-		for _, asked := range them.asked {
+		for _, asked := range them.requests() {
 			if strings.HasPrefix(asked, "GET") && strings.Contains(asked, "other/app/manifests") {
 				t.Errorf("what is not allowed was asked for: %s", asked)
 			}
