@@ -1,6 +1,7 @@
 package starter_test
 
 import (
+	"cmp"
 	"flag"
 	"fmt"
 	"maps"
@@ -10,6 +11,8 @@ import (
 	"testing"
 
 	"plimsoll.dev/plimsoll/api/v1alpha1"
+	"plimsoll.dev/plimsoll/artifact"
+	"plimsoll.dev/plimsoll/internal/policy/cases"
 	"plimsoll.dev/plimsoll/internal/policy/starter"
 )
 
@@ -52,7 +55,7 @@ func TestDocument(t *testing.T) {
 		t.Fatal(err)
 	}
 	text := string(data)
-	for name, table := range map[string]string{"rules": rulesTable(), "profiles": profilesTable(), "controls": controlsTable(t), "legend": legend()} {
+	for name, table := range map[string]string{"rules": rulesTable(), "remedies": remediesTable(t), "profiles": profilesTable(), "controls": controlsTable(t), "legend": legend()} {
 		begin, end := "<!-- "+name+" -->\n", "<!-- end of "+name+" -->\n"
 		before, rest, ok := strings.Cut(text, begin)
 		got, after, closed := strings.Cut(rest, end)
@@ -85,6 +88,34 @@ func rulesTable() string {
 	return b.String()
 }
 
+// remediesTable tells what is printed of the first image of the tests that fails each rule.
+func remediesTable(t *testing.T) string {
+	table, err := cases.Load("testdata/regulated.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	results, err := cases.Run(documents(t, "regulated"), table)
+	if err != nil {
+		t.Fatal(err)
+	}
+	printed := map[string]artifact.Result{}
+	for _, result := range results {
+		for _, r := range result.Verdict.Results {
+			if _, seen := printed[r.Rule]; !seen && !r.Passed && !r.Missing {
+				printed[r.Rule] = r
+			}
+		}
+	}
+	image := table[0].Facts.Image
+	shorten := strings.NewReplacer(image.Repository+"@"+image.Digest, "REF", image.Repository+":"+image.Tags[0], "REF", table[0].Facts.Base.Digest, "sha256:…")
+	var b strings.Builder
+	b.WriteString("| rule | says, for instance | and what to do |\n| --- | --- | --- |\n")
+	for _, r := range starter.Rules() {
+		fmt.Fprintf(&b, "| `%s` | %s | %s |\n", r.Name, printed[r.Name].Why, shorten.Replace("`"+printed[r.Name].Remedy+"`"))
+	}
+	return shorten.Replace(b.String())
+}
+
 func profilesTable() string {
 	var b strings.Builder
 	head, line := "| rule |", "| --- |"
@@ -95,12 +126,15 @@ func profilesTable() string {
 	for _, r := range starter.Rules() {
 		fmt.Fprintf(&b, "| `%s` |", r.Name)
 		for _, p := range starter.Profiles() {
-			fmt.Fprintf(&b, " %s |", membership(p, r))
+			fmt.Fprint(&b, cell(membership(p, r)))
 		}
 		b.WriteString("\n")
 	}
 	return b.String()
 }
+
+// cell gives the rest of a cell of a table, and its end.
+func cell(text string) string { return strings.TrimSuffix(" "+text, " ") + " |" }
 
 // membership says what a rule does in a profile: "deny after 7d", "warn; admission, identity: audit".
 func membership(p starter.Profile, r starter.Rule) string {
@@ -109,12 +143,7 @@ func membership(p starter.Profile, r starter.Rule) string {
 		return ""
 	}
 	own := p.Rules[i].Gates
-	or := func(a, b v1alpha1.PolicyAction) string {
-		if a != "" {
-			return string(a)
-		}
-		return string(b)
-	}
+	or := func(a, b v1alpha1.PolicyAction) string { return string(cmp.Or(a, b)) }
 	first := or(own.Registry, p.Gates.Registry)
 	var others []string
 	for _, at := range []struct{ gate, action string }{
@@ -124,10 +153,7 @@ func membership(p starter.Profile, r starter.Rule) string {
 			others = append(others, at.action+" at "+at.gate)
 		}
 	}
-	if grace := r.Grace.Period; grace != "" {
-		if p.Rules[i].Grace != "" {
-			grace = p.Rules[i].Grace
-		}
+	if grace := cmp.Or(p.Rules[i].Grace, r.Grace.Period); grace != "" && first == "deny" {
 		first += " after " + grace
 	}
 	return strings.Join(append([]string{first}, others...), ", ")
@@ -145,7 +171,7 @@ func controlsTable(t *testing.T) string {
 					t.Errorf("%s answers %s %q, which nobody has looked up", r.Name, framework, control)
 				}
 			}
-			fmt.Fprintf(&b, " %s |", strings.Join(r.Controls[framework], "; "))
+			fmt.Fprint(&b, cell(strings.Join(r.Controls[framework], "; ")))
 		}
 		for framework := range r.Controls {
 			if known[framework] == nil {
@@ -154,7 +180,7 @@ func controlsTable(t *testing.T) string {
 		}
 		b.WriteString("\n")
 	}
-	return strings.ReplaceAll(b.String(), "|  |", "| |")
+	return b.String()
 }
 
 // legend says what the frameworks' numbers stand for.

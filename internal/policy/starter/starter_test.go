@@ -1,6 +1,7 @@
 package starter_test
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"os"
@@ -35,16 +36,14 @@ func documents(t testing.TB, profile string) *policy.Documents {
 	return d
 }
 
-// outcomes are those that tables want of rules.
-type outcomes map[string]map[cases.Outcome]bool
-
-func (o outcomes) of(rule string, kind artifact.Kind) map[cases.Outcome]bool {
-	suffix := map[artifact.Kind]string{artifact.KindIndex: "-index", artifact.KindArtifact: "-artifact"}[kind]
-	return o["regulated"+suffix+"/"+rule]
-}
-
+// TestCases runs the tables, and holds that they show of each rule, for each kind of manifest, what
+// passes, what does not, and what comes of not knowing.
 func TestCases(t *testing.T) {
-	wanted := outcomes{}
+	type ruleOf struct {
+		rule string
+		kind artifact.Kind
+	}
+	wanted := map[ruleOf]map[cases.Outcome]bool{}
 	for _, profile := range starter.Profiles() {
 		t.Run(profile.Name, func(t *testing.T) {
 			table, err := cases.Load(filepath.Join("testdata", profile.Name+".yaml"))
@@ -59,21 +58,24 @@ func TestCases(t *testing.T) {
 				if !r.Passed {
 					t.Errorf("%s:\n\t%s", r.Name, strings.Join(r.Problems, "\n\t"))
 				}
-				for rule, outcome := range r.Want.Rules {
-					if wanted[rule] == nil {
-						wanted[rule] = map[cases.Outcome]bool{}
+				for name, outcome := range r.Want.Rules {
+					of, rule, _ := strings.Cut(name, "/")
+					kind := map[string]artifact.Kind{"index": artifact.KindIndex, "artifact": artifact.KindArtifact}[strings.TrimPrefix(of, profile.Name+"-")]
+					at := ruleOf{rule, cmp.Or(kind, artifact.KindImage)}
+					if wanted[at] == nil {
+						wanted[at] = map[cases.Outcome]bool{}
 					}
-					wanted[rule][outcome] = true
+					wanted[at][outcome] = true
 				}
 			}
 		})
 	}
-	// What these read is always known.
-	known := []string{"signed", "advised", "no-vague-tag", "known-type"}
+	// What these read is always known, or asked for.
+	known := []string{"signed", "advised", "not-infected", "no-vague-tag", "known-type"}
 	for _, rule := range starter.Rules() {
 		for _, kind := range rule.Kinds {
-			got := wanted.of(rule.Name, kind)
-			if rule.Name != "known-type" && !got[cases.Pass] || !got[cases.Fail] || kind == artifact.KindImage && !got[cases.Missing] && !slices.Contains(known, rule.Name) {
+			got := wanted[ruleOf{rule.Name, kind}]
+			if !got[cases.Pass] || !got[cases.Fail] || !got[cases.Missing] && !slices.Contains(known, rule.Name) {
 				t.Errorf("%s of an %s: tables want only %v", rule.Name, kind, slices.Sorted(maps.Keys(got)))
 			}
 		}

@@ -182,8 +182,9 @@ func checkPoint(s Summary) error {
 
 // Vouches gives nil when the summary, whose signer and subject somebody else has verified, lets
 // this very image through this gate at this time by the word of this verifier (SLSA v1.1,
-// "verifier": consumers accept only pairs of signer and verifier that they know).
-func (s Summary) Vouches(verifier, repository, digest string, gate artifact.Gate, now time.Time) error {
+// "verifier": consumers accept only pairs of signer and verifier that they know). It may be as old
+// as maxAge: what it does not tell is what has become known since.
+func (s Summary) Vouches(verifier, repository, digest string, gate artifact.Gate, now time.Time, maxAge time.Duration) error {
 	var why string
 	switch {
 	case s.Verifier.ID != verifier:
@@ -196,7 +197,7 @@ func (s Summary) Vouches(verifier, repository, digest string, gate artifact.Gate
 		why = "it did not pass"
 	case s.TimeVerified.After(now):
 		why = "it is of the future"
-	case s.At.Until != nil && !now.Before(*s.At.Until):
+	case now.Sub(s.TimeVerified) > maxAge, s.At.Until != nil && !now.Before(*s.At.Until):
 		why = "its time is over"
 	default:
 		return nil

@@ -72,7 +72,7 @@ type Resource struct {
 type Point struct {
 	Gate       artifact.Gate   `json:"gate"`
 	Action     artifact.Action `json:"action"`
-	Until      *time.Time      `json:"until,omitempty"`      // when time alone may change it
+	Until      *time.Time      `json:"until,omitempty"`      // when a period of grace or an exception ends that it rests on
 	Facts      string          `json:"facts"`                // digest of what it was decided on
 	Exceptions []string        `json:"exceptions,omitempty"` // names of those without which it would be another
 }
@@ -102,7 +102,7 @@ func Of(v artifact.Verdict, gate artifact.Gate, opts Options) Summary {
 		VerificationResult: Failed,
 		VerifiedLevels:     []string{failedLevel},
 		SLSAVersion:        version,
-		At:                 &Point{Gate: gate, Action: v.At(gate), Until: v.Until, Facts: v.Facts},
+		At:                 &Point{Gate: gate, Action: v.At(gate), Until: ends(v), Facts: v.Facts},
 	}
 	for _, e := range v.Exceptions {
 		s.At.Exceptions = append(s.At.Exceptions, e.Name)
@@ -118,6 +118,26 @@ func Of(v artifact.Verdict, gate artifact.Gate, opts Options) Summary {
 		s.DependencyLevels[buildLevel(level)] += n
 	}
 	return s
+}
+
+// ends gives when the first period of grace or exception in use does, nil for none. That a rule read
+// the clock is no end: whoever relies on a summary says how old it may be.
+func ends(v artifact.Verdict) *time.Time {
+	var first *time.Time
+	note := func(t time.Time) {
+		if first == nil || t.Before(*first) {
+			first = &t
+		}
+	}
+	for _, r := range v.Results {
+		if r.Deadline != nil {
+			note(*r.Deadline)
+		}
+	}
+	for _, e := range v.Exceptions {
+		note(e.Expires)
+	}
+	return first
 }
 
 // Predicate gives the JSON: the same summary gives the same bytes.

@@ -25,17 +25,20 @@ const (
 var (
 	decided = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 	until   = decided.Add(time.Hour)
+	soon    = decided.Add(time.Minute)
+	later   = decided.Add(2 * time.Hour)
 )
 
 // verdict warns at the registry, denies at admission and says nothing elsewhere.
 func verdict() artifact.Verdict {
 	return artifact.Verdict{
-		Repository: "team/Shop", Image: image, Decided: decided.Add(time.Millisecond), Until: &until, Policies: policies, Facts: facts,
+		Repository: "team/Shop", Image: image, Decided: decided.Add(time.Millisecond), Until: &soon, Policies: policies, Facts: facts,
 		Gates: map[artifact.Gate]artifact.Action{artifact.GateRegistry: artifact.ActionWarn, artifact.GateAdmission: artifact.ActionDeny},
 		Results: []artifact.Result{
 			{Policy: "base-line", Rule: "signed", Passed: true},
 			{Policy: "restricted", Rule: "signed", Passed: true},
 			{Policy: "base-line", Rule: "no-secrets", Passed: true},
+			{Policy: "other", Rule: "no-high", Deadline: &later},
 			{Policy: "restricted", Rule: "no-shell", Excused: "legacy"},
 		},
 		Exceptions: []artifact.ExceptionInUse{{Name: "legacy", Owner: "shop", Reason: "it is old", Expires: until}},
@@ -165,14 +168,17 @@ func TestVouches(t *testing.T) {
 		{"when its time is over", vsa.Verifier, "team/Shop", image, artifact.GateRegistry, until, false},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			err := s.Vouches(test.verifier, test.repository, test.digest, test.gate, test.now)
+			err := s.Vouches(test.verifier, test.repository, test.digest, test.gate, test.now, 2*time.Hour)
 			var refused *fault.Error
 			if test.want != (err == nil) || err != nil && !errors.As(err, &refused) {
 				t.Errorf("%v, want %v", err, test.want)
 			}
 		})
 	}
-	if err := vsa.Of(verdict(), artifact.GateAdmission, vsa.Options{}).Vouches(vsa.Verifier, "team/Shop", image, artifact.GateAdmission, decided.Add(time.Minute)); err == nil {
+	if err := s.Vouches(vsa.Verifier, "team/Shop", image, artifact.GateRegistry, decided.Add(31*time.Minute), 30*time.Minute); err == nil {
+		t.Error("one that is too old vouches")
+	}
+	if err := vsa.Of(verdict(), artifact.GateAdmission, vsa.Options{}).Vouches(vsa.Verifier, "team/Shop", image, artifact.GateAdmission, decided.Add(time.Minute), time.Hour); err == nil {
 		t.Error("a denial vouches")
 	}
 }
