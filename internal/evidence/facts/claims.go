@@ -28,11 +28,11 @@ type claim struct {
 	kind      string
 }
 
-// claimsOf gives the verified claims about the manifest of that digest.
-func claimsOf(r attest.Report, digest string) []claim {
+// claimsOf gives the verified claims. All are about the report's image.
+func claimsOf(r attest.Report) []claim {
 	var all []claim
 	for _, c := range r.Checks {
-		if e, ok := c.Evidence(); ok && e.Subject == digest {
+		if e, ok := c.Evidence(); ok {
 			all = append(all, claim{identity(c), e.Predicate, e.PredicateType})
 		}
 	}

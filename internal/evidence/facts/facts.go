@@ -170,7 +170,7 @@ func Of(in Input) (artifact.Facts, error) {
 		return artifact.Facts{}, refused(in.Repository+"@"+shape.digest, err)
 	}
 	f := artifact.Facts{Image: shape.facts(in), Base: in.Base, Children: shape.children, Signatures: signatures(in.Report)}
-	claims := claimsOf(in.Report, shape.digest)
+	claims := claimsOf(in.Report)
 	f.Provenance, f.Source = provenanceOf(claims, in.Builders)
 	f.Tests = testsOf(claims)
 	f.Malware = malwareOf(in, claims, shape.layers)

@@ -178,6 +178,7 @@ func testNews(t *testing.T, address string) {
 		{"the same", suppress(inventory.Suppression{Advisory: "CVE-2021-23337"}), nil},
 		{"another, of one image", suppress(inventory.Suppression{Advisory: "GO-2025-3595", Image: sum("ledger")}), []string{"ledger", "one"}},
 		{"none", suppress(), []string{"ledger"}},
+		{"one of two images that hold the package", suppress(inventory.Suppression{Advisory: "CVE-2025-9230", Image: sum("shop-2")}), []string{"two"}},
 		{"a new package", func() {
 			image := Fleet()[3]
 			image.Contents.Packages = append(image.Contents.Packages, npm("", "fresh", "1.0.0", "bin"))
