@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -90,19 +91,22 @@ func rulesTable() string {
 
 // remediesTable tells what is printed of the first image of the tests that fails each rule.
 func remediesTable(t *testing.T) string {
-	table, err := cases.Load("testdata/regulated.yaml")
-	if err != nil {
-		t.Fatal(err)
-	}
-	results, err := cases.Run(documents(t, "regulated"), table)
-	if err != nil {
-		t.Fatal(err)
-	}
 	printed := map[string]artifact.Result{}
-	for _, result := range results {
-		for _, r := range result.Verdict.Results {
-			if _, seen := printed[r.Rule]; !seen && !r.Passed && !r.Missing {
-				printed[r.Rule] = r
+	var table []cases.Case
+	for _, profile := range slices.Backward(starter.Profiles()) {
+		var err error
+		if table, err = cases.Load(filepath.Join("testdata", profile.Name+".yaml")); err != nil {
+			t.Fatal(err)
+		}
+		results, err := cases.Run(documents(t, profile.Name), table)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, result := range results {
+			for _, r := range result.Verdict.Results {
+				if _, seen := printed[r.Rule]; !seen && !r.Passed && !r.Missing {
+					printed[r.Rule] = r
+				}
 			}
 		}
 	}
