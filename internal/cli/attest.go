@@ -86,7 +86,8 @@ func runAttest(ctx context.Context, env *Env, o attestOptions, text string) erro
 	return env.print(out, out.table)
 }
 
-// remember tells the inventory what is attached to an image now.
+// remember tells the inventory what is attached to an image now, and what that makes known of it
+// to the policies.
 func (env *Env) remember(ctx context.Context, text string) {
 	err := func() error {
 		index, err := env.inventory(ctx)
@@ -94,12 +95,18 @@ func (env *Env) remember(ctx context.Context, text string) {
 			return err
 		}
 		defer index.Close()
-		r := env.rebuild(ctx)
-		images, err := r.read(ctx, text)
+		g, err := env.gatherer(ctx)
 		if err != nil {
 			return err
 		}
-		return r.keep(ctx, index, images)
+		images, err := g.read(ctx, text)
+		if err != nil {
+			return err
+		}
+		if err := g.keep(ctx, index, images); err != nil {
+			return err
+		}
+		return (&judge{env: env, gather: g, index: index}).learn(ctx, text)
 	}()
 	if err != nil {
 		env.untold(err)

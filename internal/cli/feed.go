@@ -67,7 +67,7 @@ func runFeedSync(ctx context.Context, env *Env, force bool) error {
 		return env.second(failed, err)
 	}
 	defer db.Close()
-	if out.Inventory, out.Changed, err = env.rematch(ctx, old, db, rescored); err == nil {
+	if out.Inventory, out.Changed, err = a.rematch(ctx, old, db, rescored); err == nil {
 		err = a.noteMatch(db)
 	}
 	if err != nil {

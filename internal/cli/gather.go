@@ -31,7 +31,13 @@ type gatherer struct {
 func (env *Env) gatherer(ctx context.Context) (*gatherer, error) {
 	g := &gatherer{rebuild: env.rebuild(ctx), stands: foundations{known: map[string]*foundation{}}}
 	g.facts = facts.Gatherer{Contents: g.contents, Hardening: env.hardening()}
-	var err error
+	said, err := env.signing()
+	if err != nil {
+		return nil, err
+	}
+	if g.facts.Builders, err = said.builders(); err != nil {
+		return nil, err
+	}
 	if g.facts.Malware, err = env.malware(); err != nil {
 		return nil, err
 	}
@@ -110,12 +116,13 @@ func (g *gatherer) match(ctx context.Context, out *gathered, above []*vex.Docume
 	}
 	out.Findings = append([]artifact.Finding{}, vex.Apply(findings, about, append(documents, above...))...) // never nil: somebody looked
 	out.Facts.Advisories = g.advisories.updated()
-	out.Unadvised, err = unadvised(db, contents)
+	out.Unadvised, err = unadvised(db, contents.Packages)
 	return err
 }
 
-func unadvised(db *advisory.Database, contents artifact.Contents) ([]string, error) {
-	missing, err := match.Missing(db, contents)
+// unadvised gives the ecosystems of the packages of which the database knows nothing.
+func unadvised(db *advisory.Database, packages []artifact.Package) ([]string, error) {
+	missing, err := match.Missing(db, artifact.Contents{Packages: packages})
 	var names []string
 	for _, m := range missing {
 		names = append(names, m.Ecosystem)
@@ -124,15 +131,16 @@ func unadvised(db *advisory.Database, contents artifact.Contents) ([]string, err
 	return names, err
 }
 
-// updated is when the feeds were last brought up to date; zero: never.
+// updated is since when all feeds are up to date: the time of the one that was so longest ago;
+// zero where one never was.
 func (a *advisories) updated() time.Time {
-	var last time.Time
-	for _, s := range a.store.Status(a.feeds, time.Now()) {
-		if s.Synced.After(last) {
-			last = s.Synced
+	var oldest time.Time
+	for i, s := range a.store.Status(a.feeds, time.Now()) {
+		if i == 0 || s.Synced.Before(oldest) {
+			oldest = s.Synced
 		}
 	}
-	return last
+	return oldest
 }
 
 // fleet is a reference with all that it names: an image, or an index and its images.

@@ -15,6 +15,7 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
 	"plimsoll.dev/plimsoll/artifact"
+	"plimsoll.dev/plimsoll/internal/fault"
 	"plimsoll.dev/plimsoll/internal/inventory"
 	"plimsoll.dev/plimsoll/internal/oci"
 	"plimsoll.dev/plimsoll/internal/policy"
@@ -77,7 +78,9 @@ func (j *judge) Gather(ctx context.Context, image verdicts.Image) (artifact.Fact
 			return artifact.Facts{}, err
 		}
 	}
-	return known.Facts, j.index.PutFacts(ctx, known.Facts)
+	kept := known.Facts
+	kept.Unadvised = nil // see each
+	return known.Facts, j.index.PutFacts(ctx, kept)
 }
 
 func (j *judge) gatherer() *gatherer {
@@ -105,6 +108,26 @@ func (j *judge) keep(ctx context.Context, repository string, image found, tags [
 	return j.gatherer().keep(ctx, j.index, all)
 }
 
+// learn gathers the facts of all that a reference names, so that whoever keeps verdicts decides
+// anew.
+func (j *judge) learn(ctx context.Context, text string) error {
+	ref, err := oci.Parse(text)
+	if err != nil {
+		return err
+	}
+	top, err := j.gather.session.Manifest(ctx, ref)
+	if err != nil {
+		return err
+	}
+	known, err := j.Gather(ctx, verdicts.Image{Repository: ref.Repository(), Digest: top.Digest.String()})
+	for _, child := range known.Children {
+		if err == nil {
+			_, err = j.Gather(ctx, verdicts.Image{Repository: ref.Repository(), Digest: child})
+		}
+	}
+	return err
+}
+
 // at gives the image's reference.
 func at(image verdicts.Image) (oci.Reference, v1.Hash, error) {
 	digest, err := v1.NewHash(image.Digest)
@@ -118,17 +141,47 @@ func at(image verdicts.Image) (oci.Reference, v1.Hash, error) {
 // Known implements verdicts.Facts.
 func (j *judge) Known(ctx context.Context, image verdicts.Image) (known artifact.Facts, ok bool, err error) {
 	which := inventory.Selection{Of: []inventory.Manifest{{Repository: image.Repository, Digest: image.Digest}}}
-	err = j.index.Facts(ctx, which, func(f artifact.Facts) error {
+	err = j.each(ctx, which, func(f artifact.Facts) error {
 		known, ok = f, true
 		return nil
 	})
 	return known, ok, err
 }
 
+// each gives what is kept of manifests. Of which ecosystems there are advisories now is not
+// kept, but looked up.
+func (j *judge) each(ctx context.Context, which inventory.Selection, yield func(artifact.Facts) error) error {
+	db, err := j.gatherer().advisories.open(ctx)
+	if fault.KindOf(err) == fault.NotFound {
+		return j.index.Facts(ctx, which, yield) // there is no feed yet
+	}
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	var packages []artifact.Package // images that hold the same come one after the other
+	var ecosystems []string
+	return j.index.Facts(ctx, which, func(f artifact.Facts) error {
+		if !same(packages, f.Packages) {
+			packages = f.Packages
+			if ecosystems, err = unadvised(db, packages); err != nil {
+				return err
+			}
+		}
+		f.Unadvised = ecosystems
+		return yield(f)
+	})
+}
+
+// same says whether both are one slice.
+func same(a, b []artifact.Package) bool {
+	return len(a) == len(b) && (len(a) == 0 || &a[0] == &b[0])
+}
+
 // All implements verdicts.Facts.
 func (j *judge) All(ctx context.Context) iter.Seq2[artifact.Facts, error] {
 	return streamed(func(yield func(artifact.Facts) error) error {
-		return j.index.Facts(ctx, inventory.Selection{}, yield)
+		return j.each(ctx, inventory.Selection{}, yield)
 	})
 }
 
@@ -171,7 +224,7 @@ const watchEvery = 500 * time.Millisecond
 func (j *judge) watch(ctx context.Context) {
 	tick := time.NewTicker(watchEvery)
 	defer tick.Stop()
-	policies, trust := j.env.policyState(), j.env.trustState()
+	policies, trust, advised := j.env.policyState(), j.env.trustState(), j.env.advisoryState()
 	_, mark, err := j.index.News(ctx, 0)
 	for {
 		if err != nil && ctx.Err() == nil {
@@ -189,6 +242,12 @@ func (j *judge) watch(ctx context.Context) {
 		if now := j.env.trustState(); now != trust {
 			trust = now
 			j.distrust(ctx)
+		}
+		if now := j.env.advisoryState(); now != advised {
+			advised = now
+			if _, err := j.keeper.Recompute(ctx); err != nil {
+				j.log.Error("what is new in the advisories is not heeded", "error", err)
+			}
 		}
 		var news []inventory.Manifest
 		if news, mark, err = j.index.News(ctx, mark); err != nil {
@@ -245,6 +304,11 @@ func (env *Env) policyState() string { return stateOf(env.policyFolder()) }
 // trustState tells whether those who are trusted are the same as before.
 func (env *Env) trustState() string {
 	return stateOf(filepath.Join(env.Home, "keys")) + fileState(filepath.Join(env.Home, "signing.yaml"))
+}
+
+// advisoryState tells whether the advisories are the same as before.
+func (env *Env) advisoryState() string {
+	return fileState(filepath.Join(env.Home, "advisories.db")) + fileState(filepath.Join(env.Home, "advisories.matched"))
 }
 
 func stateOf(folder string) string {

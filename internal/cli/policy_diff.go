@@ -3,6 +3,7 @@ package cli
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"runtime"
@@ -68,15 +69,15 @@ func runPolicyDiff(ctx context.Context, env *Env, o diffOptions) error {
 		return err
 	}
 	old, err := env.policies(o.against)
-	if err != nil {
-		return err
+	if err != nil && !errors.Is(err, errNoPolicies) {
+		return err // a home without policies lets everything through
 	}
 	next := old
 	if len(o.files)+len(o.profiles) > 0 {
 		if next, err = env.policies(o.policyOptions); err != nil {
 			return err
 		}
-	} else if o.at == "" {
+	} else if o.at == "" || old == nil {
 		return fault.Newf(fault.Usage, "read flags", "-f", "nothing is named to hold the policies against").
 			WithHint("name policies with -f or --profile, or a time with --at")
 	}
@@ -134,8 +135,19 @@ func (env *Env) gatherBare(ctx context.Context, index *inventory.Inventory) erro
 
 // side is one of what is compared.
 type side struct {
-	set *policy.Set
+	set *policy.Set // nil: there are no policies, and everything is let through
 	at  time.Time
+}
+
+func (s side) decide(subject *policy.Subject, where policy.Where) artifact.Verdict {
+	if s.set == nil {
+		open := artifact.Verdict{Gates: map[artifact.Gate]artifact.Action{}}
+		for _, gate := range artifact.Gates() {
+			open.Gates[gate] = artifact.ActionAllow
+		}
+		return open
+	}
+	return s.set.DecideOn(subject, where, s.at)
 }
 
 // pair is what both sides say of an image, as far as an index needs it.
@@ -226,7 +238,7 @@ func batches(ctx context.Context, index *inventory.Inventory, to chan<- []artifa
 // ask compares the verdicts on one manifest.
 func (c *comparison) ask(f artifact.Facts) {
 	subject := policy.Prepare(f)
-	old, next := c.old.set.DecideOn(subject, c.where, c.old.at), c.next.set.DecideOn(subject, c.where, c.next.at)
+	old, next := c.old.decide(subject, c.where), c.next.decide(subject, c.where)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if f.Image.Kind == artifact.KindIndex {
@@ -262,7 +274,8 @@ func (c *comparison) askIndex(f artifact.Facts) {
 		}
 		olds, nexts = append(olds, a), append(nexts, b)
 	}
-	c.note(f, policy.Join(c.old.set.Decide(f, c.where, c.old.at), olds), policy.Join(c.next.set.Decide(f, c.where, c.next.at), nexts))
+	subject := policy.Prepare(f)
+	c.note(f, policy.Join(c.old.decide(subject, c.where), olds), policy.Join(c.next.decide(subject, c.where), nexts))
 }
 
 // note counts the image, and keeps it if its verdict is another.

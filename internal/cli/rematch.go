@@ -82,8 +82,8 @@ func (a *advisories) noteMatch(db *advisory.Database) error {
 
 // rematch holds the packages of the inventory against what has changed from the old
 // database, which may be nil, to the new one; all packages if what they are scored has.
-func (env *Env) rematch(ctx context.Context, old, db *advisory.Database, rescored bool) (*inventory.Rematched, int, error) {
-	index, err := env.inventory(ctx)
+func (a *advisories) rematch(ctx context.Context, old, db *advisory.Database, rescored bool) (*inventory.Rematched, int, error) {
+	index, err := a.env.inventory(ctx)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -112,8 +112,11 @@ func (env *Env) rematch(ctx context.Context, old, db *advisory.Database, rescore
 		return nil, 0, err
 	}
 	fresh, err := index.Rematch(ctx, inventory.Which{Unmatched: true}, matcher(db))
+	if err != nil {
+		return nil, 0, err
+	}
 	done.Packages, done.New, done.Gone = done.Packages+fresh.Packages, done.New+fresh.New, done.Gone+fresh.Gone
-	return &done, changed, err
+	return &done, changed, index.Synced(ctx, a.updated())
 }
 
 // matcher finds what concerns packages of the inventory.

@@ -14,6 +14,7 @@ import (
 	"github.com/sigstore/sigstore-go/pkg/root"
 
 	"plimsoll.dev/plimsoll/internal/evidence/attest"
+	"plimsoll.dev/plimsoll/internal/evidence/facts"
 	"plimsoll.dev/plimsoll/internal/fault"
 	"plimsoll.dev/plimsoll/internal/keys"
 	"plimsoll.dev/plimsoll/internal/manifest"
@@ -51,6 +52,16 @@ type trusted struct {
 	Attestations []string   `json:"attestations,omitempty"` // the same
 	Identities   []identity `json:"identities,omitempty"`
 	Root         string     `json:"root,omitempty"` // path of a Sigstore trusted root
+
+	// Builders are those that provenance may name; none is plimsoll itself at SLSA build level 1.
+	Builders []trustedBuilder `json:"builders,omitempty"`
+}
+
+// trustedBuilder is a builder, and how far its builds are to be trusted.
+type trustedBuilder struct {
+	ID    string   `json:"id"`           // runDetails.builder.id of its provenance
+	By    []string `json:"by,omitempty"` // who may speak for it, as "plimsoll verify" names them; none is anybody who is trusted
+	Level int      `json:"level"`        // SLSA build level, 0 to 3
 }
 
 // identity is whom a certificate names.
@@ -75,6 +86,19 @@ func (env *Env) signing() (*signing, error) {
 		return nil, fault.New(fault.Usage, "read signing configuration", s.path, err).WithHint("docs/signing.md shows what the file may say")
 	}
 	return s, nil
+}
+
+// builders gives those whose provenance counts; nil are those that always do.
+func (s *signing) builders() ([]facts.Builder, error) {
+	var out []facts.Builder
+	for _, b := range s.Trust.Builders {
+		if b.ID == "" || b.Level < 0 || b.Level > 3 {
+			return nil, fault.Newf(fault.Usage, "read signing configuration", s.path, fmt.Sprintf("builder %q: want an id, and a level from 0 to 3", b.ID)).
+				WithHint("docs/signing.md shows what the file may say")
+		}
+		out = append(out, facts.Builder(b))
+	}
+	return out, nil
 }
 
 // at gives a key's name as seen from here: paths in the file are relative to it.
