@@ -204,9 +204,22 @@ func (c *compiler) parameters(p *policy, names *scope, parameters map[string]any
 			c.bad(field, why)
 			continue
 		}
-		c.declare(p, names, field, "params."+name, &expression{typ: typ}, lengthOf(value))
-		p.values, p.variables = append(p.values, value), append(p.variables, nil)
+		length := lengthOf(value)
+		declaration := cel.Constant("params."+name, typ, value)
+		if length == 0 && typ.Kind() == types.ListKind {
+			// CEL takes "x in EMPTY" for false without a look at x, so also where x is missing.
+			declaration = cel.Variable("params."+name, typ)
+			p.add("params."+name, value, nil)
+		}
+		c.declare(names, field, "params."+name, declaration, false, length)
 	}
+}
+
+// add makes the name one that is resolved when it is read: to the value, or to what the
+// expression gives.
+func (p *policy) add(name string, value any, e *expression) {
+	p.names[name] = len(p.values)
+	p.values, p.variables = append(p.values, value), append(p.variables, e)
 }
 
 // parameter gives a parameter's value and type in CEL.
@@ -265,8 +278,9 @@ func (c *compiler) variables(p *policy, names *scope, variables []v1alpha1.Named
 			c.bad(field+".name", fmt.Sprintf("there is another variable %q", v.Name))
 			continue
 		}
-		c.declare(p, names, field, "variables."+v.Name, e, names.length(v.Expression, e.typ))
-		p.values, p.variables = append(p.values, nil), append(p.variables, e)
+		name := "variables." + v.Name
+		c.declare(names, field, name, cel.Variable(name, e.typ), e.timed, names.length(v.Expression, e.typ))
+		p.add(name, nil, e)
 	}
 }
 
@@ -279,11 +293,13 @@ func lengthOf(v ref.Val) uint64 {
 	return 1
 }
 
-func (c *compiler) declare(p *policy, names *scope, field, name string, e *expression, length uint64) {
-	if err := names.declare(name, e.typ, e.timed, length); err != nil {
+func (c *compiler) declare(names *scope, field, name string, declaration cel.EnvOption, timed bool, length uint64) {
+	env, err := names.env.Extend(declaration)
+	if err != nil {
 		c.bad(field, err.Error())
+		return
 	}
-	p.names[name] = len(p.values)
+	names.env, names.timed[name], names.lengths[name] = env, timed, length
 }
 
 // expression compiles the text; nil when it is wrong.

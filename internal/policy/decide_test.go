@@ -142,6 +142,41 @@ func TestExpressions(t *testing.T) {
 	}
 }
 
+func TestParameters(t *testing.T) {
+	const parameters = `
+parameters:
+  text: release
+  number: 2
+  fraction: 2.5
+  truth: true
+  texts: [release, ci]
+  numbers: [1, 2]
+  none: []
+  pattern: ^https://
+`
+	facts := largeFacts(1, 0)
+	tests := []struct{ condition, full, bare string }{
+		{`provenance.by == params.text`, "pass", "missing"},
+		{`provenance.level > params.number && params.fraction > params.number`, "pass", "missing"},
+		{`provenance.by in params.texts && params.truth`, "pass", "missing"},
+		{`!(provenance.by in params.texts)`, "fail", "missing"},
+		{`provenance.level in params.numbers`, "fail", "missing"},
+		{`provenance.by in params.none`, "fail", "missing"},
+		{`!(provenance.by in params.none)`, "pass", "missing"}, // CEL's optimizer would let it pass
+		{`size(params.none) == 0 || provenance.by in params.none`, "pass", "pass"},
+		{`provenance.builder.matches(params.pattern)`, "pass", "missing"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.condition, func(t *testing.T) {
+			set := compile(t, rules(parameters, tt.condition))
+			full, bare := set.Decide(facts, Where{}, theNow()), set.Decide(artifact.Facts{}, Where{}, theNow())
+			if diff := cmp.Diff([]string{tt.full, tt.bare}, []string{outcome(full.Results[0]), outcome(bare.Results[0])}); diff != "" {
+				t.Errorf("-want +got:\n%s", diff)
+			}
+		})
+	}
+}
+
 func TestMissingFactIsNamed(t *testing.T) {
 	set := compile(t, rules("", `provenance.level > 1`, `age.image < duration("1h")`, `findings.all(f, f.fixed == "")`))
 	v := set.Decide(artifact.Facts{}, Where{}, theNow())

@@ -62,16 +62,6 @@ func (s *scope) clone() *scope {
 	return &c
 }
 
-// declare adds a name of the type.
-func (s *scope) declare(name string, typ *cel.Type, timed bool, length uint64) error {
-	env, err := s.env.Extend(cel.Variable(name, typ))
-	if err != nil {
-		return err
-	}
-	s.env, s.timed[name], s.lengths[name] = env, timed, length
-	return nil
-}
-
 // compile gives the expression, which must be of the type; nil is any that a variable may
 // have.
 func (s *scope) compile(text string, want *cel.Type) (*expression, *wrong) {
@@ -206,6 +196,8 @@ func refusedCall(a *ast.AST, call ast.CallExpr) string {
 	switch {
 	case name == "dyn":
 		return "dyn() hides a type from the checker"
+	case name == "@in" && args[1].Kind() == ast.ListKind && args[1].AsList().Size() == 0:
+		return "nothing is in an empty list"
 	case slices.Contains(patterns, name) && call.IsMemberFunction():
 		s, ok := literal(args[0])
 		if !ok && !isParameter(a, args[0]) {

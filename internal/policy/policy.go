@@ -34,9 +34,9 @@ type policy struct {
 	name       string
 	scope      selector
 	gates      []artifact.Gate // that it or one of its rules speaks at, in their order
-	names      map[string]int  // "params.x", "variables.y" -> place in values
-	values     []any           // of parameters; nil where a variable's is to be found
-	variables  []*expression   // in the place of their values; nil for parameters
+	names      map[string]int  // "variables.x" and the like -> place in the next two
+	values     []any           // nil where the expression gives it
+	variables  []*expression
 	conditions []*expression
 	rules      []*rule
 }

@@ -57,6 +57,8 @@ func TestWrongPolicyIsAnErrorWithItsPlace(t *testing.T) {
 		{"the same twice", rule("    expression: 'true'\n") + "---\n" + rule("    expression: 'true'\n"), "compile policies: f.yaml:14:18: p: metadata.name: there is another ImagePolicy p"},
 		{"hidden fact", rule("    expression: signatures.exists(image, image.by == 'a')\n"), "compile policies: f.yaml:10:34: p/a: rules[0].expression: the loop's variable image hides the fact of that name"},
 		{"bad regex", rule("    expression: image.user.matches('(')\n"), "compile policies: f.yaml:10:36: p/a: rules[0].expression: invalid matches argument"},
+		{"bad regex of a parameter", strings.Replace(rule("    expression: image.user.matches(params.x)\n"), "  rules:", "  parameters: {x: '('}\n  rules:", 1), "compile policies: f.yaml:11:17: p/a: rules[0].expression: error parsing regexp: missing closing ): `(`"},
+		{"in nothing", rule("    expression: (image.user in []) == false\n"), "compile policies: f.yaml:10:29: p/a: rules[0].expression: nothing is in an empty list"},
 		{"regex from the image", rule("    expression: image.user.matches(image.digest)\n"), "compile policies: f.yaml:10:35: p/a: rules[0].expression: want a pattern that is written out, or a parameter"},
 		{"whole facts", rule("    expression: findings.exists(f, packages.exists(p, f.package == p))\n"), "compile policies: f.yaml:10:65: p/a: rules[0].expression: want a field of it, such as name, instead of all of it"},
 		{"made facts", rule("    expression: 'Base{name: \"a\"}.verified'\n"), "compile policies: f.yaml:10:22: p/a: rules[0].expression: facts cannot be made, only read"},

@@ -53,10 +53,20 @@ func (s *Subject) lists() {
 	s.bases = sync.OnceValue(s.origins)
 }
 
-// pack is a package that knows its image.
+// pack is a package that can tell whether the base brought it: of itself, or as the package of
+// a finding.
 type pack struct {
 	*artifact.Package
-	of *Subject
+	in *bool // nil where it is not known
+	of *found
+}
+
+// inBase says whether the base brought it; nil where that is not known.
+func (p *pack) inBase() *bool {
+	if p.of != nil {
+		return p.of.inBase()
+	}
+	return p.in
 }
 
 // found is a finding that knows its image.
@@ -65,21 +75,20 @@ type found struct {
 	of *Subject
 }
 
-func (f *found) pack() *pack { return &pack{&f.Package, f.of} }
+func (f *found) pack() *pack { return &pack{Package: &f.Package, of: f} }
 
-// origin tells packages of an image apart as far as it matters for who brought them.
-type origin struct{ kind, name, version, layer string }
-
-func originOf(p *artifact.Package) origin { return origin{p.Type, p.Name, p.Version, p.Layer} }
-
-// inBase says whether the base brought the package; nil where that is not known.
-func (p *pack) inBase() *bool {
-	in, known := p.of.bases()[originOf(p.Package)]
+func (f *found) inBase() *bool {
+	in, known := f.of.bases()[originOf(&f.Package)]
 	if !known {
 		return nil
 	}
 	return &in
 }
+
+// origin tells packages of an image apart as far as it matters for who brought them.
+type origin struct{ kind, name, version, layer string }
+
+func originOf(p *artifact.Package) origin { return origin{p.Type, p.Name, p.Version, p.Layer} }
 
 // origins says of each package whether the base brought it. One that is there twice is the
 // base's only where both are.
@@ -101,8 +110,12 @@ func (s *Subject) listPackages() (any, error) {
 		return nil, &missing{"its packages are not known"}
 	}
 	packs := make([]pack, len(s.facts.Packages))
+	known := len(s.facts.InBase) == len(packs)
 	for i := range packs {
-		packs[i] = pack{&s.facts.Packages[i], s}
+		packs[i].Package = &s.facts.Packages[i]
+		if known {
+			packs[i].in = &s.facts.InBase[i]
+		}
 	}
 	return things("packages", maxMany, packageObject, packs)
 }

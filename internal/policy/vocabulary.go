@@ -235,7 +235,7 @@ var packageObject = newObject("Package", "a piece of software",
 	text("layer", "diffID of the layer that brought it", func(p *pack) string { return p.Layer }),
 	texts("foundBy", `"image" for what was read there, else the buildpack that declares it`, func(p *pack) []string { return p.FoundBy }),
 	text("purl", "its package URL", func(p *pack) string { return p.PURL() }),
-	inBase(func(p *pack) *bool { return p.inBase() }),
+	inBase((*pack).inBase),
 )
 
 var findingObject = newObject("Finding", "an advisory that concerns a package",
@@ -257,7 +257,7 @@ var findingObject = newObject("Finding", "an advisory that concerns a package",
 	fraction("epss", "probability of exploitation in 30 days, 0 to 1", func(f *found) float64 { return f.EPSS }),
 	part("package", "that it concerns", packageObject, func(f *found) (any, error) { return f.pack(), nil }),
 	text("purl", "of the package", func(f *found) string { return f.Package.PURL() }),
-	inBase(func(f *found) *bool { return f.pack().inBase() }),
+	inBase((*found).inBase),
 )
 
 func inBase[T any](get func(*T) *bool) field {
