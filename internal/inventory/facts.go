@@ -95,7 +95,7 @@ func (inv *Inventory) Facts(ctx context.Context, which Selection, yield func(art
 		if items, err = selected(ctx, tx, which); err != nil {
 			return err
 		}
-		join, err = newJoiner(ctx, tx, seconds(inv.now()), which.Unadvised)
+		join, err = newJoiner(ctx, tx, seconds(inv.now()))
 		return err
 	})
 	if err != nil {
@@ -154,12 +154,11 @@ func selected(ctx context.Context, tx store.Tx, which Selection) ([]item, error)
 		}
 	}
 	if which.Bare {
-		where := cond{text: "r.ended = ?", args: []any{int64(forever)}}
+		rest := always
 		if which.Repository != "" {
-			where = cond{text: where.text + " AND w.text = ?", args: append(where.args, clean(which.Repository))}
+			rest = cond{text: "w.text = ?", args: []any{clean(which.Repository)}}
 		}
-		err := tx.Each(ctx, add, `SELECT DISTINCT 0, i.id, i.stack, r.repository FROM refs r JOIN words w ON w.id = r.repository JOIN images i ON i.id = r.image
-			WHERE NOT EXISTS (SELECT 1 FROM manifests m JOIN facts f ON f.manifest = m.id WHERE m.digest = i.digest AND m.repository = w.text) AND `+where.text, where.args...)
+		err := tx.Each(ctx, add, "SELECT DISTINCT 0, i.id, i.stack, r.repository"+fromBare+" AND "+rest.text, append([]any{int64(forever)}, rest.args...)...)
 		if err != nil {
 			return nil, err
 		}
@@ -169,6 +168,27 @@ func selected(ctx context.Context, tx store.Tx, which Selection) ([]item, error)
 	})
 	return items, nil
 }
+
+// Bare gives the images, in each repository where a reference names them, of which no facts
+// were put.
+func (inv *Inventory) Bare(ctx context.Context) ([]Manifest, error) {
+	all := []Manifest{} // a selection of none, not of all
+	err := inv.db.Read(ctx, func(tx store.Tx) error {
+		return tx.Each(ctx, func(scan func(...any) error) error {
+			var m Manifest
+			var digest []byte
+			err := scan(&m.Repository, &digest)
+			m.Digest = digestText(digest)
+			all = append(all, m)
+			return err
+		}, "SELECT DISTINCT w.text, i.digest"+fromBare+" ORDER BY w.text, i.digest", int64(forever))
+	})
+	return all, err
+}
+
+// fromBare joins the images i, without facts, and the words w of their repositories.
+const fromBare = ` FROM refs r JOIN words w ON w.id = r.repository JOIN images i ON i.id = r.image
+	WHERE NOT EXISTS (SELECT 1 FROM manifests m JOIN facts f ON f.manifest = m.id WHERE m.digest = i.digest AND m.repository = w.text) AND r.ended = ?`
 
 // readFacts gives the facts of each item; nil where there are none that can be read.
 func readFacts(ctx context.Context, tx store.Tx, packer *packer, items []item) ([]*artifact.Facts, error) {

@@ -14,10 +14,9 @@ import (
 // joiner joins facts with packages and findings. It remembers packages, advisories and
 // sets while they are few enough, the stacks of a page, and the contents of the last one.
 type joiner struct {
-	unadvised func([]artifact.Package) []string // ecosystems without advisories; may be nil
-	synced    time.Time
-	silences  map[int64][]silence // by advisory
-	personal  map[string]bool     // digests of images that a silence is about
+	synced   time.Time
+	silences map[int64][]silence // by advisory
+	personal map[string]bool     // digests of images that a silence is about
 
 	packages   map[int64]*known
 	advisories map[int64]*artifact.Finding // without what is of a package
@@ -61,12 +60,11 @@ type contents struct {
 	licences   []string
 	findings   []artifact.Finding // nil: not all packages were matched
 	advisories []int64            // of each of the findings
-	unadvised  []string
 }
 
-func newJoiner(ctx context.Context, tx store.Tx, now int64, unadvised func([]artifact.Package) []string) (*joiner, error) {
+func newJoiner(ctx context.Context, tx store.Tx, now int64) (*joiner, error) {
 	j := &joiner{
-		unadvised: unadvised, silences: map[int64][]silence{}, personal: map[string]bool{},
+		silences: map[int64][]silence{}, personal: map[string]bool{},
 		packages: map[int64]*known{}, advisories: map[int64]*artifact.Finding{}, sets: map[int64][]member{},
 	}
 	at, err := tx.Int(ctx, "SELECT at FROM moments WHERE name = ?", syncedMoment)
@@ -230,9 +228,6 @@ func (j *joiner) join(f *artifact.Facts, number int64) {
 	}
 	c := j.last
 	f.Packages, f.InBase, f.Licenses, f.Findings = c.packages, c.inBase, c.licences, c.findings
-	if j.unadvised != nil {
-		f.Unadvised = c.unadvised
-	}
 	if !j.synced.IsZero() {
 		f.Advisories = j.synced
 	}
@@ -275,9 +270,6 @@ func (j *joiner) contents(number int64) *contents {
 		for _, found := range p.findings {
 			j.find(c, c.packages[i], p.in, found)
 		}
-	}
-	if j.unadvised != nil {
-		c.unadvised = j.unadvised(c.packages)
 	}
 	if !matched {
 		c.findings, c.advisories = nil, nil

@@ -11,7 +11,6 @@ import (
 	"github.com/klauspost/compress/zstd"
 	"golang.org/x/sync/errgroup"
 
-	"plimsoll.dev/plimsoll/artifact"
 	"plimsoll.dev/plimsoll/internal/fault"
 	"plimsoll.dev/plimsoll/internal/inventory/store"
 )
@@ -45,10 +44,6 @@ type Selection struct {
 	// Bare asks Facts also for images of which no facts were put, with the little that is
 	// known of them: nothing in it was verified. Of does not bear on these.
 	Bare bool
-
-	// Unadvised gives the ecosystems of an image's packages of which no feed knows advisories
-	// today; Facts asks it once for all images of equal contents. Nil: as they were put.
-	Unadvised func(packages []artifact.Package) []string
 }
 
 // internManifests gives the numbers of manifests, by the key of their rows.

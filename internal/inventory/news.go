@@ -14,33 +14,48 @@ const newsCounter = "news"
 // Mark is a moment in the order of changes, of this or of any other process; 0 is before all.
 type Mark int64
 
+// Mark gives the mark of now: News since then are what comes.
+func (inv *Inventory) Mark(ctx context.Context) (Mark, error) {
+	var now Mark
+	err := inv.db.Read(ctx, func(tx store.Tx) (err error) {
+		now, err = markOf(ctx, tx)
+		return err
+	})
+	return now, err
+}
+
+func markOf(ctx context.Context, tx store.Tx) (Mark, error) {
+	next, err := tx.Int(ctx, "SELECT next FROM counters WHERE name = ?", newsCounter)
+	return Mark(max(0, next-1)), err
+}
+
 // News gives the manifests whose facts may have changed since the mark, by repository and
-// digest, and the mark to ask with the next time: new facts, another account of what an
+// digest, and the mark to ask with the next time, after an error the same: new facts, another account of what an
 // image holds, findings that are new, gone or told otherwise, suppressions that begin or
 // end. Whoever decides anew what it gives needs nothing else of a change.
 func (inv *Inventory) News(ctx context.Context, since Mark) ([]Manifest, Mark, error) {
 	all := []Manifest{} // a selection of none, not of all
 	now := since
 	err := inv.db.Read(ctx, func(tx store.Tx) error {
-		next, err := tx.Int(ctx, "SELECT next FROM counters WHERE name = ?", newsCounter)
-		if err != nil {
+		var err error
+		if now, err = markOf(ctx, tx); err != nil || now == since {
 			return err
 		}
-		now = Mark(max(0, next-1))
-		switch {
-		case now == since:
-			return nil
-		case now < since: // of a database that was there before this one
-			since = 0
+		from := since
+		if now < since { // it is of a database that was there before this one
+			from = 0
 		}
 		a := &asking{ctx: ctx, tx: tx}
 		if a.view, err = inv.stacks.load(ctx, tx); err != nil {
 			return err
 		}
-		all, err = a.newsSince(int64(since))
+		all, err = a.newsSince(int64(from))
 		return err
 	})
-	return all, now, err
+	if err != nil {
+		return nil, since, err
+	}
+	return all, now, nil
 }
 
 func (a *asking) newsSince(since int64) ([]Manifest, error) {

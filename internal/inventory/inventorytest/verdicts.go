@@ -1,6 +1,7 @@
 package inventorytest
 
 import (
+	"context"
 	"fmt"
 	"testing"
 
@@ -210,6 +211,14 @@ func testNews(t *testing.T, address string) {
 			t.Errorf("%s (-want +got)\n%s", step.name, diff)
 		}
 		mark = now
+	}
+	if now, err := inv.Mark(t.Context()); now != mark || err != nil {
+		t.Errorf("the mark of now is %d, %v, want %d", now, err, mark)
+	}
+	canceled, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, now, err := inv.News(canceled, mark-1); err == nil || now != mark-1 {
+		t.Errorf("after a failure the mark is %d, %v: want that from before", now, err)
 	}
 	if all, _, err := inv.News(t.Context(), mark+1000); len(all) != 4 || err != nil {
 		t.Errorf("the mark of a database that was lost gives %d, %v: want all", len(all), err)
