@@ -51,7 +51,7 @@ func (t roundTripper) RoundTrip(req *http.Request) (*http.Response, error) {
 		Status: strconv.Itoa(w.status) + " " + http.StatusText(w.status), StatusCode: w.status,
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 		Header: w.sent, ContentLength: contentLength(w.sent, req.Method), Request: req,
-		Body: pipeBody{Reader: io.MultiReader(bytes.NewReader(w.held), pipe), pipe: pipe},
+		Body: pipeBody{from: io.MultiReader(bytes.NewReader(w.held), pipe), pipe: pipe, over: req.Context().Err},
 	}, nil
 }
 
@@ -144,8 +144,17 @@ func (w *pipeWriter) abort(err error) {
 }
 
 type pipeBody struct {
-	io.Reader
+	from io.Reader
 	pipe *io.PipeReader
+	over func() error // says why the caller wants no more
+}
+
+// Read implements io.Reader. The handler may have written all before it was told to stop.
+func (b pipeBody) Read(p []byte) (int, error) {
+	if err := b.over(); err != nil {
+		return 0, err
+	}
+	return b.from.Read(p)
 }
 
 func (b pipeBody) Close() error { return b.pipe.Close() }
