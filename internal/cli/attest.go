@@ -119,7 +119,7 @@ func attestable(name string) (string, error) {
 	predicate := predicates([]string{name})[0]
 	switch predicate {
 	case artifact.PredicateSignature, artifact.PredicateProvenance, artifact.PredicateSPDX, artifact.PredicateCycloneDX,
-		artifact.PredicateHardening, artifact.PredicateMalware:
+		artifact.PredicateHardening, artifact.PredicateMalware, artifact.PredicateVSA:
 		return "", fault.Newf(fault.Usage, "read flags", "--type "+name, "Plimsoll makes that itself, from what it sees").
 			WithHint("`plimsoll attest` without --type makes what can be made of an image; what others say goes by a URI of its own")
 	}
@@ -274,6 +274,6 @@ func vouch(ctx context.Context, env *Env, ref oci.Reference) error {
 			out.Evidence = append(out.Evidence, predicateName(e.PredicateType))
 		}
 	}
-	l.record(ctx)
+	env.remember(ctx, ref.String())
 	return env.print(out, out.table)
 }

@@ -128,6 +128,35 @@ func (j *judge) learn(ctx context.Context, text string) error {
 	return err
 }
 
+// relearn gathers the facts of an image anew, if some are kept: it was made again, and its evidence
+// issued again.
+func (env *Env) relearn(ctx context.Context, ref oci.Reference) {
+	err := func() error {
+		index, err := env.inventory(ctx)
+		if err != nil {
+			return err
+		}
+		defer index.Close()
+		kept := false
+		which := inventory.Selection{Of: []inventory.Manifest{{Repository: ref.Repository(), Digest: ref.Identifier()}}}
+		err = index.Facts(ctx, which, func(artifact.Facts) error {
+			kept = true
+			return nil
+		})
+		if err != nil || !kept {
+			return err
+		}
+		g, err := env.gatherer(ctx)
+		if err != nil {
+			return err
+		}
+		return (&judge{env: env, gather: g, index: index}).learn(ctx, ref.String())
+	}()
+	if err != nil {
+		env.untold(err)
+	}
+}
+
 // at gives the image's reference.
 func at(image verdicts.Image) (oci.Reference, v1.Hash, error) {
 	digest, err := v1.NewHash(image.Digest)

@@ -125,6 +125,7 @@ func (l *ledger) publish(ctx context.Context, made pushable, to oci.Reference, i
 		return err
 	}
 	l.record(ctx)
+	l.env.relearn(ctx, to.At(top.Digest))
 	return nil
 }
 

@@ -37,6 +37,7 @@ var wants = []struct{ name, predicate string }{
 	{"tests", artifact.PredicateTestResult},
 	{"vex", artifact.PredicateVEX},
 	{"vulns", artifact.PredicateVulns},
+	{"vsa", artifact.PredicateVSA},
 }
 
 func newVerify(env *Env) *cobra.Command {
@@ -82,7 +83,7 @@ func (o *verifyOptions) flags(cmd *cobra.Command) {
 	flags.StringVar(&o.identity.Subject, "subject", "", "the identity: an address or a workflow")
 	flags.StringVar(&o.identity.SubjectRegexp, "subject-regexp", "", "the same as a regular expression")
 	flags.StringVar(&o.root, "trusted-root", "", "file of a Sigstore trusted root, to verify certificates and logs with")
-	flags.StringSliceVar(&o.want, "want", []string{"signature", "spdx", "cyclonedx", "provenance"}, "what must be there: signature, spdx, cyclonedx, provenance, hardening, malware, tests, vex, vulns, or a predicate type")
+	flags.StringSliceVar(&o.want, "want", []string{"signature", "spdx", "cyclonedx", "provenance"}, "what must be there: signature, spdx, cyclonedx, provenance, hardening, malware, tests, vex, vulns, vsa, or a predicate type")
 }
 
 func runVerify(ctx context.Context, env *Env, o verifyOptions, arg string) error {
@@ -159,7 +160,7 @@ func types(flag string, words ...string) ([]string, error) {
 	for i, predicate := range all {
 		if !strings.Contains(predicate, "://") {
 			return nil, fault.Newf(fault.Usage, "read flags", flag+" "+words[i], "it is neither a type that is known nor a URI").
-				WithHint("want signature, spdx, cyclonedx, provenance, hardening, malware, tests, vex, vulns or a URI")
+				WithHint("want signature, spdx, cyclonedx, provenance, hardening, malware, tests, vex, vulns, vsa or a URI")
 		}
 	}
 	return all, nil

@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 
 	"plimsoll.dev/plimsoll/artifact"
 	"plimsoll.dev/plimsoll/internal/evidence/hardening"
@@ -33,6 +34,8 @@ func Says(e artifact.Evidence) Said {
 		said, err = hardeningSays(e.Predicate)
 	case artifact.PredicateProvenance:
 		said, err = provenanceSays(e.Predicate)
+	case artifact.PredicateVSA:
+		said, err = summarySays(e.Predicate)
 	}
 	if err != nil {
 		return Said{Text: "not to be read", Against: true}
@@ -129,6 +132,18 @@ func provenanceSays(predicate []byte) (Said, error) {
 		text += fmt.Sprintf(" at %.12s", revision)
 	}
 	return Said{Text: text}, nil
+}
+
+// summarySays reads a verification summary (SLSA v1.1), by whomever it is.
+func summarySays(predicate []byte) (Said, error) {
+	var s struct {
+		Result   string    `json:"verificationResult"`
+		Verified time.Time `json:"timeVerified"`
+	}
+	if err := json.Unmarshal(predicate, &s); err != nil {
+		return Said{}, err
+	}
+	return Said{Text: fmt.Sprintf("%s on %s", s.Result, s.Verified.Format(time.DateOnly)), Against: s.Result != "PASSED"}, nil
 }
 
 func count(n int, what string) string {
