@@ -238,6 +238,7 @@ type site struct {
 
 	mu       sync.Mutex
 	accounts []string
+	names    []string                      // "repository:tag" that names something new
 	deny     func(ref oci.Reference) error // by Account; nil: all is well
 }
 
@@ -248,7 +249,12 @@ func newSite(t testing.TB, change ...func(*mirror.Options)) *site {
 	s.options = mirror.Options{
 		Registries: &oci.Registries{Agent: "test", Local: func(context.Context) (http.RoundTripper, error) { return s.store.Transport(), nil }},
 		Dir:        s.dir,
-		Transport:  upstream.New(upstream.Options{Backoff: time.Millisecond, PerSecond: 10_000, Stall: 2 * time.Second}),
+		Named: func(repository, tag string) {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			s.names = append(s.names, repository+":"+tag)
+		},
+		Transport: upstream.New(upstream.Options{Backoff: time.Millisecond, PerSecond: 10_000, Stall: 2 * time.Second}),
 		Account: func(_ context.Context, ref oci.Reference) error {
 			s.mu.Lock()
 			defer s.mu.Unlock()

@@ -146,11 +146,12 @@ func (r *run) all(ctx context.Context) error {
 	}
 	r.target = map[string]string{}
 	for n, tag := range chosen {
-		if err := r.note(r.tag(ctx, tag), n+1, len(chosen)); err != nil {
-			return err
-		}
+		o := r.tag(ctx, tag)
 		if ctx.Err() != nil {
-			return ctx.Err()
+			return ctx.Err() // what it came to says nothing of the tag
+		}
+		if err := r.note(o, n+1, len(chosen)); err != nil {
+			return err
 		}
 	}
 	return r.gone(ctx, chosen)
@@ -165,6 +166,7 @@ func (r *run) note(o Outcome, done, total int) error {
 	if r.o.DryRun {
 		return nil
 	}
+	r.mirror.o.Told(r.spec.Name, o)
 	now, before := time.Now().UTC(), r.state.Tags[o.Tag]
 	state := TagState{Outcome: o, At: now, Names: o.Result == Imported || o.Result == Unchanged, Brought: before.Brought}
 	if o.brought {
@@ -179,30 +181,33 @@ func (r *run) note(o Outcome, done, total int) error {
 
 // tag does what is to be done about one tag of the source.
 func (r *run) tag(ctx context.Context, tag string) Outcome {
+	// From here on it is the digest that counts: the tag may move meanwhile.
+	digest, err := r.take.from.Head(ctx, r.spec.source.Tag(tag))
+	if fault.KindOf(err) == fault.NotFound && r.state.Tags[tag].Names && !r.o.DryRun {
+		return r.lost(ctx, tag)
+	}
 	o := Outcome{Tag: tag}
-	if err := r.bring(ctx, &o); err != nil {
-		o.kind, o.Why, o.Result = fault.KindOf(err), shortened(err.Error()), Broken
-		if o.kind == fault.Denied {
-			o.Result = Denied
-		}
+	if err == nil {
+		o.Upstream = digest.String()
+		err = r.bring(ctx, &o, digest)
+	}
+	if err != nil {
+		o.fail(upstream.Plain(err))
 	}
 	return o
 }
 
-func (r *run) bring(ctx context.Context, o *Outcome) error {
-	// From here on it is the digest that counts: the tag may move meanwhile.
-	digest, err := r.take.from.Head(ctx, r.spec.source.Tag(o.Tag))
-	if err != nil {
-		return upstream.Plain(err)
+func (o *Outcome) fail(err error) {
+	o.kind, o.Why, o.Result = fault.KindOf(err), shortened(err.Error()), Broken
+	if o.kind == fault.Denied {
+		o.Result = Denied
 	}
-	o.Upstream, o.To = digest.String(), targetTag(r.spec.spec.Destination.Tag, o.Tag, digest)
-	if !isTag(o.To) {
-		return fault.Newf(fault.Failed, "name image", o.To, "it is no tag").WithHint("change spec.destination.tag")
+}
+
+func (r *run) bring(ctx context.Context, o *Outcome, digest v1.Hash) error {
+	if err := r.claim(o, digest); err != nil {
+		return err
 	}
-	if other, taken := r.target[o.To]; taken {
-		return fault.Newf(fault.Failed, "name image", o.To, "it is the name of "+other+" already").WithHint("change spec.destination.tag")
-	}
-	r.target[o.To] = o.Tag
 	named, err := r.named(ctx, o.To)
 	if err != nil {
 		return err
@@ -211,10 +216,10 @@ func (r *run) bring(ctx context.Context, o *Outcome) error {
 		o.Digest, o.Result = named, Unchanged
 		return nil
 	}
-	o.brought = true
 	if r.o.DryRun {
 		return r.preview(ctx, o, digest)
 	}
+	o.brought = true
 	sent := r.take.sent.Load()
 	image, err := r.take.image(ctx, digest)
 	o.Bytes, o.Notes = r.take.sent.Load()-sent, shortenedAll(image.notes)
@@ -224,11 +229,28 @@ func (r *run) bring(ctx context.Context, o *Outcome) error {
 	if err != nil {
 		return err
 	}
-	if o.Result = Imported; named == o.Digest && o.Bytes == 0 {
+	o.Result = Imported
+	if named == o.Digest && o.Bytes == 0 {
 		o.Result = Unchanged
 		return nil
 	}
 	return r.take.name(ctx, image.Manifest, o.To)
+}
+
+// claim gives the tag its name here, which no other of this run may have.
+func (r *run) claim(o *Outcome, digest v1.Hash) error {
+	o.To = targetTag(r.spec.spec.Destination.Tag, o.Tag, digest)
+	wrong := func(why string) error {
+		return fault.Newf(fault.Failed, "name image", o.To, why).WithHint("change spec.destination.tag")
+	}
+	if !isTag(o.To) {
+		return wrong("it is no tag")
+	}
+	if other, taken := r.target[o.To]; taken {
+		return wrong("it is the name of " + other + " already")
+	}
+	r.target[o.To] = o.Tag
+	return nil
 }
 
 // lookAgain is how long what is attached to an image counts as known.
@@ -272,22 +294,29 @@ func (r *run) gone(ctx context.Context, chosen []string) error {
 		return nil
 	}
 	for _, tag := range slices.Sorted(maps.Keys(r.state.Tags)) {
-		before := r.state.Tags[tag]
-		if slices.Contains(chosen, tag) || r.take.tags[tag] || !before.Names {
-			continue
-		}
-		o := before.Outcome
-		o.Result, o.Bytes, o.Notes, o.Why = Missing, 0, nil, "the source has it no more"
-		if r.spec.spec.Deletion == v1alpha1.DeletionUntag {
-			if err := r.untag(ctx, &o); err != nil {
-				o.Result, o.kind, o.Why = Broken, fault.KindOf(err), shortened(err.Error())
+		switch {
+		case slices.Contains(chosen, tag) || r.take.tags[tag]:
+		case !r.state.Tags[tag].Names:
+			delete(r.state.Tags, tag)
+		default:
+			if err := r.note(r.lost(ctx, tag), 0, 0); err != nil {
+				return err
 			}
-		}
-		if err := r.note(o, 0, 0); err != nil {
-			return err
 		}
 	}
 	return nil
+}
+
+// lost does what is to be done about a tag of ours that the source has no more.
+func (r *run) lost(ctx context.Context, tag string) Outcome {
+	o := r.state.Tags[tag].Outcome
+	o.Result, o.Bytes, o.Notes, o.Why = Missing, 0, nil, "the source has it no more"
+	if r.spec.spec.Deletion == v1alpha1.DeletionUntag {
+		if err := r.untag(ctx, &o); err != nil {
+			o.fail(err)
+		}
+	}
+	return o
 }
 
 // untag removes our tag, unless it names something else by now.

@@ -46,11 +46,14 @@ func TestImport(t *testing.T) {
 			if diff := cmp.Diff(wantAccounts, s.accounts); diff != "" {
 				t.Errorf("accounted for: %s", diff)
 			}
+			if diff := cmp.Diff([]string{"approved/app:1.1.0-in", "approved/app:1.0.0-in"}, s.names); diff != "" {
+				t.Errorf("named: %s", diff)
+			}
 
 			them.forget()
 			again := s.run(t, i)
-			if diff := cmp.Diff([]string{"1.1.0 unchanged", "1.0.0 unchanged"}, results(again)); diff != "" {
-				t.Error(diff)
+			if diff := cmp.Diff([]string{"1.1.0 unchanged", "1.0.0 unchanged"}, results(again)); diff != "" || len(s.names) != 2 {
+				t.Error(diff, s.names)
 			}
 			if n := them.count("GET", "/manifests/") + them.count("GET", "/blobs/"); n > 0 {
 				t.Errorf("what is here was fetched again: %v", them.requests())
@@ -181,20 +184,23 @@ func TestImportPlatforms(t *testing.T) {
 
 func TestImportGone(t *testing.T) {
 	for _, c := range []struct {
+		tags     string
 		deletion string
 		moved    bool // by somebody here
 		want     string
 		stays    bool
 	}{
-		{"Keep", false, "missing", true},
-		{"Untag", false, "untagged", false},
-		{"Untag", true, "missing", true},
+		{"patterns: ['*']", "Keep", false, "missing", true},
+		{"patterns: ['*']", "Untag", false, "untagged", false},
+		{"patterns: ['*']", "Untag", true, "missing", true},
+		{"names: ['2', '1']", "Keep", false, "missing", true},
+		{"names: ['2', '1']", "Untag", false, "untagged", false},
 	} {
-		t.Run(fmt.Sprint(c.deletion, c.moved), func(t *testing.T) {
+		t.Run(fmt.Sprint(c.tags, c.deletion, c.moved), func(t *testing.T) {
 			them, s := theirs(t), newSite(t)
 			digest := them.push(t, "app:1")
 			them.push(t, "app:2")
-			i := s.read(t, "app", fmt.Sprintf("source: %s/app\ntags: {patterns: ['*']}\ndestination: {repository: app}\ndeletion: %s", them.address, c.deletion))
+			i := s.read(t, "app", fmt.Sprintf("source: %s/app\ntags: {%s}\ndestination: {repository: app}\ndeletion: %s", them.address, c.tags, c.deletion))
 			s.run(t, i)
 			if c.moved {
 				m, err := s.session.Manifest(t.Context(), parse(t, "app:2"))

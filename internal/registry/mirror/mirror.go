@@ -36,6 +36,14 @@ type Options struct {
 	// malware, verdict. A fault of kind Denied leaves it without a tag. Nil: nobody looks.
 	Account func(ctx context.Context, ref oci.Reference) error
 
+	// Named hears of each tag that names something else here by now, and must be quick. Nil:
+	// nobody does.
+	Named func(repository, tag string)
+
+	// Told hears what became of each tag that an import looked at, in a run or on demand, and must
+	// be quick. Nil: nobody does.
+	Told func(name string, o Outcome)
+
 	// Transport carries requests to registries outside. Nil: upstream.New with its defaults.
 	Transport http.RoundTripper
 
@@ -60,6 +68,12 @@ func New(o Options) *Mirror {
 	}
 	if o.Getenv == nil {
 		o.Getenv = func(string) string { return "" }
+	}
+	if o.Named == nil {
+		o.Named = func(string, string) {}
+	}
+	if o.Told == nil {
+		o.Told = func(string, Outcome) {}
 	}
 	m := &Mirror{o: o, log: o.Logger}
 	if m.log == nil {

@@ -130,7 +130,7 @@ func (p *Proxy) manifest(w http.ResponseWriter, r *http.Request, to call.Endpoin
 		p.refuse(w, project, at, known.err)
 		return
 	case tag != "":
-		w.Header().Add("Warning", warning(project, known.err))
+		p.warn(w, project, at, known.err)
 	}
 	next.ServeHTTP(w, r)
 }
@@ -267,31 +267,35 @@ func (p *Proxy) hasBlob(ctx context.Context, at oci.Reference) bool {
 
 // refuse answers for what is not here and did not come.
 func (p *Proxy) refuse(w http.ResponseWriter, project *project, at oci.Reference, err error) {
-	refusal := call.Refusal{Message: shortened(at.String() + " cannot be taken in: " + err.Error())}
+	refusal := call.Refusal{Status: http.StatusBadGateway, Code: "UNKNOWN", Message: at.String() + " cannot be taken in: " + p.why(project, at, err)}
 	switch fault.KindOf(err) {
 	case fault.NotFound:
-		refusal.Status, refusal.Code, refusal.Message = http.StatusNotFound, "MANIFEST_UNKNOWN", project.source+" has no such manifest"
+		refusal.Status, refusal.Code = http.StatusNotFound, "MANIFEST_UNKNOWN"
 	case fault.Denied:
 		refusal.Status, refusal.Code = http.StatusForbidden, "DENIED"
-	case fault.Unavailable:
+	case fault.Unavailable, fault.Usage:
 		refusal.Status, refusal.Code = http.StatusServiceUnavailable, "UNAVAILABLE"
 		w.Header().Set("Retry-After", "5")
-	case fault.Usage: // ours, and nobody else's business
-		p.mirror.log.Error("proxy is not set up rightly", "project", project.name, "image", at.String(), "error", err)
-		refusal.Status, refusal.Code, refusal.Message = http.StatusServiceUnavailable, "UNAVAILABLE", "the proxy is not set up rightly: its log says more"
-	default:
-		p.mirror.log.Warn("proxy could not take in", "project", project.name, "image", at.String(), "error", err)
-		refusal.Status, refusal.Code = http.StatusBadGateway, "UNKNOWN"
 	}
 	refusal.Write(w)
 }
 
-// warning says that the store's answer is not the source's (OCI distribution-spec 1.1,
+// warn says that the store's answer is not what the source has now (OCI distribution-spec 1.1,
 // "Warnings").
-func warning(project *project, err error) string {
-	why := project.source + " could not be asked, or what it has now is refused: " + err.Error()
-	if fault.KindOf(err) == fault.NotFound {
-		why = project.source + " has this tag no more"
+func (p *Proxy) warn(w http.ResponseWriter, project *project, at oci.Reference, err error) {
+	w.Header().Add("Warning", "299 - "+strconv.QuoteToASCII(at.String()+" may be old: "+p.why(project, at, err)))
+}
+
+// why tells clients what keeps something from being taken in. What is wrong with this site's
+// settings is for its log alone.
+func (p *Proxy) why(project *project, at oci.Reference, err error) string {
+	switch fault.KindOf(err) {
+	case fault.NotFound:
+		return project.source + " has it not, or not any more"
+	case fault.Usage:
+		p.mirror.log.Error("proxy is not set up rightly", "project", project.name, "image", at.String(), "error", err)
+		return "the proxy is not set up rightly: its log says more"
 	}
-	return "299 - " + strconv.QuoteToASCII(shortened(why))
+	p.mirror.log.Warn("proxy could not take in", "project", project.name, "image", at.String(), "error", err)
+	return shortened(err.Error())
 }

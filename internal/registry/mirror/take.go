@@ -140,6 +140,9 @@ func (t *take) image(ctx context.Context, digest v1.Hash) (taken, error) {
 // name lets a tag here name what was taken.
 func (t *take) name(ctx context.Context, m oci.Manifest, tag string) error {
 	_, err := t.to.PutManifest(ctx, t.target.Tag(tag), m.MediaType, m.Raw)
+	if err == nil {
+		t.mirror.o.Named(t.target.Repository(), tag)
+	}
 	return err
 }
 
