@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"plimsoll.dev/plimsoll/artifact"
+	"plimsoll.dev/plimsoll/internal/evidence/attest"
 	"plimsoll.dev/plimsoll/internal/evidence/hardening"
 	"plimsoll.dev/plimsoll/internal/evidence/malware"
 	"plimsoll.dev/plimsoll/internal/evidence/provenance"
@@ -219,4 +220,27 @@ func FuzzClaims(f *testing.F) {
 			}
 		}
 	})
+}
+
+func TestSignatures(t *testing.T) {
+	const issuer, workflow = "https://git.example", "https://git.example/team/app/build.yaml@refs/heads/main"
+	at := time.Date(2026, 3, 1, 8, 0, 0, 0, time.FixedZone("", 3600))
+	signature := func(c attest.Check) attest.Check {
+		c.Predicate, c.Verified = artifact.PredicateSignature, true
+		return c
+	}
+	report := attest.Report{Checks: []attest.Check{
+		signature(attest.Check{By: workflow + " (" + issuer + ")", Issuer: issuer, SignedAt: &at}),
+		signature(attest.Check{By: "release"}), signature(attest.Check{By: "release"}),
+		signature(attest.Check{By: "odd (" + issuer + ")"}), // a key may be called so
+		{Predicate: artifact.PredicateSignature, By: "stranger", Why: "no trusted key verifies it"},
+		{Predicate: artifact.PredicateSPDX, Verified: true, By: "release"},
+	}}
+	want := []artifact.SignatureFacts{{By: workflow, Issuer: issuer, Keyless: true, At: at.UTC()}, {By: "odd (" + issuer + ")"}, {By: "release"}}
+	if diff := cmp.Diff(want, signatures(report)); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+	if got := signatures(attest.Report{}); got == nil || len(got) > 0 {
+		t.Errorf("got %#v, want it known that there is none", got)
+	}
 }

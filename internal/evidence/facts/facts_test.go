@@ -2,6 +2,7 @@ package facts
 
 import (
 	"fmt"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -16,6 +17,7 @@ import (
 
 	"plimsoll.dev/plimsoll/artifact"
 	"plimsoll.dev/plimsoll/internal/evidence/attest"
+	"plimsoll.dev/plimsoll/internal/evidence/malware"
 	"plimsoll.dev/plimsoll/internal/evidence/provenance"
 	"plimsoll.dev/plimsoll/internal/fault"
 )
@@ -188,6 +190,20 @@ func TestALayerThatCannotBeRead(t *testing.T) {
 	got := b.gather(t, d)
 	if f := got.Facts; f.Image.Kind != artifact.KindImage || f.Packages != nil || f.Hardening != nil || f.Licenses != nil || len(got.Unknown) != 2 {
 		t.Errorf("unknown because of %v: %+v", got.Unknown, f)
+	}
+}
+
+// TestAScannerThatDoesNotAnswer gives no facts rather than facts without its word.
+func TestAScannerThatDoesNotAnswer(t *testing.T) {
+	b := newBed(t)
+	d := b.push(t, shopImage(t))
+	clamd, err := malware.NewClamd(filepath.Join(t.TempDir(), "clamd.ctl"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.gatherer.Malware = malware.New(clamd, "", malware.Options{})
+	if _, err := b.gatherer.Gather(t.Context(), b.session, b.ref.At(d.Digest), Subject{}); fault.KindOf(err) != fault.Unavailable {
+		t.Errorf("got %v, want that it is to be tried again", err)
 	}
 }
 
