@@ -3,6 +3,7 @@ package registry
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -167,6 +168,8 @@ func (q *quarantine) decide(w http.ResponseWriter, r *http.Request, to call.Endp
 	defer cancel()
 	found, there, err := ruled(ctx)
 	switch {
+	case err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded): // the next one finds more of it read
+		q.refuse(w, r, to, unjudged(""))
 	case err != nil:
 		broken(w, q.log, err)
 	case !there:
@@ -199,7 +202,7 @@ func (q *quarantine) refuse(w http.ResponseWriter, r *http.Request, to call.Endp
 	}
 	call.Refusal{Status: http.StatusForbidden, Code: "DENIED", Message: text, Detail: struct {
 		Gate   artifact.Gate `json:"gate"`
-		Digest digest.Digest `json:"digest"` // of the manifest that was judged
+		Digest digest.Digest `json:"digest,omitempty"` // of the manifest that was judged
 		Rules  []string      `json:"rules,omitempty"`
 	}{artifact.GateRegistry, found.manifest, found.Rules}}.Write(w)
 }

@@ -29,6 +29,10 @@ func held(d digest.Digest, why, remedy string) ruling {
 	return ruling{Judgement{Action: artifact.ActionDeny, Why: why, Remedy: remedy}, d}
 }
 
+func unjudged(d digest.Digest) ruling {
+	return held(d, "it is not judged yet", "try again in a minute")
+}
+
 // asker asks the gate about a manifest.
 type asker func(ctx context.Context, repo string, d digest.Digest) ruling
 
@@ -208,7 +212,7 @@ func (q *quarantine) standing(repo string, d digest.Digest) (found ruling, ok bo
 	if j, ok := q.gate.Known(repo, d); ok {
 		return ruling{j, d}, true
 	}
-	return held(d, "it is not judged yet", "try again in a minute"), false
+	return unjudged(d), false
 }
 
 // ask asks the gate in the name of this process.

@@ -2,7 +2,6 @@ package registry_test
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -10,7 +9,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
 	"github.com/opencontainers/go-digest"
 
 	"plimsoll.dev/plimsoll/artifact"
@@ -79,50 +77,6 @@ func TestQuarantine(t *testing.T) {
 	held()
 	g.gate.say("shop/app", d, artifact.ActionDeny)
 	held()
-}
-
-// TestQuarantineSaysWhy: a refusal has reason and remedy, one line, for people and programs.
-func TestQuarantineSaysWhy(t *testing.T) {
-	g := openGated(t, registry.Options{})
-	d, _ := g.image("shop/app", "1", "the layer")
-	g.gate.say("shop/app", d, artifact.ActionDeny)
-	type refusal struct {
-		Code, Message string
-		Detail        struct {
-			Gate, Digest string
-			Rules        []string
-		}
-	}
-	for path, name := range map[string]string{
-		"manifests/1": "shop/app:1", "manifests/" + d.String(): "shop/app@" + d.String(), "blobs/" + blobOf("the layer"): "shop/app@" + blobOf("the layer"),
-	} {
-		got := g.want("reader", "GET /v2/shop/app/"+path, 403)
-		var answer struct{ Errors []refusal }
-		if err := json.Unmarshal([]byte(got.body), &answer); err != nil {
-			t.Fatalf("%v: %s", err, got.body)
-		}
-		want := refusal{Code: "DENIED", Message: name + " is quarantined: has 3 fixable findings past their time; remedy: plimsoll rebase shop/app"}
-		want.Detail.Gate, want.Detail.Digest, want.Detail.Rules = "registry", d.String(), []string{"starter/fixable"}
-		if diff := cmp.Diff([]refusal{want}, answer.Errors); diff != "" {
-			t.Error(diff)
-		}
-		if head := g.want("reader", "HEAD /v2/shop/app/"+path, 403); head.body != "" || head.header.Get("Docker-Content-Digest") != "" || head.header.Get("Warning") != `299 - "`+want.Message+`"` {
-			t.Errorf("HEAD tells %q %v", head.body, head.header)
-		}
-		if got := g.want("publisher", "HEAD /v2/shop/app/"+path, 404); got.header.Get("Docker-Content-Digest") != "" {
-			t.Errorf("HEAD tells who pushes %v", got.header)
-		}
-	}
-	g.gate.say("shop/app", d, artifact.ActionWarn)
-	got := g.want("reader", "HEAD /v2/shop/app/manifests/1", 200)
-	if want := `299 - "shop/app:1 is released with a warning: has 3 fixable findings past their time; remedy: plimsoll rebase shop/app"`; got.header.Get("Warning") != want {
-		t.Errorf("warned with %q, want %q", got.header.Get("Warning"), want)
-	}
-	g.gate.said["shop/app@"+d.String()] = registry.Judgement{Action: artifact.ActionWarn, Why: "a \"quote\"\r\nX-Evil: 1 \\ \x00 ü " + strings.Repeat("x", 4000)}
-	got = g.want("reader", "HEAD /v2/shop/app/manifests/1", 200)
-	if w := got.header.Get("Warning"); got.header.Get("X-Evil") != "" || len(w) > 1100 || strings.Count(w, `"`) != 2 {
-		t.Errorf("warned with %q", got.header)
-	}
 }
 
 // TestServedWithoutDoors: who came over the network and was not asked who he is, is nobody.
