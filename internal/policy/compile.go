@@ -62,7 +62,9 @@ func (c *compiler) policy(p *v1alpha1.ImagePolicy) *policy {
 	c.parameters(out, names, p.Spec.Parameters)
 	for i, condition := range p.Spec.MatchConditions {
 		field := fmt.Sprintf("spec.matchConditions[%d]", i)
-		c.name(field, condition.Name)
+		if !label.MatchString(condition.Name) {
+			c.bad(field+".name", fmt.Sprintf("want lower-case letters, digits and dashes, got %q", condition.Name))
+		}
 		out.conditions = append(out.conditions, c.expression(names, field+".expression", condition.Expression, cel.BoolType))
 	}
 	c.variables(out, names, p.Spec.Variables)
@@ -182,12 +184,6 @@ func (c *compiler) gates(field string, spec v1alpha1.PolicyGates) map[artifact.G
 	return gates
 }
 
-func (c *compiler) name(field, name string) {
-	if !identifier.MatchString(name) {
-		c.bad(field+".name", fmt.Sprintf("want letters, digits and underscores, got %q", name))
-	}
-}
-
 func (c *compiler) parameters(p *policy, names *scope, parameters map[string]any) {
 	if len(parameters) > maxVariables {
 		c.bad("spec.parameters", fmt.Sprintf("want at most %d", maxVariables))
@@ -269,7 +265,9 @@ func (c *compiler) variables(p *policy, names *scope, variables []v1alpha1.Named
 	}
 	for i, v := range variables {
 		field := fmt.Sprintf("spec.variables[%d]", i)
-		c.name(field, v.Name)
+		if !identifier.MatchString(v.Name) {
+			c.bad(field+".name", fmt.Sprintf("want letters, digits and underscores, got %q", v.Name))
+		}
 		e := c.expression(names, field+".expression", v.Expression, nil)
 		if e == nil {
 			e = &expression{typ: cel.DynType} // so that what reads it is not wrong as well

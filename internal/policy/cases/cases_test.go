@@ -2,6 +2,8 @@ package cases
 
 import (
 	"errors"
+	"os"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -60,6 +62,42 @@ cases:
 	}
 	if diff := cmp.Diff(want, results[0].Problems); diff != "" || results[0].Passed {
 		t.Errorf("-want +got:\n%s", diff)
+	}
+}
+
+// TestDocumentedTables runs the tables of the documents by the policies that stand there.
+func TestDocumentedTables(t *testing.T) {
+	fence := regexp.MustCompile("(?s)```yaml\n(.*?)```")
+	for _, file := range []string{"../../../docs/policy.md", "../../../docs/adding-a-policy.md"} {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		policies, table := &policy.Documents{}, []Case(nil)
+		for _, example := range fence.FindAllStringSubmatch(string(text), -1) {
+			if strings.HasPrefix(example[1], "apiVersion:") {
+				d, err := policy.Read(file, []byte(example[1]))
+				if err != nil {
+					t.Fatal(err)
+				}
+				policies.Add(d)
+				continue
+			}
+			some, err := Read(file, []byte(example[1]), none)
+			if err != nil {
+				t.Fatal(err)
+			}
+			table = append(table, some...)
+		}
+		results, err := Run(policies, table)
+		if err != nil || len(results) < 3 {
+			t.Fatalf("%s: %d cases, %v", file, len(results), err)
+		}
+		for _, r := range results {
+			if !r.Passed {
+				t.Errorf("%s: %s: %q", file, r.Name, r.Problems)
+			}
+		}
 	}
 }
 
