@@ -89,7 +89,7 @@ func (a *Access) guardAccounts(next http.Handler, w http.ResponseWriter, r *http
 	}
 	if err != nil {
 		w.Header().Set("WWW-Authenticate", `Basic realm="plimsoll registry", charset="UTF-8"`)
-		refuse(w, r, call.Refusal{Status: http.StatusUnauthorized, Code: "UNAUTHORIZED", Message: "a user name and password are needed"})
+		ask(w, r, err, "a user name and password are needed")
 		return
 	}
 	call.RecordOf(r.Context()).Principal = user
@@ -141,7 +141,18 @@ func (a *Access) turnAway(rules *rules, needs []call.Need, why error, w http.Res
 		return
 	}
 	a.challenge(rules, needs, "", w, r)
-	refuse(w, r, call.Refusal{Status: http.StatusUnauthorized, Code: "UNAUTHORIZED", Message: why.Error()})
+	ask(w, r, why, why.Error())
+}
+
+// ask answers one who is not known with 401. Where he did not say who he is nothing was
+// refused, and nothing is noted: every client is asked first.
+func ask(w http.ResponseWriter, r *http.Request, why error, message string) {
+	refusal := call.Refusal{Status: http.StatusUnauthorized, Code: "UNAUTHORIZED", Message: message}
+	if errors.Is(why, errNobody) {
+		refusal.Write(w)
+		return
+	}
+	refuse(w, r, refusal)
 }
 
 // challenge says where tokens are to be had (RFC 6750, section 3, and the distribution
