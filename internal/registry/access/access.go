@@ -140,3 +140,12 @@ func (a *Access) take(said *settings.Settings) (r *rules, err error) {
 	}
 	return a.compile(said, a.rules)
 }
+
+// Robots opens the robots of a home, for a program that is no server.
+func Robots(home string, log *slog.Logger) (*robot.Book, error) {
+	k, err := (&Access{folder: Folder(home), machine: time.Now, log: log}).open()
+	if err != nil {
+		return nil, err
+	}
+	return k.robots, nil
+}

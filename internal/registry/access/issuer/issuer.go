@@ -67,13 +67,17 @@ func New(url, caFile string, now func() time.Time, log *slog.Logger) (*Issuer, e
 			return nil, fault.Newf(fault.Usage, "read issuer's certificates", caFile, "it has none in PEM form")
 		}
 	}
-	client := &http.Client{
-		Timeout:   patience,
-		Transport: &http.Transport{Proxy: http.ProxyFromEnvironment, TLSClientConfig: config, MaxIdleConns: 1, IdleConnTimeout: time.Minute},
-		// An issuer is where its name says.
-		CheckRedirect: func(*http.Request, []*http.Request) error { return errors.New("it redirects") },
-	}
-	return &Issuer{url: url, keys: &keySet{issuer: url, client: client, now: now, log: log}, now: now}, nil
+	client := &http.Client{Transport: &http.Transport{Proxy: http.ProxyFromEnvironment, TLSClientConfig: config, MaxIdleConns: 1, IdleConnTimeout: time.Minute}}
+	return Over(client, url, now, log), nil
+}
+
+// Over is New with a client that knows the issuer's server.
+func Over(client *http.Client, url string, now func() time.Time, log *slog.Logger) *Issuer {
+	own := *client
+	own.Timeout = patience
+	// An issuer is where its name says.
+	own.CheckRedirect = func(*http.Request, []*http.Request) error { return errors.New("it redirects") }
+	return &Issuer{url: url, keys: &keySet{issuer: url, client: &own, now: now, log: log}, now: now}
 }
 
 // Verify gives the claims of a token that the issuer signed for the audience and that is good

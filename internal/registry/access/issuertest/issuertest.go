@@ -188,6 +188,7 @@ func (i *Issuer) token(w http.ResponseWriter, r *http.Request) {
 			waits = i.pending >= 0
 		})
 		if waits {
+			w.Header().Set("Content-Type", "application/json")
 			w.WriteHeader(http.StatusBadRequest)
 			answer(w, map[string]any{"error": "authorization_pending"})
 			return
