@@ -59,7 +59,7 @@ func (g *Gatherer) Gather(ctx context.Context, session *oci.Session, ref oci.Ref
 		Repository: ref.Repository(), Tags: s.Tags, Pushed: s.Pushed, Report: s.Report, Base: s.Base,
 		MediaType: string(m.MediaType), Manifest: m.Raw, Builders: g.Builders,
 	}
-	if m.Image != nil {
+	if m.Image != nil && m.Image.Config.Digest != (v1.Hash{}) { // without one it is refused below
 		if m.Image.Config.Size > maxConfig {
 			return Gathered{}, refused(ref.String(), fmt.Errorf("its configuration has more than %d bytes", maxConfig))
 		}

@@ -1,7 +1,10 @@
 package facts
 
 import (
+	"context"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -20,6 +23,7 @@ import (
 	"plimsoll.dev/plimsoll/internal/evidence/malware"
 	"plimsoll.dev/plimsoll/internal/evidence/provenance"
 	"plimsoll.dev/plimsoll/internal/fault"
+	"plimsoll.dev/plimsoll/internal/oci"
 )
 
 // TestFactsOfAnImage gathers what is known of an image that plimsoll made and signed.
@@ -191,6 +195,45 @@ func TestALayerThatCannotBeRead(t *testing.T) {
 	if f := got.Facts; f.Image.Kind != artifact.KindImage || f.Packages != nil || f.Hardening != nil || f.Licenses != nil || len(got.Unknown) != 2 {
 		t.Errorf("unknown because of %v: %+v", got.Unknown, f)
 	}
+}
+
+// TestNoConfiguration reads a manifest that names none, and one that names too large a one.
+func TestNoConfiguration(t *testing.T) {
+	manifest := func(config string) *registryOf {
+		return &registryOf{raw: []byte(`{"schemaVersion":2,"mediaType":"` + ofImage + `"` + config + `,"layers":[]}`)}
+	}
+	for name, r := range map[string]*registryOf{
+		"none":      manifest(""),
+		"too large": manifest(`,"config":{"mediaType":"x","size":9000000,"digest":"` + diffID + `"}`),
+	} {
+		registries := &oci.Registries{Local: func(context.Context) (http.RoundTripper, error) { return r, nil }}
+		ref, err := oci.Parse("shop@" + describe(t, "", r.raw).Digest.String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = (&Gatherer{}).Gather(t.Context(), registries.Session(), ref, Subject{})
+		if fault.KindOf(err) != fault.Denied || r.blobs > 0 {
+			t.Errorf("%s: got %v after %d blobs, want a refusal", name, err, r.blobs)
+		}
+	}
+}
+
+// registryOf is a registry of one manifest, such as none would take.
+type registryOf struct {
+	raw   []byte
+	blobs int
+}
+
+func (r *registryOf) RoundTrip(request *http.Request) (*http.Response, error) {
+	answer := httptest.NewRecorder()
+	if strings.Contains(request.URL.Path, "/blobs/") {
+		r.blobs++
+	}
+	answer.Header().Set("Content-Type", ofImage)
+	_, err := answer.Write(r.raw)
+	result := answer.Result()
+	result.Request = request
+	return result, err
 }
 
 // TestAScannerThatDoesNotAnswer gives no facts rather than facts without its word.
