@@ -406,6 +406,26 @@ func encode(t *testing.T, v artifact.Verdict) string {
 }
 
 // TestFactsComeBackFromJSON holds that what is kept as JSON is decided alike.
+func TestLoopsOverLabelsHaveAnOrder(t *testing.T) {
+	facts := artifact.Facts{Image: artifact.ImageFacts{Labels: map[string]string{}}}
+	var keys, pairs []string
+	for c := 'a'; c <= 'z'; c++ {
+		facts.Image.Labels[string(c)] = "x"
+		keys, pairs = append(keys, string(c)), append(pairs, string(c)+"x")
+	}
+	set := compile(t, rules("",
+		fmt.Sprintf(`image.labels.map(k, k).join(" ") == %q`, strings.Join(keys, " ")),
+		fmt.Sprintf(`image.labels.transformList(k, v, k + v).join(" ") == %q`, strings.Join(pairs, " ")),
+		`image.labels.all(k, v, v == "x") && image.labels.exists(k, k == "m")`))
+	for range 5 {
+		for _, r := range set.Decide(facts, Where{}, theNow()).Results {
+			if !r.Passed {
+				t.Errorf("%s: %s", r.Rule, r.Why)
+			}
+		}
+	}
+}
+
 func TestFactsComeBackFromJSON(t *testing.T) {
 	facts := largeFacts(3, 0)
 	facts.Licenses = []string{}

@@ -172,6 +172,10 @@ func refusedNode(a *ast.AST, e ast.NavigableExpr) string {
 	case ast.StructKind:
 		return "facts cannot be made, only read"
 	case ast.ComprehensionKind:
+		over := e.AsComprehension().IterRange()
+		if a.GetType(over.ID()).Kind() == types.MapKind && (over.Kind() != ast.SelectKind || a.ReferenceMap()[over.ID()] != nil) {
+			return "a map has no order, unless it is a fact's: want a list to loop over"
+		}
 		for _, name := range []string{e.AsComprehension().IterVar(), e.AsComprehension().IterVar2()} {
 			if isTaken(name) {
 				return fmt.Sprintf("the loop's variable %s hides the fact of that name", name)

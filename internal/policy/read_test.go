@@ -58,6 +58,7 @@ func TestWrongPolicyIsAnErrorWithItsPlace(t *testing.T) {
 		{"hidden fact", rule("    expression: signatures.exists(image, image.by == 'a')\n"), "compile policies: f.yaml:10:34: p/a: rules[0].expression: the loop's variable image hides the fact of that name"},
 		{"bad regex", rule("    expression: image.user.matches('(')\n"), "compile policies: f.yaml:10:36: p/a: rules[0].expression: invalid matches argument"},
 		{"bad regex of a parameter", strings.Replace(rule("    expression: image.user.matches(params.x)\n"), "  rules:", "  parameters: {x: '('}\n  rules:", 1), "compile policies: f.yaml:11:17: p/a: rules[0].expression: error parsing regexp: missing closing ): `(`"},
+		{"loop without order", rule("    expression: '{1: 2}.map(k, k)[0] == 1'\n"), "compile policies: f.yaml:10:28: p/a: rules[0].expression: a map has no order, unless it is a fact's: want a list to loop over"},
 		{"in nothing", rule("    expression: (image.user in []) == false\n"), "compile policies: f.yaml:10:29: p/a: rules[0].expression: nothing is in an empty list"},
 		{"regex from the image", rule("    expression: image.user.matches(image.digest)\n"), "compile policies: f.yaml:10:35: p/a: rules[0].expression: want a pattern that is written out, or a parameter"},
 		{"whole facts", rule("    expression: findings.exists(f, packages.exists(p, f.package == p))\n"), "compile policies: f.yaml:10:65: p/a: rules[0].expression: want a field of it, such as name, instead of all of it"},

@@ -2,7 +2,9 @@ package policy
 
 import (
 	"fmt"
+	"maps"
 	"reflect"
+	"slices"
 	"time"
 
 	"github.com/google/cel-go/common/types"
@@ -142,7 +144,31 @@ func pairsOf(name string, m map[string]string) (any, error) {
 			return nil, fmt.Errorf("an entry of %s is longer than %d bytes", name, maxLabel)
 		}
 	}
-	return types.NewStringStringMap(types.DefaultTypeAdapter, m), nil
+	return &ordered{types.NewStringStringMap(types.DefaultTypeAdapter, m), m}, nil
+}
+
+// ordered is a map over which loops go in the order of its keys: CEL's own have none, so that
+// the same facts could give another verdict.
+type ordered struct {
+	traits.Mapper
+
+	is map[string]string
+}
+
+var _ traits.Foldable = (*ordered)(nil)
+
+// Iterator implements traits.Iterable.
+func (o *ordered) Iterator() traits.Iterator {
+	return types.NewStringList(types.DefaultTypeAdapter, slices.Sorted(maps.Keys(o.is))).Iterator()
+}
+
+// Fold implements traits.Foldable.
+func (o *ordered) Fold(f traits.Folder) {
+	for _, key := range slices.Sorted(maps.Keys(o.is)) {
+		if !f.FoldEntry(key, o.is[key]) {
+			return
+		}
+	}
 }
 
 // thing is a value of an object's kind, in CEL.

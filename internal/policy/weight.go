@@ -28,7 +28,13 @@ func weigh(checked *cel.Ast, lengths map[string]uint64) (weight, length uint64, 
 	if _, err := checker.Cost(native, s, checker.PresenceTestHasCost(false)); err != nil {
 		return 0, 0, err
 	}
-	ast.PreOrderVisit(native.Expr(), ast.NewExprVisitor(func(ast.Expr) { s.weight++ }))
+	s.add(turning)
+	ast.PreOrderVisit(native.Expr(), ast.NewExprVisitor(func(e ast.Expr) {
+		s.add(1)
+		if e.Kind() == ast.SelectKind && depth(native.GetType(e.ID())) > 0 {
+			s.add(turning) // its entries are looked at
+		}
+	}))
 	return s.weight, s.asked, nil
 }
 
@@ -96,6 +102,9 @@ func (s *scales) EstimateCallCost(function, overload string, target *checker.Ast
 	}
 	return estimate
 }
+
+// turning is what a round costs even if it does nothing.
+const turning = 50
 
 // writing is what it costs to copy as long a text as may be made.
 const writing = maxMadeText / 500
