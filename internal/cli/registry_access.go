@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 
 	"plimsoll.dev/plimsoll/internal/registry/access"
+	"plimsoll.dev/plimsoll/internal/registry/mirror"
 	"plimsoll.dev/plimsoll/internal/registry/settings"
 )
 
@@ -16,7 +17,7 @@ func (env *Env) registrySettings(log *slog.Logger) (*settings.File, error) {
 func (env *Env) registryFile() string { return filepath.Join(env.Home, "registry.yaml") }
 
 // registryChecks are those of all that registry.yaml tells something.
-func registryChecks() []settings.Check { return []settings.Check{access.Check} }
+func registryChecks() []settings.Check { return []settings.Check{access.Check, mirror.Check} }
 
 // access opens who may do what in this home's registry.
 func (env *Env) access(said *settings.File, htpasswd string, log *slog.Logger) (*access.Access, error) {

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -20,16 +21,17 @@ import (
 	"plimsoll.dev/plimsoll/internal/evidence/attest"
 	"plimsoll.dev/plimsoll/internal/fault"
 	"plimsoll.dev/plimsoll/internal/oci"
+	"plimsoll.dev/plimsoll/internal/policy"
 	"plimsoll.dev/plimsoll/internal/registry"
 	"plimsoll.dev/plimsoll/internal/registry/mirror"
 )
 
-// mirror gives what takes images of other registries into these. account looks into them before
-// a tag names them; nil: nobody does.
-func (env *Env) mirror(registries *oci.Registries, account func(context.Context, oci.Reference) error, log *slog.Logger) *mirror.Mirror {
+// mirror gives what takes images of other registries into this one. account looks into them before
+// a tag names them, named hears of that; nil: nobody does.
+func (env *Env) mirror(account func(context.Context, oci.Reference) error, named func(repository, tag, digest string), log *slog.Logger) *mirror.Mirror {
 	return mirror.New(mirror.Options{
-		Registries: registries, Dir: filepath.Join(env.Home, "imports"),
-		Verify: env.verifyUpstream, Account: account, Getenv: env.Getenv, Logger: log,
+		Registries: env.Registries, Dir: filepath.Join(env.Home, "imports"),
+		Verify: env.verifyUpstream, Account: account, Named: named, Getenv: env.Getenv, Logger: log,
 	})
 }
 
@@ -62,7 +64,9 @@ docs/registry-mirror.md tells more.` + "\n" + exitCodes,
   plimsoll registry import nginx redis`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return s.with(cmd.Context(), registry.Options{}, func(reg *registry.Registry) error {
-				return runRegistryImport(cmd.Context(), s.env, reg, o, args)
+				here := *s.env
+				here.Registries = here.served(reg)
+				return runRegistryImport(cmd.Context(), &here, o, args)
 			})
 		},
 	}
@@ -71,8 +75,13 @@ docs/registry-mirror.md tells more.` + "\n" + exitCodes,
 	return cmd
 }
 
-func runRegistryImport(ctx context.Context, env *Env, reg *registry.Registry, o registryImportOptions, names []string) error {
-	m := env.mirror(env.served(reg), nil, nil)
+func runRegistryImport(ctx context.Context, env *Env, o registryImportOptions, names []string) error {
+	judges, err := env.importJudge(ctx)
+	if err != nil {
+		return err
+	}
+	var named []string
+	m := env.mirror(judges, func(repository, tag, _ string) { named = append(named, repository+":"+tag) }, nil)
 	imports, err := chosenImports(m, o.file, names)
 	if err != nil {
 		return err
@@ -86,12 +95,14 @@ func runRegistryImport(ctx context.Context, env *Env, reg *registry.Registry, o 
 		report, err := m.Import(ctx, i, options)
 		if report != nil {
 			reports = append(reports, report)
-			env.rememberImported(ctx, report)
 		}
 		if err == nil {
 			err = report.Err()
 		}
 		failed = worse(failed, err)
+	}
+	for _, ref := range named {
+		env.remember(ctx, ref)
 	}
 	if err := env.print(reports, func(w io.Writer) { importTable(w, reports) }); err != nil {
 		return err
@@ -133,13 +144,28 @@ func chosenImports(m *mirror.Mirror, file string, names []string) ([]*mirror.Imp
 	return all, nil
 }
 
-// rememberImported tells the inventory what our tags name now.
-func (env *Env) rememberImported(ctx context.Context, report *mirror.Report) {
-	for _, o := range report.Tags {
-		if o.Result == mirror.Imported {
-			env.remember(ctx, report.Destination+":"+o.To)
-		}
+// importJudge gives what holds an image against this home's policies before a tag names it; nil
+// where there are none.
+func (env *Env) importJudge(ctx context.Context) (func(context.Context, oci.Reference) error, error) {
+	set, err := env.policies(policyOptions{})
+	if errors.Is(err, errNoPolicies) {
+		return nil, nil
 	}
+	if err != nil {
+		return nil, err
+	}
+	g, err := env.gatherer(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return func(ctx context.Context, ref oci.Reference) error {
+		known, err := g.fleet(ctx, ref)
+		if err != nil {
+			return err
+		}
+		verdict := known.decide(set, policy.Where{}, time.Now())
+		return checked{Ref: ref.String(), Gate: artifact.GateRegistry, Action: verdict.At(artifact.GateRegistry), Verdict: verdict}.err()
+	}, nil
 }
 
 func importTable(w io.Writer, reports []*mirror.Report) {
@@ -167,7 +193,7 @@ func newRegistryImports(s *store) *cobra.Command {
 }
 
 func runRegistryImports(env *Env, names []string) error {
-	m := env.mirror(env.Registries, nil, nil)
+	m := env.mirror(nil, nil, nil)
 	imports, err := m.Load()
 	if err == nil && len(names) > 0 {
 		imports, err = chosenImports(m, "", names)

@@ -60,7 +60,7 @@ func (at *site) open(ctx context.Context, reg *registry.Registry) (stop func(), 
 		cancel()
 		return nil, err
 	}
-	takes := here.mirror(here.Registries, at.account, at.log)
+	takes := here.mirror(at.account, at.named, at.log)
 	at.proxy = takes.Proxy(at.said, mirror.ProxyOptions{})
 	var work sync.WaitGroup
 	work.Go(func() { at.watchPolicies(ctx) })
@@ -146,6 +146,18 @@ func (at *site) account(ctx context.Context, ref oci.Reference) error {
 		return nil
 	}
 	return fault.Newf(fault.Denied, "take in", ref.String(), told.Why).WithHint(told.Remedy)
+}
+
+// named tells of a tag that was let name what was taken in: nobody else hears of it.
+func (at *site) named(repository, tag, digest string) {
+	if at.o.index {
+		at.news.note(repository, tag)
+	}
+	if j := at.judged(); j != nil {
+		if err := j.keeper.Changed(repository, digest); err != nil {
+			at.log.Error("what was taken in is not looked into", "repository", repository, "digest", digest, "error", err)
+		}
+	}
 }
 
 // doors are what a request passes on its way to the store.

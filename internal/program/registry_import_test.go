@@ -22,20 +22,7 @@ func TestRegistryImportVerifies(t *testing.T) {
 	theirs, home := t.TempDir(), t.TempDir()
 	addr, stop := served(t, theirs)
 	for _, tag := range []string{"1.0.0", "1.1.0"} {
-		made, err := random.Image(2000, 2)
-		if err == nil {
-			made, err = mutate.ConfigFile(made, withPlatform(t, made))
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		to, err := name.ParseReference(addr + "/team/app:" + tag)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := remote.Write(to, mutate.ConfigMediaType(mutate.MediaType(made, types.OCIManifestSchema1), types.OCIConfigJSON)); err != nil {
-			t.Fatal(err)
-		}
+		pushTo(t, addr+"/team/app:"+tag)
 	}
 	command(t, theirs, 0, "attest", addr+"/team/app:1.1.0")
 
@@ -52,9 +39,7 @@ spec:
     attestationKeys: [%s/keys/attestations.pub]
     want: [signature, spdx]
 `, addr, theirs, theirs)
-	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	write(t, file, text)
 	out := command(t, home, 3, "registry", "import", "-f", file, "--dry-run")
 	if !strings.Contains(out, "would import") || !strings.Contains(out, "denied") {
 		t.Errorf("a dry run says\n%s", out)
@@ -85,6 +70,62 @@ spec:
 	}
 	if out := command(t, home, 0, "registry", "imports"); !strings.Contains(out, "approved/app") || !strings.Contains(out, "ask registry") {
 		t.Errorf("the state is\n%s", out)
+	}
+}
+
+// TestRegistryImportIsJudged holds what is taken in against the home's policies, before a tag names it.
+func TestRegistryImportIsJudged(t *testing.T) {
+	theirs, home := t.TempDir(), t.TempDir()
+	addr, stop := served(t, theirs)
+	defer stop()
+	pushTo(t, addr+"/team/app:1")
+	file := filepath.Join(home, "imports", "app.yaml")
+	write(t, file, fmt.Sprintf("apiVersion: plimsoll.dev/v1alpha1\nkind: ImageImport\nmetadata: {name: app}\nspec:\n  source: %s/team/app\n  tags: {names: ['1']}\n  destination: {repository: approved/app}\n", addr))
+	judged := func(expression string) {
+		write(t, filepath.Join(home, "policies", "all.yaml"), fmt.Sprintf("apiVersion: plimsoll.dev/v1alpha1\nkind: ImagePolicy\nmetadata: {name: all}\nspec:\n  gates: {registry: deny}\n  rules:\n  - {name: labelled, title: It says who made it, reason: Somebody must answer for it, expression: '%s'}\n", expression))
+	}
+	judged(`"maker" in image.labels`)
+	if out := command(t, home, 3, "registry", "import"); !strings.Contains(out, "denied") || !strings.Contains(out, "It says who made it") {
+		t.Errorf("got\n%s", out)
+	}
+	if out := command(t, home, 0, "registry", "list"); strings.Contains(out, "approved/app") {
+		t.Errorf("what is denied has a name:\n%s", out)
+	}
+	judged(`!("maker" in image.labels)`)
+	if out := command(t, home, 0, "registry", "import"); !strings.Contains(out, "imported") {
+		t.Errorf("got\n%s", out)
+	}
+	if out := command(t, home, 0, "query", "images"); !strings.Contains(out, "approved/app:1") {
+		t.Errorf("the inventory does not know it:\n%s", out)
+	}
+}
+
+// pushTo pushes a random image that a runtime could start.
+func pushTo(t *testing.T, reference string) {
+	t.Helper()
+	made, err := random.Image(2000, 2)
+	if err == nil {
+		made, err = mutate.ConfigFile(made, withPlatform(t, made))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	to, err := name.ParseReference(reference)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := remote.Write(to, mutate.ConfigMediaType(mutate.MediaType(made, types.OCIManifestSchema1), types.OCIConfigJSON)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func write(t *testing.T, path, text string) {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
 	}
 }
 

@@ -249,7 +249,7 @@ func newSite(t testing.TB, change ...func(*mirror.Options)) *site {
 	s.options = mirror.Options{
 		Registries: &oci.Registries{Agent: "test", Local: func(context.Context) (http.RoundTripper, error) { return s.store.Transport(), nil }},
 		Dir:        s.dir,
-		Named: func(repository, tag string) {
+		Named: func(repository, tag, _ string) {
 			s.mu.Lock()
 			defer s.mu.Unlock()
 			s.names = append(s.names, repository+":"+tag)

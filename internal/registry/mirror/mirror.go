@@ -38,7 +38,7 @@ type Options struct {
 
 	// Named hears of each tag that names something else here by now, and must be quick. Nil:
 	// nobody does.
-	Named func(repository, tag string)
+	Named func(repository, tag, digest string)
 
 	// Told hears what became of each tag that an import looked at, in a run or on demand, and must
 	// be quick. Nil: nobody does.
@@ -70,7 +70,7 @@ func New(o Options) *Mirror {
 		o.Getenv = func(string) string { return "" }
 	}
 	if o.Named == nil {
-		o.Named = func(string, string) {}
+		o.Named = func(string, string, string) {}
 	}
 	if o.Told == nil {
 		o.Told = func(string, Outcome) {}

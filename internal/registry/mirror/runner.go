@@ -113,8 +113,10 @@ func (r *runner) load() {
 		r.mirror.log.Error("imports stay as they were read before", "imports", len(r.imports), "error", err)
 		return
 	}
+	if len(imports)+len(r.imports) > 0 {
+		r.mirror.log.Info("read imports", "imports", len(imports))
+	}
 	r.imports = imports
-	r.mirror.log.Info("read imports", "imports", len(imports))
 }
 
 // stampOf gives a text that changes with what lies in a folder.

@@ -141,7 +141,7 @@ func (t *take) image(ctx context.Context, digest v1.Hash) (taken, error) {
 func (t *take) name(ctx context.Context, m oci.Manifest, tag string) error {
 	_, err := t.to.PutManifest(ctx, t.target.Tag(tag), m.MediaType, m.Raw)
 	if err == nil {
-		t.mirror.o.Named(t.target.Repository(), tag)
+		t.mirror.o.Named(t.target.Repository(), tag, m.Digest.String())
 	}
 	return err
 }
