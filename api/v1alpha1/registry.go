@@ -36,6 +36,7 @@ type RegistrySpec struct {
 	Webhooks []RegistryWebhook `json:"webhooks,omitempty"`
 	Audit    RegistryAudit     `json:"audit,omitempty"`
 	Keeping  RegistryKeeping   `json:"keeping,omitempty"`
+	Metrics  RegistryMetrics   `json:"metrics,omitempty"`
 }
 
 // RegistryProject owns the repositories NAME and NAME/…, without those of projects whose

@@ -98,3 +98,10 @@ type RegistryAudit struct {
 	// ends with the day.
 	SegmentSize resource.Quantity `json:"segmentSize,omitempty"`
 }
+
+// RegistryMetrics says who may read /metrics.
+type RegistryMetrics struct {
+	// Token is where the token lies that a reader must show as "Authorization: Bearer". Each
+	// line is one. Default: only the machine itself may read, not through a proxy.
+	Token *RegistrySecret `json:"token,omitempty"`
+}

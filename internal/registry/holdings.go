@@ -32,6 +32,14 @@ type Tagged struct {
 	Pushed time.Time     // when the tag was last pushed, as the storage tells
 }
 
+// Reachable gives why the store cannot be read; nil when it can.
+func (r *Registry) Reachable(ctx context.Context) error {
+	if _, err := r.store.driver.Stat(ctx, "/"); err != nil && !isMissing(err) {
+		return storeFault("read registry", "", err)
+	}
+	return nil
+}
+
 // Repositories calls each for every repository, in lexical order. Errors are *fault.Error,
 // and those of each.
 func (r *Registry) Repositories(ctx context.Context, each func(repository string) error) error {

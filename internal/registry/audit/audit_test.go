@@ -23,6 +23,7 @@ import (
 	"plimsoll.dev/plimsoll/internal/keys"
 	"plimsoll.dev/plimsoll/internal/registry/audit"
 	"plimsoll.dev/plimsoll/internal/registry/call"
+	"plimsoll.dev/plimsoll/internal/registry/settings"
 )
 
 func signer(t testing.TB) *keys.Signer {
@@ -559,6 +560,20 @@ func TestKilled(t *testing.T) {
 		}
 		if report := verify(t, dir, audit.VerifyOptions{}); !report.Holds {
 			t.Fatalf("round %d: %v", round, report.Wrong)
+		}
+	}
+}
+
+func TestWrongSettings(t *testing.T) {
+	for text, want := range map[string]string{
+		"{reads: some}":         `line 4: spec.audit.reads: want first, all or none, got "some"`,
+		"{checkpointEvery: -1}": "line 4: spec.audit.checkpointEvery: it cannot be negative",
+		"{segmentSize: 1k}":     "line 4: spec.audit.segmentSize: want at least 64Ki",
+		"{segmentSize: 1Mi}":    "",
+	} {
+		_, err := settings.Parse([]byte("apiVersion: plimsoll.dev/v1alpha1\nkind: Registry\nmetadata: {name: here}\nspec: {audit: "+text+"}\n"), "", audit.Check)
+		if got := fmt.Sprint(err); got != want && (err != nil || want != "") {
+			t.Errorf("%s: %s, want %s", text, got, want)
 		}
 	}
 }

@@ -19,6 +19,8 @@ import (
 
 	"plimsoll.dev/plimsoll/internal/registry/audit"
 	"plimsoll.dev/plimsoll/internal/registry/call"
+	"plimsoll.dev/plimsoll/internal/registry/events"
+	"plimsoll.dev/plimsoll/internal/registry/quota"
 )
 
 // Options say where figures come from. What is nil is not shown.
@@ -26,42 +28,23 @@ type Options struct {
 	// Project gives the configured project of a repository, "" for none.
 	Project func(repository string) string
 	// Usage gives what the projects hold. It is called for each scrape, and must be quick.
-	Usage func() []Usage
+	Usage func() []quota.Usage
 	// Quarantined gives how many images of each project may not be pulled. As Usage.
 	Quarantined func() map[string]int
 	// Webhooks gives how each is doing. As Usage.
-	Webhooks func() []Webhook
+	Webhooks func() []events.Stats
 	// Audit gives how the audit log is doing. As Usage.
 	Audit func() audit.Stats
-	// Checks must all pass for the registry to be ready.
-	Checks []Check
+	// Probes must all pass for the registry to be ready.
+	Probes []Probe
 	// Allow says who may see /metrics. Nil: everybody.
 	Allow func(*http.Request) bool
 	// Logger gets why the registry is not ready. Nil: nothing is logged.
 	Logger *slog.Logger
 }
 
-// Usage is what a project holds, and may hold; a limit of zero is none.
-type Usage struct {
-	Project                        string
-	Bytes, BytesLimit              int64
-	Repositories, RepositoriesMost int
-	Tags, TagsMost                 int
-}
-
-// Webhook is how one is doing.
-type Webhook struct {
-	Name      string
-	Queued    int           // events that wait
-	Oldest    time.Duration // since the oldest of them came
-	Dead      int           // events that were given up, and are kept
-	Delivered uint64        // since the start
-	Failed    uint64        // attempts, the same
-	Dropped   uint64        // events for which there was no room, the same
-}
-
-// Check is one thing without which the registry is of no use.
-type Check struct {
+// Probe is one thing without which the registry is of no use.
+type Probe struct {
 	Name  string
 	Check func(context.Context) error
 }
@@ -91,7 +74,7 @@ func New(o Options) *Metrics {
 		o.Project = func(string) string { return "" }
 	}
 	m := &Metrics{
-		o: o, registry: prometheus.NewRegistry(), ready: &readiness{checks: o.Checks, log: o.Logger},
+		o: o, registry: prometheus.NewRegistry(), ready: &readiness{probes: o.Probes, log: o.Logger},
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Namespace: namespace, Name: "requests_total", Help: "Requests answered, by method, kind of endpoint, status and what the gate said.",
 		}, []string{"method", "kind", "status", "verdict"}),

@@ -18,7 +18,10 @@ import (
 
 	"plimsoll.dev/plimsoll/internal/registry/audit"
 	"plimsoll.dev/plimsoll/internal/registry/call"
+	"plimsoll.dev/plimsoll/internal/registry/events"
 	"plimsoll.dev/plimsoll/internal/registry/metrics"
+	"plimsoll.dev/plimsoll/internal/registry/quota"
+	"plimsoll.dev/plimsoll/internal/registry/settings"
 )
 
 // scrape gives what Prometheus reads from the page.
@@ -65,10 +68,10 @@ func value(t *testing.T, families map[string]*dto.MetricFamily, name string, lab
 func TestFigures(t *testing.T) {
 	m := metrics.New(metrics.Options{
 		Project:     func(repository string) string { project, _, _ := strings.Cut(repository, "/"); return project },
-		Usage:       func() []metrics.Usage { return []metrics.Usage{{Project: "team", Bytes: 7, BytesLimit: 10, Tags: 3}} },
+		Usage:       func() []quota.Usage { return []quota.Usage{{Project: "team", Bytes: 7, BytesLimit: 10, Tags: 3}} },
 		Quarantined: func() map[string]int { return map[string]int{"team": 2} },
-		Webhooks: func() []metrics.Webhook {
-			return []metrics.Webhook{{Name: "ci", Queued: 4, Oldest: time.Minute, Dead: 1, Delivered: 9}}
+		Webhooks: func() []events.Stats {
+			return []events.Stats{{Webhook: "ci", Queued: 4, Oldest: time.Minute, Dead: 1, Delivered: 9}}
 		},
 		Audit: func() audit.Stats { return audit.Stats{Queued: 5, Lag: time.Second, Written: 6} },
 	})
@@ -155,27 +158,74 @@ func TestPagesAreNotForEverybody(t *testing.T) {
 	}
 }
 
+func TestAllow(t *testing.T) {
+	const token = "0123456789abcdefghijklmnop"
+	getenv := func(string) string { return token + "\nsecond-token-0123456789" }
+	parse := func(text string) *settings.Settings {
+		s, err := settings.Parse([]byte("apiVersion: plimsoll.dev/v1alpha1\nkind: Registry\nmetadata: {name: here}\nspec: "+text+"\n"), "", metrics.Check)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	for _, c := range []struct {
+		name            string
+		settings        *settings.Settings
+		from, forwarded string
+		shown           string
+		want            bool
+	}{
+		{"no settings", nil, "192.0.2.1:9", "", "", true},
+		{"from elsewhere", parse("{}"), "192.0.2.1:9", "", "", false},
+		{"from here", parse("{}"), "127.0.0.1:9", "", "", true},
+		{"from here, in IPv6", parse("{}"), "[::1]:9", "", "", true},
+		{"through a proxy", parse("{}"), "127.0.0.1:9", "192.0.2.1", "", false},
+		{"token", parse("{metrics: {token: {env: T}}}"), "192.0.2.1:9", "192.0.2.7", "Bearer " + token, true},
+		{"second token", parse("{metrics: {token: {env: T}}}"), "192.0.2.1:9", "", "Bearer second-token-0123456789", true},
+		{"wrong token", parse("{metrics: {token: {env: T}}}"), "127.0.0.1:9", "", "Bearer x" + token, false},
+		{"no token", parse("{metrics: {token: {env: T}}}"), "127.0.0.1:9", "", "", false},
+		{"empty token", parse("{metrics: {token: {env: T}}}"), "127.0.0.1:9", "", "Bearer ", false},
+		{"token that is not there", parse("{metrics: {token: {file: /nowhere/at/all}}}"), "127.0.0.1:9", "", "Bearer ", false},
+	} {
+		r := httptest.NewRequest("GET", "/metrics", nil)
+		r.RemoteAddr = c.from
+		if c.forwarded != "" {
+			r.Header.Set("X-Forwarded-For", c.forwarded)
+		}
+		if c.shown != "" {
+			r.Header.Set("Authorization", c.shown)
+		}
+		if got := metrics.Allow(func() *settings.Settings { return c.settings }, getenv)(r); got != c.want {
+			t.Errorf("%s: %t, want %t", c.name, got, c.want)
+		}
+	}
+	text := "apiVersion: plimsoll.dev/v1alpha1\nkind: Registry\nmetadata: {name: here}\nspec: {metrics: {token: {}}}\n"
+	if _, err := settings.Parse([]byte(text), "", metrics.Check); err == nil {
+		t.Error("a token that is nowhere was taken")
+	}
+}
+
 func TestReadiness(t *testing.T) {
 	broken := errors.New("the disk at /secret/place is full")
 	cases := []struct {
 		name   string
-		checks []metrics.Check
+		probes []metrics.Probe
 		status int
 		text   string
 	}{
 		{"nothing to check", nil, 200, "ready\n"},
-		{"all well", []metrics.Check{{"store", func(context.Context) error { return nil }}}, 200, "ok store\nready\n"},
-		{"one is not", []metrics.Check{
+		{"all well", []metrics.Probe{{"store", func(context.Context) error { return nil }}}, 200, "ok store\nready\n"},
+		{"one is not", []metrics.Probe{
 			{"store", func(context.Context) error { return nil }},
 			{"audit", func(context.Context) error { return broken }},
 		}, 503, "ok store\nnot ready: audit\n"},
-		{"one hangs", []metrics.Check{{"store", func(context.Context) error { select {} }}}, 503, "not ready: store\n"},
+		{"one hangs", []metrics.Probe{{"store", func(context.Context) error { select {} }}}, 503, "not ready: store\n"},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			w := httptest.NewRecorder()
-			metrics.New(metrics.Options{Checks: c.checks}).Pages(nil).ServeHTTP(w, httptest.NewRequest("GET", "/readyz", nil))
+			metrics.New(metrics.Options{Probes: c.probes}).Pages(nil).ServeHTTP(w, httptest.NewRequest("GET", "/readyz", nil))
 			text, _ := io.ReadAll(w.Body)
 			if w.Code != c.status || string(text) != c.text {
 				t.Errorf("%d %q, want %d %q", w.Code, text, c.status, c.text)
@@ -187,7 +237,7 @@ func TestReadiness(t *testing.T) {
 func TestManyAskWhetherItIsReady(t *testing.T) {
 	var mu sync.Mutex
 	checked := 0
-	pages := metrics.New(metrics.Options{Checks: []metrics.Check{{"store", func(context.Context) error {
+	pages := metrics.New(metrics.Options{Probes: []metrics.Probe{{"store", func(context.Context) error {
 		mu.Lock()
 		defer mu.Unlock()
 		checked++

@@ -22,7 +22,7 @@ const (
 // readiness answers /readyz: 200 when every check passes, else 503 with a line a check. What
 // is wrong is for the log: the page is for everybody.
 type readiness struct {
-	checks []Check
+	probes []Probe
 	log    *slog.Logger
 
 	mu    sync.Mutex
@@ -51,14 +51,14 @@ func (r *readiness) look() (bool, []byte) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), checkWithin)
 	defer cancel()
-	found := make([]chan error, len(r.checks))
-	for i, c := range r.checks {
+	found := make([]chan error, len(r.probes))
+	for i, c := range r.probes {
 		found[i] = make(chan error, 1)
 		go func() { found[i] <- c.Check(ctx) }()
 	}
 	var text bytes.Buffer
 	ready := true
-	for i, c := range r.checks {
+	for i, c := range r.probes {
 		err := errors.New("it did not answer in time")
 		select {
 		case err = <-found[i]:

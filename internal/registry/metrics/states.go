@@ -12,6 +12,7 @@ func figure(name, help string, labels ...string) *prometheus.Desc {
 
 var (
 	storeBytes   = figure("project_bytes", "Bytes that a project holds, each blob counted once.", "project")
+	uploadBytes  = figure("project_upload_bytes", "Bytes of a project's uploads under way.", "project")
 	quotaBytes   = figure("project_bytes_limit", "Bytes that a project may hold, where there is a limit.", "project")
 	repositories = figure("project_repositories", "Repositories of a project.", "project")
 	quotaRepos   = figure("project_repositories_limit", "Repositories that a project may have, where there is a limit.", "project")
@@ -46,9 +47,10 @@ func (s states) Collect(to chan<- prometheus.Metric) {
 	if s.o.Usage != nil {
 		for _, u := range s.o.Usage() {
 			gauge(storeBytes, float64(u.Bytes), u.Project)
+			gauge(uploadBytes, float64(u.Reserved), u.Project)
 			gauge(repositories, float64(u.Repositories), u.Project)
 			gauge(tags, float64(u.Tags), u.Project)
-			for d, limit := range map[*prometheus.Desc]int64{quotaBytes: u.BytesLimit, quotaRepos: int64(u.RepositoriesMost), quotaTags: int64(u.TagsMost)} {
+			for d, limit := range map[*prometheus.Desc]int64{quotaBytes: u.BytesLimit, quotaRepos: int64(u.RepositoriesLimit), quotaTags: int64(u.TagsLimit)} {
 				if limit > 0 {
 					gauge(d, float64(limit), u.Project)
 				}
@@ -62,12 +64,12 @@ func (s states) Collect(to chan<- prometheus.Metric) {
 	}
 	if s.o.Webhooks != nil {
 		for _, h := range s.o.Webhooks() {
-			gauge(hookQueued, float64(h.Queued), h.Name)
-			gauge(hookOldest, h.Oldest.Seconds(), h.Name)
-			gauge(hookDead, float64(h.Dead), h.Name)
-			give(hookDelivered, prometheus.CounterValue, float64(h.Delivered), h.Name)
-			give(hookFailed, prometheus.CounterValue, float64(h.Failed), h.Name)
-			give(hookDropped, prometheus.CounterValue, float64(h.Dropped), h.Name)
+			gauge(hookQueued, float64(h.Queued), h.Webhook)
+			gauge(hookOldest, h.Oldest.Seconds(), h.Webhook)
+			gauge(hookDead, float64(h.Dead), h.Webhook)
+			give(hookDelivered, prometheus.CounterValue, float64(h.Delivered), h.Webhook)
+			give(hookFailed, prometheus.CounterValue, float64(h.Failed), h.Webhook)
+			give(hookDropped, prometheus.CounterValue, float64(h.Dropped), h.Webhook)
 		}
 	}
 	if s.o.Audit != nil {
