@@ -29,11 +29,11 @@ type flight struct {
 }
 
 // settle waits for the decision on an image.
-func (k *Keeper) settle(ctx context.Context, image Image, depth int) (artifact.Verdict, error) {
-	f := k.fly(image, depth)
+func (k *Keeper) settle(ctx context.Context, image Image) (artifact.Verdict, error) {
+	f := k.fly(image, 0)
 	select {
 	case <-ctx.Done():
-		return artifact.Verdict{}, fault.New(fault.Unavailable, "decide", image.String(), errors.Join(errExamined, ctx.Err())).
+		return artifact.Verdict{}, fault.New(fault.Unavailable, "decide", image.String(), fmt.Errorf("it is still being examined: %w", ctx.Err())).
 			WithHint("try again in a while")
 	case <-f.done:
 	}
@@ -47,8 +47,6 @@ func (k *Keeper) settle(ctx context.Context, image Image, depth int) (artifact.V
 func closed(image Image, err error) error {
 	return fault.New(fault.Unavailable, "decide", image.String(), err)
 }
-
-var errExamined = errors.New("it is still being examined")
 
 // fly gives the decision on an image that is under way, begun if there is none, whether or not a
 // verdict stands. One that ends begins with what was true when somebody last called fly, or later.
@@ -260,7 +258,12 @@ func (k *Keeper) settleLoop() {
 			return
 		case <-k.table.wake:
 		}
-		if image, ok := k.table.takeDue(); ok {
+		image, ok := k.table.takeDue()
+		if !ok {
+			continue
+		}
+		// Somebody may have asked for it since it was due.
+		if verdict, _ := k.table.standing(image, k.clock.now()); verdict == nil {
 			<-k.fly(image, 0).done
 		}
 	}

@@ -58,14 +58,16 @@ func (k *Keeper) sweep(ctx context.Context, all bool) error {
 // over makes due what time may have changed, if that is not so much that all should be decided
 // again, and gives it.
 func (t *table) over(now time.Time) (images []Image) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
+	t.mu.RLock()
 	for image, e := range t.entries {
 		if e.valid && now.UnixNano() >= e.until && !now.Before(e.sweepAt()) {
 			images = append(images, image)
 		}
 	}
+	t.mu.RUnlock()
 	if len(images) < many {
+		t.mu.Lock()
+		defer t.mu.Unlock()
 		for _, image := range images {
 			t.makeDue(image)
 		}

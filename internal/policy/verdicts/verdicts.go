@@ -236,7 +236,7 @@ func (k *Keeper) Verdict(ctx context.Context, image Image) (artifact.Verdict, er
 	if err := image.check(); err != nil {
 		return artifact.Verdict{}, err
 	}
-	return k.settle(ctx, image, 0)
+	return k.settle(ctx, image)
 }
 
 // Standing gives the verdict on an image if it stands: no more than a look into a table.
