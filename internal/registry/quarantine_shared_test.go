@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/google/go-containerregistry/pkg/v1/remote"
-
 	"github.com/opencontainers/go-digest"
 
 	"plimsoll.dev/plimsoll/artifact"
@@ -79,4 +78,23 @@ func noticesOthers(t *testing.T, g *gated, other string) {
 			}
 		}
 	}
+}
+
+// TestManifestOfTwoMeanings: another registry on the store takes in a manifest in which some
+// readers find evidence, and others a layer to unpack.
+func TestManifestOfTwoMeanings(t *testing.T) {
+	root := t.TempDir()
+	g, other := openGated(t, registry.Options{Root: root}), distribution(t, root)
+	good, _ := g.image("a", "good", "good layer")
+	g.gate.say("a", good, artifact.ActionAllow)
+	content := fmt.Sprintf(`{"schemaVersion":2,"mediaType":%q,"config":%s,"layers":[%s],"layers":[%s],"subject":{"mediaType":%q,"digest":%q,"size":1}}`,
+		ociManifest, g.blob("a", emptyType, []byte("{}")), g.blob("a", layerType, archive(t)), g.blob("a", bundleType, []byte(`{"sig":1}`)), ociManifest, good)
+	d := digest.FromString(content)
+	if resp := do(t, http.DefaultClient, http.MethodPut, other+"/v2/a/manifests/"+d.String(), ociManifest, []byte(content)); resp.StatusCode != 201 {
+		t.Fatalf("manifest answered %s", resp.Status)
+	}
+	g.want("reader", "GET /v2/a/manifests/"+d.String(), 403)
+	g.want("reader", "GET /v2/a/blobs/"+blobOf(`{"sig":1}`), 403)
+	g.gate.say("a", d, artifact.ActionAllow)
+	g.want("reader", "GET /v2/a/manifests/"+d.String(), 200)
 }
