@@ -48,11 +48,12 @@ type PolicyScope struct {
 	// Except are patterns of repositories that are left out all the same.
 	Except []string `json:"except,omitempty"`
 
-	// Labels selects by the labels of the image's configuration. Labels of an index are those
-	// of its annotations.
+	// Labels selects by the labels of the image's configuration. An index and an artifact have
+	// their annotations instead.
 	Labels *metav1.LabelSelector `json:"labels,omitempty"`
 
-	// Namespaces are patterns of Kubernetes namespaces. They count only at gates that know one.
+	// Namespaces are patterns of Kubernetes namespaces. Where none is known a policy holds, and
+	// an exception does not; likewise for environments.
 	Namespaces []string `json:"namespaces,omitempty"`
 
 	// Environments are names that a gate goes by, such as "production".
@@ -111,6 +112,7 @@ type PolicyGrace struct {
 	Period string `json:"period"`
 
 	// Since gives the time from which the period counts, a CEL timestamp: of the oldest finding,
-	// say. Where it cannot be evaluated there is no grace.
+	// say. It may not depend on the time of the verdict, or the grace would never end. Where it
+	// cannot be evaluated there is none.
 	Since string `json:"since"`
 }
