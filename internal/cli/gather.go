@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"time"
 
@@ -71,6 +72,9 @@ func (g *gatherer) one(ctx context.Context, ref oci.Reference, tags []string, ab
 	known, err := g.facts.Gather(ctx, g.session, ref, subject)
 	if err != nil {
 		return gathered{}, err
+	}
+	for _, why := range known.Unknown {
+		fmt.Fprintf(g.env.Err, "warning: %s: not all can be known: %s\n", ref, visible(why.Error()))
 	}
 	out := gathered{Facts: known.Facts}
 	if out.Base == nil {

@@ -69,18 +69,28 @@ func (j *judge) Gather(ctx context.Context, image verdicts.Image) (artifact.Fact
 	if err != nil {
 		return artifact.Facts{}, err
 	}
+	before, seen, err := j.Known(ctx, image)
+	if err != nil {
+		return artifact.Facts{}, err
+	}
 	known, err := g.one(ctx, ref, tags, nil)
 	if err != nil {
 		return artifact.Facts{}, err
+	}
+	if known.Image.Pushed = before.Image.Pushed; !seen && ref.IsLocal() {
+		known.Image.Pushed = time.Now().UTC().Truncate(time.Second)
 	}
 	if known.image != nil {
 		if err := j.keep(ctx, image.Repository, *known.image, tags); err != nil {
 			return artifact.Facts{}, err
 		}
 	}
-	kept := known.Facts
-	kept.Unadvised = nil // see each
-	return known.Facts, j.index.PutFacts(ctx, kept)
+	known.Unadvised = nil // see each
+	if err := j.index.PutFacts(ctx, known.Facts); err != nil {
+		return artifact.Facts{}, err
+	}
+	kept, _, err := j.Known(ctx, image) // as everybody else will be told
+	return kept, err
 }
 
 func (j *judge) gatherer() *gatherer {
@@ -254,7 +264,7 @@ func (j *judge) watch(ctx context.Context) {
 	tick := time.NewTicker(watchEvery)
 	defer tick.Stop()
 	policies, trust, advised := j.env.policyState(), j.env.trustState(), j.env.advisoryState()
-	_, mark, err := j.index.News(ctx, 0)
+	mark, err := j.index.Mark(ctx)
 	for {
 		if err != nil && ctx.Err() == nil {
 			j.log.Warn("the inventory does not say what is new", "error", err)

@@ -99,13 +99,7 @@ func runPolicyDiff(ctx context.Context, env *Env, o diffOptions) error {
 
 // gatherBare finds out the facts of images of which the inventory has none.
 func (env *Env) gatherBare(ctx context.Context, index *inventory.Inventory) error {
-	var bare []verdicts.Image
-	err := index.Facts(ctx, inventory.Selection{Bare: true}, func(f artifact.Facts) error {
-		if f.Image.MediaType == "" { // what was gathered has one
-			bare = append(bare, verdicts.Image{Repository: f.Image.Repository, Digest: f.Image.Digest})
-		}
-		return nil
-	})
+	bare, err := index.Bare(ctx)
 	if err != nil || len(bare) == 0 {
 		return err
 	}
@@ -118,8 +112,9 @@ func (env *Env) gatherBare(ctx context.Context, index *inventory.Inventory) erro
 	var mu sync.Mutex
 	several, inner := errgroup.WithContext(ctx)
 	several.SetLimit(2)
-	for _, image := range bare {
+	for _, m := range bare {
 		several.Go(func() error {
+			image := verdicts.Image(m)
 			_, err := j.Gather(inner, image)
 			if err != nil && inner.Err() == nil {
 				mu.Lock()

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"fmt"
+	"path"
 	"strings"
 	"time"
 
@@ -70,6 +71,12 @@ func (env *Env) addException(name string, spec v1alpha1.PolicyExceptionSpec) err
 	if err != nil {
 		return err
 	}
+	for _, rule := range spec.Rules {
+		if !hasRule(all, rule) {
+			return fault.Newf(fault.Usage, "read flags", "--rule "+rule, "no policy of this home has such a rule").
+				WithHint("`plimsoll policy list` names them; write POLICY/RULE")
+		}
+	}
 	read, err := policy.Read("exception "+name, text)
 	if err != nil {
 		return err
@@ -79,4 +86,16 @@ func (env *Env) addException(name string, spec v1alpha1.PolicyExceptionSpec) err
 		return err
 	}
 	return env.addPolicy("exception-"+name+".yaml", text)
+}
+
+// hasRule says whether the name, in which "*" stands for any, is of a rule.
+func hasRule(all *policy.Documents, name string) bool {
+	for _, p := range all.Policies {
+		for _, r := range p.Spec.Rules {
+			if ok, err := path.Match(name, p.Name+"/"+r.Name); ok && err == nil {
+				return true
+			}
+		}
+	}
+	return false
 }
