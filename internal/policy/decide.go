@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 	"unicode"
 	"unicode/utf8"
@@ -30,7 +31,6 @@ func (s *Set) DecideOn(subject *Subject, where Where, now time.Time) artifact.Ve
 		Gates: map[artifact.Gate]artifact.Action{}, Results: []artifact.Result{},
 		Decided: now, Policies: s.digest, Facts: subject.digest,
 	}
-	exceptions := q.excepted()
 	for _, p := range s.policies {
 		if !q.covered(p) {
 			continue
@@ -39,7 +39,7 @@ func (s *Set) DecideOn(subject *Subject, where Where, now time.Time) artifact.Ve
 			worsen(v.Gates, gate, artifact.ActionAllow)
 		}
 		for _, r := range p.rules {
-			q.decide(&v, r, exceptions)
+			q.decide(&v, r)
 		}
 	}
 	if q.timed {
@@ -53,11 +53,11 @@ func (s *Set) DecideOn(subject *Subject, where Where, now time.Time) artifact.Ve
 const freshness = time.Minute
 
 // decide asks one rule, and adds what comes of it to the verdict.
-func (q *question) decide(v *artifact.Verdict, r *rule, exceptions []*exception) {
+func (q *question) decide(v *artifact.Verdict, r *rule) {
 	result := q.ask(r)
 	if !result.Passed {
 		var used []*exception
-		result, used = q.excuse(r, result, exceptions)
+		result, used = q.excuse(r, result)
 		for _, e := range used {
 			use(v, e, r)
 			q.earlier(e.spec.Expires.Time)
@@ -102,6 +102,8 @@ type question struct {
 	policy *policy // in hand
 	values []any   // of its parameters and variables; nil until one is read
 
+	exceptions func() []*exception // for the image, found when the first rule needs one
+
 	running running
 	spent   uint64
 	timed   bool
@@ -120,7 +122,9 @@ var (
 )
 
 func newQuestion(set *Set, subject *Subject, where Where, now time.Time) *question {
-	return &question{set: set, subject: subject, where: where, now: now, facts: make([]any, len(allVariables))}
+	q := &question{set: set, subject: subject, where: where, now: now, facts: make([]any, len(allVariables))}
+	q.exceptions = sync.OnceValue(q.excepted)
+	return q
 }
 
 // earlier has the verdict stand no longer than to the time.

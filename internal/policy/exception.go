@@ -106,9 +106,9 @@ func (e *exception) excuses(r *rule) bool { return matches(e.rules, r.policy+"/"
 
 // excuse gives what becomes of a rule that did not hold, and the exceptions without which it
 // would be another.
-func (q *question) excuse(r *rule, was artifact.Result, all []*exception) (artifact.Result, []*exception) {
+func (q *question) excuse(r *rule, was artifact.Result) (artifact.Result, []*exception) {
 	var narrow []*exception
-	for _, e := range all {
+	for _, e := range q.exceptions() {
 		switch {
 		case !e.excuses(r):
 		case len(e.findings) == 0:

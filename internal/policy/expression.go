@@ -232,7 +232,7 @@ func refusedCall(a *ast.AST, call ast.CallExpr) string {
 }
 
 // unread are the functions that do not look into what they are given.
-var unread = []string{"_+_", "_[_]", "_[?_]", "size", "_?_:_", "_&&_", "_||_", "!_", "@not_strictly_false"}
+var unread = []string{"_+_", "_[_]", "_[?_]", "_?._", "size", "_?_:_", "_&&_", "_||_", "!_", "@not_strictly_false"}
 
 // isObject says whether values of the type are facts, or lists of these.
 func isObject(t *types.Type) bool {
