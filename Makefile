@@ -34,7 +34,7 @@ demo: all
 setup:
 	@scripts/setup test
 
-MODULES := kms/pkcs11 interop/pack interop/cosign interop/scanners examples/apps/go
+MODULES := kms/pkcs11 interop/pack interop/cosign interop/scanners interop/oidc examples/apps/go
 test: setup all
 	@test -z "$$(gofmt -l api artifact buildpacks cmd internal)" || { echo "not formatted:"; gofmt -l api artifact buildpacks cmd internal; exit 1; }
 	go vet ./...
