@@ -9,16 +9,17 @@ import (
 	"sync"
 	"time"
 
+	"plimsoll.dev/plimsoll/internal/inventory"
 	"plimsoll.dev/plimsoll/internal/registry/call"
 )
 
-// newcomers are the images that others push to a registry that is served, until the
-// inventory was told of them.
+// newcomers are the images that others push to a registry that is served, and those they
+// delete, until the inventory was told of them.
 type newcomers struct {
 	log *slog.Logger
 
 	mu    sync.Mutex
-	refs  map[string]bool
+	refs  map[string]bool // false: it is deleted
 	first time.Time // of those that wait
 	last  time.Time
 }
@@ -30,17 +31,20 @@ const (
 	waitAtMost = time.Minute
 )
 
-// hear notes the tags that a push let name an image.
+// hear notes the tags that a push let name an image, and those that a deletion removed.
 func (n *newcomers) hear(r *call.Record) {
-	if !r.OK() || r.Method != http.MethodPut { // a deletion names tags, too
+	if !r.OK() || r.Endpoint.Kind != call.KindManifest || !r.Writes() {
 		return
 	}
 	for _, tag := range r.Tags {
-		n.note(r.Endpoint.Repository, tag)
+		n.noteOf(r.Endpoint.Repository, tag, r.Method != http.MethodDelete)
 	}
 }
 
-func (n *newcomers) note(repository, tag string) {
+// note notes a tag that names another image now.
+func (n *newcomers) note(repository, tag string) { n.noteOf(repository, tag, true) }
+
+func (n *newcomers) noteOf(repository, tag string, here bool) {
 	if isSignature(tag) {
 		return
 	}
@@ -50,18 +54,18 @@ func (n *newcomers) note(repository, tag string) {
 	if len(n.refs) == 0 {
 		n.first = n.last
 	}
-	n.refs[repository+":"+tag] = true
+	n.refs[repository+":"+tag] = here
 }
 
-// due gives those that have waited long enough, each once.
-func (n *newcomers) due(all bool) []string {
+// due gives those that have waited long enough, each once, and whether they are still there.
+func (n *newcomers) due(all bool) map[string]bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if len(n.refs) == 0 || !all && time.Since(n.last) < quietFor && time.Since(n.first) < waitAtMost {
 		return nil
 	}
-	refs := slices.Sorted(maps.Keys(n.refs))
-	clear(n.refs)
+	refs := n.refs
+	n.refs = map[string]bool{}
 	return refs
 }
 
@@ -93,7 +97,7 @@ func (n *newcomers) watch(ctx context.Context, env *Env) (stop func()) {
 	}
 }
 
-func (n *newcomers) tell(ctx context.Context, env *Env, refs []string) {
+func (n *newcomers) tell(ctx context.Context, env *Env, refs map[string]bool) {
 	if len(refs) == 0 {
 		return
 	}
@@ -104,14 +108,21 @@ func (n *newcomers) tell(ctx context.Context, env *Env, refs []string) {
 	}
 	defer index.Close()
 	r := env.rebuild(ctx)
-	for _, ref := range refs {
-		images, err := r.read(ctx, ref)
-		if err == nil {
-			err = r.keep(ctx, index, images)
-		}
-		if err != nil {
+	for _, ref := range slices.Sorted(maps.Keys(refs)) {
+		if err := tellOf(ctx, r, index, ref, refs[ref]); err != nil {
 			n.log.Warn("the inventory was not told", "image", ref, "error", err)
 		}
 	}
 	n.log.Info("told the inventory", "images", len(refs))
+}
+
+func tellOf(ctx context.Context, r *rebuild, index *inventory.Inventory, ref string, here bool) error {
+	if !here {
+		return index.Remove(ctx, ref)
+	}
+	images, err := r.read(ctx, ref)
+	if err != nil {
+		return err
+	}
+	return r.keep(ctx, index, images)
 }

@@ -26,7 +26,8 @@ func newRegistry(env *Env) *cobra.Command {
 	s := &store{env: env}
 	cmd := group("registry", "Serve and keep the registry the images live in",
 		newRegistryServe(s), newRegistryList(s), newRegistryRemove(s), newRegistryCollect(s), newRegistryReindex(s), newRegistryImport(s), newRegistryImports(s),
-		newRegistryRobot(env), newRegistryLogin(env), newRegistryLogout(env))
+		newRegistryRobot(env), newRegistryLogin(env), newRegistryLogout(env),
+		newRegistryAudit(env), newRegistryEvents(env), newRegistryRetention(s), newRegistryUsage(s))
 	cmd.Long = `The registry's store is the folder registry in $PLIMSOLL_HOME (else in the XDG data
 folder). Every command may run beside a server on the same store.
 

@@ -17,7 +17,9 @@ func (env *Env) registrySettings(log *slog.Logger) (*settings.File, error) {
 func (env *Env) registryFile() string { return filepath.Join(env.Home, "registry.yaml") }
 
 // registryChecks are those of all that registry.yaml tells something.
-func registryChecks() []settings.Check { return []settings.Check{access.Check, mirror.Check} }
+func registryChecks() []settings.Check {
+	return append([]settings.Check{access.Check, mirror.Check}, upkeepChecks()...)
+}
 
 // access opens who may do what in this home's registry.
 func (env *Env) access(said *settings.File, htpasswd string, log *slog.Logger) (*access.Access, error) {

@@ -34,6 +34,7 @@ type site struct {
 	judge   *judge // nil until there are policies
 	judging sync.Mutex
 	proxy   *mirror.Proxy
+	keep    *upkeep
 }
 
 // site opens what needs no store.
@@ -56,14 +57,20 @@ func (at *site) open(ctx context.Context, reg *registry.Registry) (stop func(), 
 	here.Registries = here.served(reg)
 	at.env = &here
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	if at.keep, err = here.upkeep(ctx, reg, at.said, at.log); err != nil {
+		cancel()
+		return nil, err
+	}
 	if err := at.openJudge(ctx); err != nil {
 		cancel()
+		at.keep.close()
 		return nil, err
 	}
 	takes := here.mirror(at.account, at.named, at.log)
 	at.proxy = takes.Proxy(at.said, mirror.ProxyOptions{})
 	var work sync.WaitGroup
 	work.Go(func() { at.watchPolicies(ctx) })
+	work.Go(func() { at.keep.run(ctx, at.o.ReadOnly) })
 	if !at.o.ReadOnly {
 		work.Go(func() { takes.Run(ctx) })
 	}
@@ -78,6 +85,7 @@ func (at *site) open(ctx context.Context, reg *registry.Registry) (stop func(), 
 				at.log.Warn("the verdicts were not closed", "error", err)
 			}
 		}
+		at.keep.close()
 	}, nil
 }
 
@@ -162,18 +170,20 @@ func (at *site) named(repository, tag, digest string) {
 
 // doors are what a request passes on its way to the store.
 func (at *site) doors() []func(http.Handler) http.Handler {
-	return []func(http.Handler) http.Handler{at.who.Door, at.proxy.Door}
+	doors := append([]func(http.Handler) http.Handler{at.keep.outer(), at.who.Door}, at.keep.inner()...)
+	return append(doors, at.proxy.Door)
 }
 
 // pages are what is served beside the registry API.
-func (at *site) pages() http.Handler { return at.who.Pages() }
+func (at *site) pages() http.Handler { return at.keep.figures.Pages(at.who.Pages()) }
 
 // heard are those who are told of each request.
 func (at *site) heard() []func(*call.Record) {
+	heard := at.keep.heard()
 	if at.o.ReadOnly {
-		return nil
+		return heard
 	}
-	heard := []func(*call.Record){at.hear}
+	heard = append(heard, at.hear)
 	if at.o.index {
 		heard = append(heard, at.news.hear)
 	}
