@@ -20,7 +20,7 @@ type newcomers struct {
 
 	mu    sync.Mutex
 	refs  map[string]bool // false: it is deleted
-	first time.Time // of those that wait
+	first time.Time       // of those that wait
 	last  time.Time
 }
 
