@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/random"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/types"
+	"github.com/google/go-containerregistry/pkg/v1/validate"
 )
 
 // TestRegistryImportVerifies takes images in from another home's registry: those that somebody
@@ -81,17 +82,14 @@ func TestRegistryImportIsJudged(t *testing.T) {
 	pushTo(t, addr+"/team/app:1")
 	file := filepath.Join(home, "imports", "app.yaml")
 	write(t, file, fmt.Sprintf("apiVersion: plimsoll.dev/v1alpha1\nkind: ImageImport\nmetadata: {name: app}\nspec:\n  source: %s/team/app\n  tags: {names: ['1']}\n  destination: {repository: approved/app}\n", addr))
-	judged := func(expression string) {
-		write(t, filepath.Join(home, "policies", "all.yaml"), fmt.Sprintf("apiVersion: plimsoll.dev/v1alpha1\nkind: ImagePolicy\nmetadata: {name: all}\nspec:\n  gates: {registry: deny}\n  rules:\n  - {name: labelled, title: It says who made it, reason: Somebody must answer for it, expression: '%s'}\n", expression))
-	}
-	judged(`"maker" in image.labels`)
+	denyUnless(t, home, `"maker" in image.labels`)
 	if out := command(t, home, 3, "registry", "import"); !strings.Contains(out, "denied") || !strings.Contains(out, "It says who made it") {
 		t.Errorf("got\n%s", out)
 	}
 	if out := command(t, home, 0, "registry", "list"); strings.Contains(out, "approved/app") {
 		t.Errorf("what is denied has a name:\n%s", out)
 	}
-	judged(`!("maker" in image.labels)`)
+	denyUnless(t, home, `!("maker" in image.labels)`)
 	if out := command(t, home, 0, "registry", "import"); !strings.Contains(out, "imported") {
 		t.Errorf("got\n%s", out)
 	}
@@ -150,4 +148,51 @@ func command(t *testing.T, home string, want int, args ...string) string {
 		t.Fatalf("plimsoll %s: exit %d, want %d\n%s%s", strings.Join(args, " "), code, want, out, errs.String())
 	}
 	return out
+}
+
+// TestProxyFirstPullIsJudged pulls through a project that stands for another registry: the first
+// pull gets what the policies let it, as every other does.
+func TestProxyFirstPullIsJudged(t *testing.T) {
+	for _, c := range []struct{ name, expression, want string }{
+		{"allowed", `!("maker" in image.labels)`, ""},
+		{"denied", `"maker" in image.labels`, "It says who made it"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			theirs, home := t.TempDir(), t.TempDir()
+			addr, stopTheirs := served(t, theirs)
+			defer stopTheirs()
+			pushTo(t, addr+"/team/app:1")
+			upstream, err := name.ParseReference(addr + "/team/app:1")
+			if err != nil {
+				t.Fatal(err)
+			}
+			d, err := remote.Head(upstream)
+			if err != nil {
+				t.Fatal(err)
+			}
+			denyUnless(t, home, c.expression)
+			write(t, filepath.Join(home, "registry.yaml"), fmt.Sprintf("apiVersion: plimsoll.dev/v1alpha1\nkind: Registry\nmetadata: {name: here}\nspec:\n  projects:\n  - name: hub\n    public: true\n    proxy: {source: %s}\n", addr))
+			here, stop := served(t, home)
+			defer stop()
+			for _, reference := range []string{"/hub/team/app:1", "/hub/team/app@" + d.Digest.String(), "/hub/team/app:1"} {
+				ref, err := name.ParseReference(here + reference)
+				if err != nil {
+					t.Fatal(err)
+				}
+				image, err := remote.Image(ref)
+				if err == nil {
+					err = validate.Image(image)
+				}
+				if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), "DENIED") || !strings.Contains(err.Error(), c.want)) {
+					t.Errorf("%s: got %v, want %q", reference, err, c.want)
+				}
+			}
+		})
+	}
+}
+
+// denyUnless gives the home a policy whose one rule an image must pass to be pulled.
+func denyUnless(t *testing.T, home, expression string) {
+	t.Helper()
+	write(t, filepath.Join(home, "policies", "all.yaml"), fmt.Sprintf("apiVersion: plimsoll.dev/v1alpha1\nkind: ImagePolicy\nmetadata: {name: all}\nspec:\n  gates: {registry: deny}\n  rules:\n  - {name: labelled, title: It says who made it, reason: Somebody must answer for it, expression: '%s'}\n", expression))
 }

@@ -40,7 +40,6 @@ type outside struct {
 	mu     sync.Mutex
 	meddle func(w http.ResponseWriter, r *http.Request, next http.Handler) // nil: nothing is wrong
 	asked  []string                                                        // "METHOD path"
-	ranges int                                                             // requests for a part
 }
 
 func (o *outside) ServeHTTP(next http.Handler) http.Handler {

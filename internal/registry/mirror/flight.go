@@ -62,6 +62,7 @@ func (p *Proxy) fly(key string, f *flight, do func(context.Context) error) {
 	}
 	if f.err != nil {
 		f.ttl = p.o.Again
+		p.mirror.log.Warn("proxy could not take in", "image", key, "error", f.err)
 	}
 	p.sightings[key] = sighting{until: time.Now().Add(f.ttl), err: f.err}
 	close(f.done)

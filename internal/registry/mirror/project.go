@@ -34,6 +34,9 @@ func Check(s *settings.Settings) *manifest.Problem {
 		if p.Proxy == nil {
 			continue
 		}
+		if ref, err := oci.Parse(p.Name); err != nil || !ref.IsLocal() {
+			return manifest.Bad(fmt.Sprintf("spec.projects[%d].name", i), fmt.Sprintf("%q reads as the host of another registry: a proxy's first part may have no dot", p.Name))
+		}
 		if _, problem := readProxy(p.Name, *p.Proxy, s.Folder); problem != nil {
 			problem.Field = fmt.Sprintf("spec.projects[%d].proxy.%s", i, problem.Field)
 			return problem

@@ -111,7 +111,7 @@ func (p *Proxy) manifest(w http.ResponseWriter, r *http.Request, to call.Endpoin
 	}
 	here, err := p.here(r.Context(), at)
 	if err != nil {
-		p.refuse(w, project, at, err)
+		refuse(w, project, at, err)
 		return
 	}
 	if here && tag == "" {
@@ -127,10 +127,10 @@ func (p *Proxy) manifest(w http.ResponseWriter, r *http.Request, to call.Endpoin
 		return // nobody waits for an answer
 	case known.err == nil:
 	case !here && !p.came(r.Context(), at):
-		p.refuse(w, project, at, known.err)
+		refuse(w, project, at, known.err)
 		return
 	case tag != "":
-		p.warn(w, project, at, known.err)
+		warn(w, project, at, known.err)
 	}
 	next.ServeHTTP(w, r)
 }
@@ -266,8 +266,8 @@ func (p *Proxy) hasBlob(ctx context.Context, at oci.Reference) bool {
 }
 
 // refuse answers for what is not here and did not come.
-func (p *Proxy) refuse(w http.ResponseWriter, project *project, at oci.Reference, err error) {
-	refusal := call.Refusal{Status: http.StatusBadGateway, Code: "UNKNOWN", Message: at.String() + " cannot be taken in: " + p.why(project, at, err)}
+func refuse(w http.ResponseWriter, project *project, at oci.Reference, err error) {
+	refusal := call.Refusal{Status: http.StatusBadGateway, Code: "UNKNOWN", Message: at.String() + " cannot be taken in: " + project.why(err)}
 	switch fault.KindOf(err) {
 	case fault.NotFound:
 		refusal.Status, refusal.Code = http.StatusNotFound, "MANIFEST_UNKNOWN"
@@ -282,20 +282,18 @@ func (p *Proxy) refuse(w http.ResponseWriter, project *project, at oci.Reference
 
 // warn says that the store's answer is not what the source has now (OCI distribution-spec 1.1,
 // "Warnings").
-func (p *Proxy) warn(w http.ResponseWriter, project *project, at oci.Reference, err error) {
-	w.Header().Add("Warning", "299 - "+strconv.QuoteToASCII(at.String()+" may be old: "+p.why(project, at, err)))
+func warn(w http.ResponseWriter, project *project, at oci.Reference, err error) {
+	w.Header().Add("Warning", "299 - "+strconv.QuoteToASCII(at.String()+" may be old: "+project.why(err)))
 }
 
 // why tells clients what keeps something from being taken in. What is wrong with this site's
 // settings is for its log alone.
-func (p *Proxy) why(project *project, at oci.Reference, err error) string {
+func (p *project) why(err error) string {
 	switch fault.KindOf(err) {
 	case fault.NotFound:
-		return project.source + " has it not, or not any more"
+		return p.source + " has it not, or not any more"
 	case fault.Usage:
-		p.mirror.log.Error("proxy is not set up rightly", "project", project.name, "image", at.String(), "error", err)
 		return "the proxy is not set up rightly: its log says more"
 	}
-	p.mirror.log.Warn("proxy could not take in", "project", project.name, "image", at.String(), "error", err)
 	return shortened(err.Error())
 }

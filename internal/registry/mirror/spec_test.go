@@ -187,6 +187,7 @@ func TestNext(t *testing.T) {
 func TestCheckProxies(t *testing.T) {
 	for _, c := range []struct{ proxy, want string }{
 		{"{source: docker.io}", ""},
+		{"a name with a dot", "line 6: spec.projects[0].name"},
 		{"{source: registry.example.com/team, allow: ['*', 'a/**'], ttl: 1d, bytes: '2Gi'}", ""},
 		{"{source: team}", "line 8: spec.projects[0].proxy.source"},
 		{"{source: registry.example.com/app:1}", "proxy.source"},
@@ -198,7 +199,11 @@ func TestCheckProxies(t *testing.T) {
 		{"{source: registry.example.com, verify: {}}", "proxy.verify"},
 		{"{source: registry.example.com, credentials: {username: a}}", "proxy.credentials.password"},
 	} {
-		text := "apiVersion: plimsoll.dev/v1alpha1\nkind: Registry\nmetadata: {name: here}\nspec:\n  projects:\n  - name: hub\n    proxy:\n      " + c.proxy + "\n"
+		name := "hub"
+		if c.proxy == "a name with a dot" {
+			name, c.proxy = "docker.io/hub", "{source: docker.io}"
+		}
+		text := "apiVersion: plimsoll.dev/v1alpha1\nkind: Registry\nmetadata: {name: here}\nspec:\n  projects:\n  - name: " + name + "\n    proxy:\n      " + c.proxy + "\n"
 		_, err := settings.Parse([]byte(text), "/home", Check)
 		if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
 			t.Errorf("%s: got %v, want %q", c.proxy, err, c.want)

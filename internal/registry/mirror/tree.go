@@ -160,13 +160,7 @@ func (t *tree) narrow(platforms []v1.Platform) (*tree, error) {
 	if err != nil {
 		return nil, err
 	}
-	out.Manifest, err = describe(raw, t.Manifest, index)
+	out.Manifest = oci.Manifest{Descriptor: v1.Descriptor{MediaType: t.MediaType}, Raw: raw, Index: index}
+	out.Digest, out.Size, err = v1.SHA256(bytes.NewReader(raw))
 	return out, err
-}
-
-// describe gives a manifest of other bytes and the same kind.
-func describe(raw []byte, like oci.Manifest, index *v1.IndexManifest) (oci.Manifest, error) {
-	digest, size, err := v1.SHA256(bytes.NewReader(raw))
-	like.Digest, like.Size, like.Raw, like.Index = digest, size, raw, index
-	return like, err
 }
