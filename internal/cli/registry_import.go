@@ -26,6 +26,7 @@ import (
 // mirror gives what takes images of other registries into this one. account looks into them before
 // a tag names them, named hears of that; nil: nobody does.
 func (env *Env) mirror(account func(context.Context, oci.Reference) error, named func(repository, tag, digest string), log *slog.Logger) *mirror.Mirror {
+	env.keychain() // now, for several will want it at once
 	return mirror.New(mirror.Options{
 		Registries: env.Registries, Dir: filepath.Join(env.Home, "imports"),
 		Verify: env.verifyUpstream, Account: account, Named: named, Getenv: env.Getenv, Logger: log,

@@ -86,10 +86,12 @@ func (p *Proxy) Door(next http.Handler) http.Handler {
 			return
 		}
 		project := p.project(to.Repository)
-		switch reads := r.Method == http.MethodGet || r.Method == http.MethodHead; {
+		reads := r.Method == http.MethodGet || r.Method == http.MethodHead
+		forgets := r.Method == http.MethodDelete && to.Kind == call.KindManifest
+		switch {
 		case project == nil:
 			next.ServeHTTP(w, r)
-		case to.Kind == call.KindUpload || !reads && r.Method != http.MethodDelete:
+		case to.Kind == call.KindUpload || !reads && !forgets:
 			call.Refusal{Status: http.StatusForbidden, Code: "DENIED", Message: fmt.Sprintf(
 				"%s stands for %s: nobody pushes to it", project.name, project.source)}.Write(w)
 		case reads && to.Kind == call.KindManifest:

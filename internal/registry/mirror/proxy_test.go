@@ -129,10 +129,17 @@ func TestPullThrough(t *testing.T) {
 	}
 	for method, path := range map[string]string{
 		http.MethodPost: "/v2/hub/team/app/blobs/uploads/", http.MethodPut: "/v2/hub/team/app/manifests/mine", http.MethodPatch: "/v2/hub/team/app/blobs/uploads/1",
+		http.MethodDelete: "/v2/hub/team/app/blobs/" + digest.String(), // what is here is whole
 	} {
 		if resp, body := f.ask(t, method, path); resp.StatusCode != 403 || !strings.Contains(body, "nobody pushes") {
 			t.Errorf("%s %s: got %d %s", method, path, resp.StatusCode, body)
 		}
+	}
+	if resp, body := f.ask(t, http.MethodDelete, "/v2/hub/team/app/manifests/"+digest.String()); resp.StatusCode != 202 {
+		t.Errorf("got %d %s", resp.StatusCode, body)
+	}
+	if err := f.pull(t, "hub/team/app@"+digest.String()); err != nil {
+		t.Errorf("what was removed does not come again: %v", err)
 	}
 }
 
