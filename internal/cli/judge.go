@@ -34,9 +34,8 @@ type judge struct {
 	mu sync.Mutex
 }
 
-// judge opens the verdicts of this home. tell is told of each verdict that becomes another; nil
-// tells nobody.
-func (env *Env) judge(ctx context.Context, log *slog.Logger, where policy.Where, tell func(context.Context, verdicts.Change) error) (*judge, error) {
+// judge opens the verdicts of this home.
+func (env *Env) judge(ctx context.Context, log *slog.Logger, o verdicts.Options) (*judge, error) {
 	j := &judge{env: env, log: log}
 	var err error
 	if j.gather, err = env.gatherer(ctx); err != nil {
@@ -46,9 +45,8 @@ func (env *Env) judge(ctx context.Context, log *slog.Logger, where policy.Where,
 		return nil, err
 	}
 	load := func(context.Context) (*policy.Set, error) { return env.policies(policyOptions{}) }
-	j.keeper, err = verdicts.Open(ctx, filepath.Join(env.Home, "verdicts"), load, j, keptVerdicts{j.index}, verdicts.Options{
-		Where: where, Publish: tell, Log: log,
-	})
+	o.Log = log
+	j.keeper, err = verdicts.Open(ctx, filepath.Join(env.Home, "verdicts"), load, j, keptVerdicts{j.index}, o)
 	if err != nil {
 		return nil, errors.Join(err, j.index.Close())
 	}

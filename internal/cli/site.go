@@ -16,6 +16,7 @@ import (
 	"plimsoll.dev/plimsoll/internal/registry"
 	"plimsoll.dev/plimsoll/internal/registry/access"
 	"plimsoll.dev/plimsoll/internal/registry/call"
+	"plimsoll.dev/plimsoll/internal/registry/events"
 	"plimsoll.dev/plimsoll/internal/registry/mirror"
 	"plimsoll.dev/plimsoll/internal/registry/settings"
 )
@@ -97,11 +98,9 @@ func (at *site) openJudge(ctx context.Context) error {
 	} else if err != nil {
 		return err
 	}
-	var tell func(context.Context, verdicts.Change) error
-	if p := at.publisher(ctx); p != nil {
-		tell = p.tell
-	}
-	j, err := at.env.judge(ctx, at.log, policy.Where{Environment: at.o.environment}, tell)
+	j, err := at.env.judge(ctx, at.log, verdicts.Options{
+		Where: policy.Where{Environment: at.o.environment}, Publish: at.tell(at.publisher(ctx)), Announce: at.announce,
+	})
 	if err != nil {
 		return err
 	}
@@ -131,6 +130,49 @@ func (at *site) watchPolicies(ctx context.Context) {
 		}
 	}
 	at.judged().watch(ctx)
+}
+
+// tell gives what tells others of a verdict that is another now: whoever has a webhook, and whoever
+// reads what is beside the image.
+func (at *site) tell(p *publisher) func(context.Context, verdicts.Change) error {
+	return func(ctx context.Context, c verdicts.Change) error {
+		if p != nil {
+			if err := p.tell(ctx, c); err != nil {
+				return err // it is told again, so nobody else is yet
+			}
+		}
+		at.keep.events.Publish(verdictEvent(c))
+		return nil
+	}
+}
+
+// verdictEvent says what a verdict that changed comes to at the registry's gate.
+func verdictEvent(c verdicts.Change) events.Event {
+	const here = artifact.GateRegistry
+	v, told := c.Verdict, judgement(c.Verdict)
+	kind := events.VerdictChanged
+	before, known := c.Before[here]
+	switch denied := v.At(here) == artifact.ActionDeny; {
+	case denied && before != artifact.ActionDeny:
+		kind = events.Quarantined
+	case !denied && (!known || before == artifact.ActionDeny):
+		kind = events.Released
+	}
+	return events.Event{
+		Type: kind, Repository: v.Repository, Subject: v.Repository + "@" + v.Image, Time: v.Decided,
+		Data: events.Image{Repository: v.Repository, Digest: v.Image, Verdict: string(v.At(here)), Why: told.Why, Remedy: told.Remedy},
+	}
+}
+
+// announce tells of an exception that ends soon.
+func (at *site) announce(_ context.Context, e verdicts.Expiring) {
+	at.keep.events.Publish(events.Event{Type: events.ExceptionExpiring, Subject: "exception/" + e.Name, Data: struct {
+		Name    string    `json:"name"`
+		Owner   string    `json:"owner"`
+		Reason  string    `json:"reason"`
+		Expires time.Time `json:"expires"`
+		Images  int       `json:"images"` // whose verdicts will be others then
+	}{e.Name, e.Owner, e.Reason, e.Expires, len(e.Images)}})
 }
 
 func (at *site) judged() *judge {
