@@ -278,6 +278,7 @@ func (c *compiler) variables(p *policy, names *scope, variables []v1alpha1.Named
 		}
 		name := "variables." + v.Name
 		c.declare(names, field, name, cel.Variable(name, e.typ), e.timed, names.length(v.Expression, e.typ))
+		names.variables[name] = e
 		p.add(name, nil, e)
 	}
 }

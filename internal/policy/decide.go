@@ -29,7 +29,7 @@ func (s *Set) DecideOn(subject *Subject, where Where, now time.Time) artifact.Ve
 	v := artifact.Verdict{
 		Repository: subject.facts.Image.Repository, Image: subject.facts.Image.Digest,
 		Gates: map[artifact.Gate]artifact.Action{}, Results: []artifact.Result{},
-		Decided: now, Policies: s.digest, Facts: subject.digest,
+		Decided: now.UTC(), Policies: s.digest, Facts: subject.digest,
 	}
 	for _, p := range s.policies {
 		if !q.covered(p) {
@@ -42,15 +42,9 @@ func (s *Set) DecideOn(subject *Subject, where Where, now time.Time) artifact.Ve
 			q.decide(&v, r)
 		}
 	}
-	if q.timed {
-		q.earlier(now.Add(freshness))
-	}
 	v.Until = q.until
 	return v
 }
-
-// freshness is how long a verdict stands that depends on the time in ways nobody can foresee.
-const freshness = time.Minute
 
 // decide asks one rule, and adds what comes of it to the verdict.
 func (q *question) decide(v *artifact.Verdict, r *rule) {
@@ -81,7 +75,7 @@ func use(v *artifact.Verdict, e *exception, r *rule) {
 		return
 	}
 	v.Exceptions = append(v.Exceptions, artifact.ExceptionInUse{
-		Name: e.name, Owner: e.spec.Owner, Reason: e.spec.Reason, Expires: e.spec.Expires.Time, Rules: []string{id},
+		Name: e.name, Owner: e.spec.Owner, Reason: e.spec.Reason, Expires: e.spec.Expires.UTC(), Rules: []string{id},
 	})
 }
 
@@ -106,7 +100,6 @@ type question struct {
 
 	running running
 	spent   uint64
-	timed   bool
 	until   *time.Time
 }
 
@@ -129,6 +122,7 @@ func newQuestion(set *Set, subject *Subject, where Where, now time.Time) *questi
 
 // earlier has the verdict stand no longer than to the time.
 func (q *question) earlier(at time.Time) {
+	at = at.UTC()
 	if q.until == nil || at.Before(*q.until) {
 		q.until = &at
 	}
@@ -187,7 +181,7 @@ func (q *question) actions(r *rule) (map[artifact.Gate]artifact.Action, *time.Ti
 	if err != nil || !ok {
 		return maps.Clone(r.gates), nil
 	}
-	deadline := at.Time.Add(r.grace.period)
+	deadline := at.Time.Add(r.grace.period).UTC()
 	if !q.now.Before(deadline) {
 		return maps.Clone(r.gates), nil
 	}
@@ -208,10 +202,11 @@ func (q *question) actions(r *rule) (map[artifact.Gate]artifact.Action, *time.Ti
 // words gives a text that an expression makes, else the plain one, else the last.
 func (q *question) words(made *expression, plain, last string) string {
 	if made != nil {
-		if v, err := q.eval(made); err == nil {
-			if s, ok := v.(types.String); ok && strings.TrimSpace(string(s)) != "" {
-				return oneLine(string(s))
-			}
+		until := q.until // the verdict may outlast its words
+		v, err := q.eval(made)
+		q.until = until
+		if s, ok := v.(types.String); ok && err == nil && strings.TrimSpace(string(s)) != "" {
+			return oneLine(string(s))
 		}
 	}
 	if plain != "" {

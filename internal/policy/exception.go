@@ -151,7 +151,10 @@ func (q *question) setAside(r *rule, was artifact.Result, narrow []*exception) (
 	again.enter(q.policy)
 	again.spent = q.spent
 	with = again.ask(r)
-	q.spent, q.timed = again.spent, q.timed || again.timed
+	q.spent = again.spent
+	if again.until != nil {
+		q.earlier(*again.until)
+	}
 	return with, !same(was, with)
 }
 

@@ -25,10 +25,12 @@ const (
 
 // expression is a CEL expression that can be evaluated by many at once.
 type expression struct {
-	program cel.Program
-	typ     *cel.Type
-	weight  uint64 // what it costs without its loops, and in each round of one of these
-	timed   bool   // time alone may change its value
+	program  cel.Program
+	typ      *cel.Type
+	weight   uint64    // what it costs without its loops, and in each round of one of these
+	timed    bool      // time alone may change its value
+	horizons []horizon // when it may
+	vague    bool      // nobody can tell when
 }
 
 // wrong is a complaint about a place in an expression's text.
@@ -39,13 +41,14 @@ type wrong struct {
 
 // scope is what expressions of one policy may read.
 type scope struct {
-	env     *cel.Env
-	timed   map[string]bool   // names whose value time alone may change
-	lengths map[string]uint64 // of what names hold, at most
+	env       *cel.Env
+	timed     map[string]bool        // names whose value time alone may change
+	lengths   map[string]uint64      // of what names hold, at most
+	variables map[string]*expression // by "variables.NAME"
 }
 
 func newScope() *scope {
-	s := &scope{env: dialect(), timed: map[string]bool{}, lengths: map[string]uint64{}}
+	s := &scope{env: dialect(), timed: map[string]bool{}, lengths: map[string]uint64{}, variables: map[string]*expression{}}
 	for _, v := range allVariables {
 		s.timed[v.name] = v.timed
 		if v.max > 0 {
@@ -58,7 +61,7 @@ func newScope() *scope {
 // clone gives a scope that can get names of its own.
 func (s *scope) clone() *scope {
 	c := *s
-	c.timed, c.lengths = maps.Clone(s.timed), maps.Clone(s.lengths)
+	c.timed, c.lengths, c.variables = maps.Clone(s.timed), maps.Clone(s.lengths), maps.Clone(s.variables)
 	return &c
 }
 
@@ -82,8 +85,10 @@ func (s *scope) compile(text string, want *cel.Type) (*expression, *wrong) {
 		return nil, &wrong{at.Line(), at.Column(), why}
 	}
 	e := &expression{typ: checked.OutputType()}
-	for _, r := range native.ReferenceMap() {
-		e.timed = e.timed || s.timed[r.Name]
+	if e.timed = s.isTimed(native); e.timed {
+		var foreseen bool
+		e.horizons, foreseen = s.horizons(native)
+		e.vague = !foreseen
 	}
 	if err := s.plan(e, checked); err != nil {
 		return nil, &wrong{text: err.Error()}
@@ -275,7 +280,9 @@ var (
 // eval gives the expression's value. It is an error where a fact is missing, or where it costs
 // too much.
 func (q *question) eval(e *expression) (ref.Val, error) {
-	q.timed = q.timed || e.timed
+	if e.timed {
+		q.foresee(e)
+	}
 	if q.spent >= costPerVerdict {
 		return nil, errSpent
 	}

@@ -18,6 +18,8 @@ type variable struct {
 	max   int  // the most entries
 	timed bool // time alone changes it
 	get   func(*question) (any, error)
+
+	since func(*artifact.Facts) time.Time // of an age
 }
 
 // variables gives all of them in the order of the documentation.
@@ -27,19 +29,19 @@ func variables() []variable {
 		known("base", baseObject, "the image that it stands on", "no base is known", func(f *artifact.Facts) *artifact.BaseFacts { return f.Base }),
 		known("source", sourceObject, "the source, as verified provenance has it", "no verified source", func(f *artifact.Facts) *artifact.SourceFacts { return f.Source }),
 		known("provenance", provenanceObject, "the build, as verified provenance has it", "no verified provenance", func(f *artifact.Facts) *artifact.ProvenanceFacts { return f.Provenance }),
-		{"signatures", listOf(signatureObject), "verified signatures of the manifest; none: it is unsigned", maxList, false, (*question).signatures},
-		{"packages", listOf(packageObject), "what the layers hold, whatever an SBOM says", maxMany, false, (*question).packages},
-		{"findings", listOf(findingObject), "advisories that concern the packages", maxMany, false, (*question).findings},
-		{"licenses", types.NewListType(types.StringType), "the different licences of the packages", maxList, false, (*question).licenses},
-		{"unadvised", types.NewListType(types.StringType), `ecosystems of packages of which no feed knows advisories; "" for packages of none`, maxList, false, (*question).unadvised},
+		fact("signatures", listOf(signatureObject), "verified signatures of the manifest; none: it is unsigned", maxList, (*question).signatures),
+		fact("packages", listOf(packageObject), "what the layers hold, whatever an SBOM says", maxMany, (*question).packages),
+		fact("findings", listOf(findingObject), "advisories that concern the packages", maxMany, (*question).findings),
+		fact("licenses", types.NewListType(types.StringType), "the different licences of the packages", maxList, (*question).licenses),
+		fact("unadvised", types.NewListType(types.StringType), `ecosystems of packages of which no feed knows advisories; "" for packages of none`, maxList, (*question).unadvised),
 		known("sbom", sbomObject, "the signed bills of materials, held against the layers", "no verified SBOM", func(f *artifact.Facts) *artifact.SBOMFacts { return f.SBOM }),
 		known("tests", testsObject, "verified test results", "no verified test results", func(f *artifact.Facts) *artifact.TestFacts { return f.Tests }),
 		known("malware", malwareObject, "what a malware scan came to", "no verified malware scan", func(f *artifact.Facts) *artifact.MalwareFacts { return f.Malware }),
 		known("hardening", hardeningObject, "how hard the image is", "no hardening report", func(f *artifact.Facts) *artifact.HardeningFacts { return f.Hardening }),
-		{"advisories", types.TimestampType, "when the feeds behind findings were last brought up to date", 0, false, (*question).advisories},
-		{"children", types.NewListType(types.StringType), "digests that an index names; each has a verdict of its own", maxList, false, func(q *question) (any, error) {
+		fact("advisories", types.TimestampType, "when the feeds behind findings were last brought up to date", 0, (*question).advisories),
+		fact("children", types.NewListType(types.StringType), "digests that an index names; each has a verdict of its own", maxList, func(q *question) (any, error) {
 			return textsOf("children", q.subject.facts.Children)
-		}},
+		}),
 		age("image", "since it was created", "image.created", func(f *artifact.Facts) time.Time { return f.Image.Created }),
 		age("pushed", "since it was pushed here", "image.pushed", func(f *artifact.Facts) time.Time { return f.Image.Pushed }),
 		age("base", "since its base was created", "base.created", func(f *artifact.Facts) time.Time {
@@ -68,27 +70,31 @@ func variables() []variable {
 		is("advisories", func(q *question) bool { return !q.subject.facts.Advisories.IsZero() }),
 		is("namespace", func(q *question) bool { return q.where.Namespace != "" }),
 		is("environment", func(q *question) bool { return q.where.Environment != "" }),
-		{"where.namespace", types.StringType, "the Kubernetes namespace that it is to run in", maxText, false, func(q *question) (any, error) {
+		fact("where.namespace", types.StringType, "the Kubernetes namespace that it is to run in", maxText, func(q *question) (any, error) {
 			return placeName("no namespace is known here", q.where.Namespace)
-		}},
-		{"where.environment", types.StringType, "the environment of the gate", maxText, false, func(q *question) (any, error) {
+		}),
+		fact("where.environment", types.StringType, "the environment of the gate", maxText, func(q *question) (any, error) {
 			return placeName("no environment is known here", q.where.Environment)
-		}},
-		{"now", types.TimestampType, "the time of the verdict", 0, true, func(q *question) (any, error) {
+		}),
+		{name: "now", typ: types.TimestampType, doc: "the time of the verdict", timed: true, get: func(q *question) (any, error) {
 			return types.Timestamp{Time: q.now}, nil
 		}},
 	}
 }
 
+func fact(name string, typ *types.Type, doc string, most int, get func(*question) (any, error)) variable {
+	return variable{name: name, typ: typ, doc: doc, max: most, get: get}
+}
+
 // known is a variable that is a part of the facts: nil where the part is not known.
 func known[T any](name string, of *object, doc, why string, get func(*artifact.Facts) *T) variable {
-	return variable{name, of.typ, doc, 0, false, func(q *question) (any, error) {
+	return fact(name, of.typ, doc, 0, func(q *question) (any, error) {
 		is := get(&q.subject.facts)
 		if is == nil {
 			return nil, &missing{why}
 		}
 		return &thing{of, is}, nil
-	}}
+	})
 }
 
 // skew is how far a time may lie ahead of the clock.
@@ -97,7 +103,7 @@ const skew = 5 * time.Minute
 // age is a duration. A time that is still to come gives none: a clock is wrong, or somebody
 // lies.
 func age(name, doc, of string, get func(*artifact.Facts) time.Time) variable {
-	return variable{"age." + name, types.DurationType, "how long it is " + doc, 0, true, func(q *question) (any, error) {
+	return variable{name: "age." + name, typ: types.DurationType, doc: "how long it is " + doc, timed: true, since: get, get: func(q *question) (any, error) {
 		at := get(&q.subject.facts)
 		switch {
 		case at.IsZero():
@@ -110,9 +116,9 @@ func age(name, doc, of string, get func(*artifact.Facts) time.Time) variable {
 }
 
 func is(name string, get func(*question) bool) variable {
-	return variable{"known." + name, types.BoolType, "whether anything is known of " + name, 0, false, func(q *question) (any, error) {
+	return fact("known."+name, types.BoolType, "whether anything is known of "+name, 0, func(q *question) (any, error) {
 		return types.Bool(get(q)), nil
-	}}
+	})
 }
 
 func placeName(why, s string) (any, error) {
