@@ -171,7 +171,7 @@ func (env *Env) retained(ctx context.Context, r retention.Report, log *audit.Log
 	for _, t := range r.Removed {
 		gone = append(gone, t.Repository+":"+t.Tag)
 		entry := audit.Entry{
-			Action: audit.ActionRetention, Outcome: audit.Done, Repository: t.Repository, Reference: t.Tag,
+			Action: audit.ActionRetention, Outcome: audit.Done, Principal: "retention", Repository: t.Repository, Reference: t.Tag,
 			Digest: t.Digest.String(), Tags: []string{t.Tag}, Why: t.Why,
 		}
 		if err := log.Append(ctx, entry); err != nil {

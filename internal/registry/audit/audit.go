@@ -105,13 +105,15 @@ func Open(dir string, o Options) (*Log, error) {
 		o.Reads = ReadsFirst
 	}
 	c := &chain{dir: dir, o: o}
-	if err := c.open(); err != nil {
+	made, err := c.open()
+	if err != nil {
 		return nil, err
 	}
 	l := &Log{
 		o: o, log: o.Logger, chain: c,
 		queue: make(chan item, queueLength), closing: make(chan struct{}), ended: make(chan struct{}),
 	}
+	l.tell(made)
 	go l.write()
 	return l, nil
 }
@@ -277,12 +279,17 @@ func (l *Log) try(batch []item, closing bool) error {
 	l.oldest.Store(0)
 	l.written.Add(uint64(len(entries)))
 	answer(batch, nil)
-	if l.o.Checkpointed != nil {
-		for _, point := range made {
-			l.o.Checkpointed(point)
-		}
-	}
+	l.tell(made)
 	return nil
+}
+
+func (l *Log) tell(made []Checkpoint) {
+	if l.o.Checkpointed == nil {
+		return
+	}
+	for _, point := range made {
+		l.o.Checkpointed(point)
+	}
 }
 
 func answer(batch []item, err error) {

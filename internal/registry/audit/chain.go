@@ -65,17 +65,18 @@ func segments(dir string) ([]string, error) {
 	return names, nil
 }
 
-// open finds the end of the log, and begins one where there is none.
-func (c *chain) open() error {
-	err := os.MkdirAll(c.dir, 0o700)
+// open finds the end of the log, and begins one where there is none. It gives the checkpoints
+// made.
+func (c *chain) open() (made []Checkpoint, err error) {
+	err = os.MkdirAll(c.dir, 0o700)
 	if err == nil {
 		c.lock, err = os.OpenFile(filepath.Join(c.dir, lockFile), os.O_RDWR|os.O_CREATE, 0o600)
 	}
 	if err == nil {
-		_, err = c.append(nil, false)
+		made, err = c.append(nil, false)
 	}
 	if err == nil {
-		return nil
+		return made, nil
 	}
 	c.close()
 	failed := fault.New(fault.Failed, "open audit log", c.dir, err).WithHint("choose a folder this user may write to")
@@ -83,7 +84,7 @@ func (c *chain) open() error {
 		failed.Kind = fault.Denied
 		failed.Hint = "keep the folder as it is for whoever looks into it, and move it away: a new log is begun then"
 	}
-	return failed
+	return nil, failed
 }
 
 func (c *chain) close() {

@@ -77,8 +77,7 @@ type Options struct {
 	// First is how long the first pause before another attempt is; each further one is twice
 	// as long. Zero: 5 s.
 	First time.Duration
-	// Logger gets what goes wrong, without addresses: they may hold secrets. Nil: nothing is
-	// logged.
+	// Logger gets what goes wrong, without URLs: they may hold secrets. Nil: nothing is logged.
 	Logger *slog.Logger
 }
 

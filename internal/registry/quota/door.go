@@ -44,6 +44,9 @@ func refuse(w http.ResponseWriter, r *http.Request, refusal call.Refusal) {
 	call.RecordOf(r.Context()).Why = refusal.Message
 	w.Header().Set("Connection", "close") // the rest of the body is not wanted
 	refusal.Write(w)
+	if r.Header.Get("Expect") != "" { // it sends nothing until it is asked to
+		return
+	}
 	// A client that still sends when the connection ends may never look at the answer.
 	_ = http.NewResponseController(w).Flush()
 	_, _ = io.CopyN(io.Discard, r.Body, drained)
