@@ -5,36 +5,101 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/cel-go/cel"
+	"github.com/google/cel-go/common/types"
+	"k8s.io/apimachinery/pkg/util/version"
+	"k8s.io/apiserver/pkg/cel/environment"
+
 	"plimsoll.dev/plimsoll/artifact"
 )
 
 // BenchmarkDecide prints what a verdict costs by fifteen rules on an image of 300 packages and
-// 80 findings: from facts that are ready, and from facts as they come.
+// 80 findings: from facts that are ready, from facts as they come, and of an image without
+// findings.
 func BenchmarkDecide(b *testing.B) {
 	set := compileFile(b, "testdata/fifteen.yaml")
-	now, facts := theNow(), largeFacts(300, 80)
-	b.Run("prepared", func(b *testing.B) {
-		subject := Prepare(facts)
-		for b.Loop() {
-			set.DecideOn(subject, Where{}, now)
+	facts := largeFacts(300, 80)
+	passing := facts
+	passing.Findings = []artifact.Finding{}
+	ready, readyPassing := Prepare(facts), Prepare(passing)
+	for _, way := range []struct {
+		name   string
+		decide func()
+	}{
+		{"prepared", func() { set.DecideOn(ready, Where{}, theNow()) }},
+		{"from facts", func() { set.Decide(facts, Where{}, theNow()) }},
+		{"passing", func() { set.DecideOn(readyPassing, Where{}, theNow()) }},
+	} {
+		b.Run(way.name, func(b *testing.B) {
+			for b.Loop() {
+				way.decide()
+			}
+			b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(b.N), "µs/verdict")
+		})
+	}
+}
+
+// BenchmarkBesideKubernetes evaluates conditions over findings as they are here, and with the
+// programs of Kubernetes' environment, which count every step; it prints how many times as long
+// those take.
+func BenchmarkBesideKubernetes(b *testing.B) {
+	conditions := []string{
+		`findings.filter(f, !f.suppressed).filter(f, f.fixed != "").all(f, f.severity != "critical")`,
+		`findings.all(f, !f.knownExploited)`, `findings.filter(f, f.fixable).map(f, f.published).min() < now`,
+	}
+	q := newQuestion(&Set{}, Prepare(largeFacts(300, 80)), Where{}, theNow())
+	var ours []*expression
+	var theirs []cel.Program
+	for _, condition := range conditions {
+		e, wrong := newScope().compile(condition, cel.BoolType)
+		if wrong != nil {
+			b.Fatal(wrong.text)
 		}
-		b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(b.N), "µs/verdict")
-	})
-	b.Run("from facts", func(b *testing.B) {
-		for b.Loop() {
-			set.Decide(facts, Where{}, now)
+		ours, theirs = append(ours, e), append(theirs, kubernetesProgram(b, condition))
+	}
+	var here, there time.Duration
+	for b.Loop() {
+		start := time.Now()
+		for _, e := range ours {
+			q.spent = 0
+			if v, err := q.eval(e); v != types.True {
+				b.Fatal(v, err)
+			}
 		}
-		b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(b.N), "µs/verdict")
-	})
-	b.Run("passing", func(b *testing.B) {
-		passing := facts
-		passing.Findings = []artifact.Finding{}
-		subject := Prepare(passing)
-		for b.Loop() {
-			set.DecideOn(subject, Where{}, now)
+		here += time.Since(start)
+		start = time.Now()
+		for _, program := range theirs {
+			if v, _, err := program.Eval(q); v != types.True {
+				b.Fatal(v, err)
+			}
 		}
-		b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(b.N), "µs/verdict")
-	})
+		there += time.Since(start)
+	}
+	b.ReportMetric(float64(here.Microseconds())/float64(b.N), "µs/here")
+	b.ReportMetric(float64(there.Microseconds())/float64(b.N), "µs/kubernetes")
+	b.ReportMetric(float64(there)/float64(here), "×")
+}
+
+func kubernetesProgram(b *testing.B, condition string) cel.Program {
+	env := environment.MustBaseEnvSet(version.MajorMinor(1, 33), true).NewExpressionsEnv()
+	provide := newProvider(env.CELTypeProvider(), env.CELTypeAdapter())
+	options := []cel.EnvOption{cel.CustomTypeProvider(provide), cel.CustomTypeAdapter(provide)}
+	for _, v := range allVariables {
+		options = append(options, cel.Variable(v.name, v.typ))
+	}
+	env, err := env.Extend(options...)
+	if err != nil {
+		b.Fatal(err)
+	}
+	checked, issues := env.Compile(condition)
+	if issues.Err() != nil {
+		b.Fatal(issues.Err())
+	}
+	program, err := env.Program(checked)
+	if err != nil {
+		b.Fatal(err)
+	}
+	return program
 }
 
 func BenchmarkCompile(b *testing.B) {
