@@ -21,10 +21,11 @@ type Expiring struct {
 
 // Expiring gives the exceptions in use that end within the time, the first to end first.
 func (k *Keeper) Expiring(within time.Duration) []Expiring {
-	return k.table.expiring(k.clock.now().Add(within))
+	now := k.clock.now()
+	return k.table.expiring(now, now.Add(within))
 }
 
-func (t *table) expiring(before time.Time) []Expiring {
+func (t *table) expiring(after, before time.Time) []Expiring {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 	by := map[string]*Expiring{}
@@ -33,7 +34,7 @@ func (t *table) expiring(before time.Time) []Expiring {
 			continue
 		}
 		for _, x := range e.verdict.Exceptions {
-			if !x.Expires.After(before) {
+			if x.Expires.After(after) && !x.Expires.After(before) {
 				by[x.Name] = by[x.Name].with(x, image)
 			}
 		}

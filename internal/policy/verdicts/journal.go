@@ -49,7 +49,13 @@ func openJournal(path string) (*journal, error) {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, j.fault(err)
 	}
-	for line := range strings.Lines(string(text)) {
+	j.read(string(text))
+	return j, j.rewrite()
+}
+
+// read takes up what lines say.
+func (j *journal) read(text string) {
+	for line := range strings.Lines(text) {
 		// A line that the last process could not finish is none: nobody was promised anything.
 		t, done, ok := parseLine(line)
 		switch {
@@ -59,7 +65,6 @@ func openJournal(path string) (*journal, error) {
 			j.note(t)
 		}
 	}
-	return j, j.rewrite()
 }
 
 func parseLine(line string) (t task, done, ok bool) {
@@ -164,11 +169,7 @@ func (j *journal) write(text []byte, lines int) error {
 
 // rewrite leaves only the lines that are still needed.
 func (j *journal) rewrite() error {
-	var text bytes.Buffer
-	for t := range j.left {
-		writeLine(&text, t.what, t.image)
-	}
-	if err := aside.WriteDurable(j.path, text.Bytes()); err != nil {
+	if err := aside.WriteDurable(j.path, j.needed()); err != nil {
 		return j.fault(err)
 	}
 	file, err := os.OpenFile(j.path, os.O_WRONLY|os.O_APPEND, 0o644)
@@ -180,6 +181,14 @@ func (j *journal) rewrite() error {
 	}
 	j.file, j.lines, j.torn = file, 0, false
 	return nil
+}
+
+func (j *journal) needed() []byte {
+	var text bytes.Buffer
+	for t := range j.left {
+		writeLine(&text, t.what, t.image)
+	}
+	return text.Bytes()
 }
 
 // close ends it; there may be none.

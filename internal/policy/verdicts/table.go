@@ -216,7 +216,11 @@ func (t *table) apply(image Image, b basis, o outcome, f *flight) bool {
 		until = o.verdict.Until.UnixNano()
 	}
 	e.asked = e.asked && until == e.until
-	e.verdict, e.sum, e.until, e.valid, e.set = &o.verdict, sum(t.seed, &o.verdict), until, true, b.set
+	e.sum = sum(t.seed, &o.verdict)
+	if e.sum == before && e.verdict != nil { // whoever has the last one shares its memory
+		o.verdict.Results, o.verdict.Exceptions = e.verdict.Results, e.verdict.Exceptions
+	}
+	e.verdict, e.until, e.valid, e.set = &o.verdict, until, true, b.set
 	e.gather, e.fails, e.platform = o.failed, 0, o.platform
 	if o.failed {
 		e.fails = b.fails + 1

@@ -167,7 +167,7 @@ func Open(ctx context.Context, folder string, load Load, facts Facts, store Stor
 	}
 	k.wait.Go(k.saveLoop)
 	k.wait.Go(k.sweepLoop)
-	k.wait.Go(k.begin)
+	k.wakeSweeper()
 	return k, nil
 }
 
@@ -205,13 +205,6 @@ func (k *Keeper) restore(ctx context.Context, folder string) (err error) {
 	k.table.invalidate(k.journal.remaining(opChanged), true, true)
 	k.table.forgetTold(k.journal.remaining(opUntold))
 	return nil
-}
-
-// begin brings all verdicts up to date.
-func (k *Keeper) begin() {
-	if _, err := k.Recompute(k.work); err != nil && k.work.Err() == nil {
-		k.opts.Log.Error("verdicts could not be brought up to date", "error", err)
-	}
 }
 
 // Close ends what goes on and saves what is decided. Nothing else may be called afterwards.

@@ -304,7 +304,7 @@ func TestTimePasses(t *testing.T) {
 		var p told
 		var announced []string
 		k := open(t, t.TempDir(), l, newShelf(), verdicts.Options{Publish: p.publish, Announce: func(_ context.Context, e verdicts.Expiring) {
-			announced = append(announced, time.Now().Format(time.DateTime)+" "+e.Name)
+			announced = append(announced, e.Name)
 		}})
 		excused := l.put(unsigned(image(1)))
 		facts := image(2)
@@ -326,7 +326,7 @@ func TestTimePasses(t *testing.T) {
 		want(t, k, excused, artifact.ActionDeny)
 		want(t, k, eased, artifact.ActionDeny)
 		synctest.Wait()
-		if diff := cmp.Diff([]string{"2000-01-01 00:00:05 legacy"}, announced); diff != "" {
+		if diff := cmp.Diff([]string{"legacy"}, announced); diff != "" {
 			t.Errorf("announced (-want +got)\n%s", diff)
 		}
 		if diff := cmp.Diff([]string{"→allow", "allow→deny"}, p.of(excused)); diff != "" {
