@@ -102,7 +102,13 @@ func (a *Access) byPassword(rules *rules, r *http.Request, user, password string
 		return asker{rules: rules, Holder: ticket.Holder{Kind: ticket.Robot, Name: full, Mark: mark}, expires: known.Expires}, nil
 	}
 	if believed, audience := rules.issuerOf(password); believed != nil {
-		return rules.byIssuer(r.Context(), believed, audience, password)
+		who, err := rules.byIssuer(r.Context(), believed, audience, password)
+		if fault.KindOf(err) == fault.Denied && err != nil {
+			// He learns no more than anybody; whoever set the issuer up must.
+			a.log.Info("an issuer's token is not believed", "issuer", believed.Name, "error", err)
+			return asker{}, errWrong
+		}
+		return who, err
 	}
 	if rules.accounts == nil || user == oidcUser {
 		return asker{}, errWrong
@@ -150,19 +156,17 @@ func (r *rules) issuerOf(token string) (*believed, string) {
 }
 
 // byIssuer believes a token that an issuer signed: a person's, where it is for the login's
-// client, else a workload's.
+// client, else a workload's. Its errors are faults of kind Denied or Unavailable.
 func (r *rules) byIssuer(ctx context.Context, b *believed, audience, token string) (asker, error) {
 	claims, err := b.Verify(ctx, token, audience)
-	if fault.KindOf(err) == fault.Unavailable {
+	if err != nil {
 		return asker{}, err
 	}
-	if err != nil {
-		return asker{}, errWrong
-	}
+	denied := func(why string) error { return fault.Newf(fault.Denied, "believe token", b.URL, why) }
 	who := asker{rules: r, expires: claims.Expires, Holder: ticket.Holder{Kind: ticket.Workload, Name: claims.Subject, Issuer: b.Name, Mark: b.mark}}
 	if b.Login != nil && audience == b.Login.ClientID {
 		if !boundHere(claims.Nonce, r.of.ExternalURL) {
-			return asker{}, errWrong
+			return asker{}, denied("it is bound to a login at another registry")
 		}
 		who.Kind, who.Name = ticket.Person, personOf(claims.All, b.Login.UserClaim)
 		who.Groups = r.groups(b.Name, values(claims.All[cmp.Or(b.Login.GroupsClaim, "groups")]))
@@ -170,7 +174,7 @@ func (r *rules) byIssuer(ctx context.Context, b *believed, audience, token strin
 		who.Claims = r.wanted(b.Name, claims.All)
 	}
 	if !nameForm.MatchString(who.Name) {
-		return asker{}, errWrong
+		return asker{}, denied("it has no name that is verified, and of at most 300 printable characters without spaces")
 	}
 	return who, nil
 }

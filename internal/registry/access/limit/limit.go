@@ -3,75 +3,31 @@
 package limit
 
 import (
-	"container/list"
 	"sync"
 	"time"
 
 	"golang.org/x/time/rate"
+
+	"plimsoll.dev/plimsoll/internal/registry/access/recent"
 )
 
 // most is how many are remembered, of each kind. Who was not seen for longest is forgotten.
 const most = 10_000
 
-// table is a map that forgets.
-type table[V any] struct {
-	entries map[string]*list.Element
-	order   *list.List // the latest seen first
-}
-
-type entry[V any] struct {
-	key   string
-	value V
-}
-
-func newTable[V any]() table[V] {
-	return table[V]{map[string]*list.Element{}, list.New()}
-}
-
-// get gives the value of the key, and makes it with fresh where there is none.
-func (t *table[V]) get(key string, fresh func() V) V {
-	if v, ok := t.find(key); ok {
-		return v
-	}
-	if len(t.entries) >= most {
-		oldest := t.order.Back()
-		delete(t.entries, t.order.Remove(oldest).(*entry[V]).key)
-	}
-	e := &entry[V]{key, fresh()}
-	t.entries[key] = t.order.PushFront(e)
-	return e.value
-}
-
-func (t *table[V]) find(key string) (v V, ok bool) {
-	at, ok := t.entries[key]
-	if !ok {
-		return v, false
-	}
-	t.order.MoveToFront(at)
-	return at.Value.(*entry[V]).value, true
-}
-
-func (t *table[V]) forget(key string) {
-	if at, ok := t.entries[key]; ok {
-		t.order.Remove(at)
-		delete(t.entries, key)
-	}
-}
-
 // Rates bounds how often something is done. The zero Rates is not usable.
 type Rates struct {
 	mu    sync.Mutex
-	known table[*rate.Limiter]
+	known recent.Table[string, *rate.Limiter]
 }
 
 // NewRates gives one under which nothing was done yet.
-func NewRates() *Rates { return &Rates{known: newTable[*rate.Limiter]()} }
+func NewRates() *Rates { return &Rates{known: recent.New[string, *rate.Limiter](most)} }
 
 // Wait counts one more for the key, and gives 0; or how long until it may be done.
 func (r *Rates) Wait(key string, perSecond, burst int, now time.Time) time.Duration {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	limiter := r.known.get(key, func() *rate.Limiter { return rate.NewLimiter(rate.Limit(perSecond), burst) })
+	limiter := r.known.Get(key, func() *rate.Limiter { return rate.NewLimiter(rate.Limit(perSecond), burst) })
 	if limiter.Limit() != rate.Limit(perSecond) || limiter.Burst() != burst {
 		limiter.SetLimitAt(now, rate.Limit(perSecond))
 		limiter.SetBurstAt(now, burst)
@@ -90,7 +46,7 @@ func (r *Rates) Wait(key string, perSecond, burst int, now time.Time) time.Durat
 // Failures makes whoever fails often wait, longer with each failure.
 type Failures struct {
 	mu    sync.Mutex
-	known table[*failed]
+	known recent.Table[string, *failed]
 }
 
 type failed struct {
@@ -105,13 +61,13 @@ const (
 )
 
 // NewFailures gives one under which nobody failed yet.
-func NewFailures() *Failures { return &Failures{known: newTable[*failed]()} }
+func NewFailures() *Failures { return &Failures{known: recent.New[string, *failed](most)} }
 
 // Wait says how long the key has to wait for its next attempt, of which so many are free.
 func (f *Failures) Wait(key string, free int, now time.Time) time.Duration {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	known, ok := f.known.find(key)
+	known, ok := f.known.Find(key)
 	if !ok || known.times < free || now.Sub(known.last) > forgiven {
 		return 0
 	}
@@ -126,7 +82,7 @@ func (f *Failures) Wait(key string, free int, now time.Time) time.Duration {
 func (f *Failures) Note(key string, now time.Time) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	known := f.known.get(key, func() *failed { return &failed{} })
+	known := f.known.Get(key, func() *failed { return &failed{} })
 	if now.Sub(known.last) > forgiven {
 		known.times = 0
 	}
@@ -138,7 +94,7 @@ func (f *Failures) Note(key string, now time.Time) {
 func (f *Failures) Forgive(key string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.known.forget(key)
+	f.known.Forget(key)
 }
 
 // Slots bounds how much is done at once.
@@ -171,17 +127,17 @@ func (s *Slots) Take(key string, of int) (release func(), ok bool) {
 // Sums adds up numbers by key.
 type Sums struct {
 	mu    sync.Mutex
-	known table[*int64]
+	known recent.Table[string, *int64]
 }
 
 // NewSums gives one in which all is 0.
-func NewSums() *Sums { return &Sums{known: newTable[*int64]()} }
+func NewSums() *Sums { return &Sums{known: recent.New[string, *int64](most)} }
 
 // Add adds to the sum of the key, and gives it.
 func (s *Sums) Add(key string, n int64) int64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	sum := s.known.get(key, func() *int64 { return new(int64) })
+	sum := s.known.Get(key, func() *int64 { return new(int64) })
 	*sum += n
 	return *sum
 }
@@ -190,5 +146,5 @@ func (s *Sums) Add(key string, n int64) int64 {
 func (s *Sums) Forget(key string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.known.forget(key)
+	s.known.Forget(key)
 }

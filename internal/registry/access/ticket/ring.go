@@ -65,6 +65,11 @@ func (r *ring) public(id string) (ed25519.PublicKey, bool) {
 	return keys[i].private.Public().(ed25519.PublicKey), true
 }
 
+func (r *ring) holds(id string) bool {
+	_, ok := r.public(id)
+	return ok
+}
+
 // signing gives the newest key, and makes a newer one when it has signed for long enough.
 func (r *ring) signing() (key, error) {
 	if keys := r.last(); r.signs(keys) {

@@ -3,16 +3,17 @@
 package ticket
 
 import (
-	"cmp"
-	"crypto/ed25519"
 	"crypto/rand"
+	"crypto/sha256"
 	"errors"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
 	"github.com/go-jose/go-jose/v4/jwt"
 
+	"plimsoll.dev/plimsoll/internal/registry/access/recent"
 	"plimsoll.dev/plimsoll/internal/registry/access/scope"
 )
 
@@ -90,7 +91,20 @@ type words struct {
 type Office struct {
 	ring *ring
 	now  func() time.Time
+
+	mu   sync.Mutex
+	read recent.Table[[sha256.Size]byte, known] // by the text's hash: clients show a token many times
 }
+
+// known is a ticket that was read, and the key that signed it.
+type known struct {
+	ticket Ticket
+	from   time.Time // "nbf"
+	key    string
+}
+
+// maxKnown bounds how many are remembered, in some MiB.
+const maxKnown = 4096
 
 // Open opens the keys in the folder, and makes the first when there is none. Errors are
 // *fault.Error.
@@ -99,7 +113,7 @@ func Open(folder string, now func() time.Time, log *slog.Logger) (*Office, error
 	if err != nil {
 		return nil, err
 	}
-	return &Office{ring, now}, nil
+	return &Office{ring: ring, now: now, read: recent.New[[sha256.Size]byte, known](maxKnown)}, nil
 }
 
 // Issue signs the ticket, from now on and until it expires.
@@ -123,52 +137,77 @@ func (o *Office) Issue(t Ticket) (string, error) {
 // Read gives a ticket that this registry issued for that use and service and that is not
 // expired. Its errors tell nothing of the text.
 func (o *Office) Read(text string, use Use, service string) (Ticket, error) {
-	token, key, err := o.open(text, use)
+	if len(text) > maxText {
+		return Ticket{}, errors.New("the token is too long")
+	}
+	k, err := o.verified(text)
 	if err != nil {
 		return Ticket{}, err
 	}
-	var (
-		said jwt.Claims
-		more words
-	)
-	if err := token.Claims(key, &said, &more); err != nil {
-		return Ticket{}, errors.New("the token's signature is not ours")
-	}
-	expected := jwt.Expected{Issuer: issuer, AnyAudience: jwt.Audience{service}, Time: o.now()}
-	switch err := said.ValidateWithLeeway(expected, leeway); {
-	case errors.Is(err, jwt.ErrExpired):
+	now := o.now()
+	switch {
+	case !o.ring.holds(k.key): // what was read before may be of a key that went meanwhile
+		return Ticket{}, errKey
+	case k.ticket.Use != use:
+		return Ticket{}, errors.New("the token is for another use")
+	case k.ticket.Service != service:
+		return Ticket{}, errors.New("the token is for another registry")
+	case now.Before(k.from.Add(-leeway)):
+		return Ticket{}, errors.New("the token is not good yet")
+	case now.After(k.ticket.Expires.Add(leeway)):
 		return Ticket{}, ErrExpired
-	case err != nil:
-		return Ticket{}, errors.New("the token is not for here and now")
-	case said.Expiry == nil || said.IssuedAt == nil:
-		return Ticket{}, errors.New("the token has no time")
 	}
-	return Ticket{
-		Use: use, Service: service, Holder: more.Holder, Scopes: more.Access,
-		Issued: said.IssuedAt.Time(), Expires: said.Expiry.Time(), ID: said.ID,
-	}, nil
+	return k.ticket, nil
+}
+
+// verified gives what a text that one of our keys signed says, whoever it is for and whenever.
+func (o *Office) verified(text string) (known, error) {
+	hash := sha256.Sum256([]byte(text))
+	o.mu.Lock()
+	k, ok := o.read.Find(hash)
+	o.mu.Unlock()
+	if ok {
+		return k, nil
+	}
+	k, err := o.parse(text)
+	if err == nil {
+		o.mu.Lock()
+		o.read.Get(hash, func() known { return k })
+		o.mu.Unlock()
+	}
+	return k, err
 }
 
 // ErrExpired says that a ticket was good once.
 var ErrExpired = errors.New("the token is expired")
 
-// open finds the key of a token by what it is called alone: whatever else a header may say of
+var errKey = errors.New("the token's key is not known here")
+
+// parse finds the key of a token by what it is called alone: whatever else a header may say of
 // keys is not looked at.
-func (o *Office) open(text string, use Use) (*jwt.JSONWebToken, ed25519.PublicKey, error) {
-	if len(text) > maxText {
-		return nil, nil, errors.New("the token is too long")
-	}
+func (o *Office) parse(text string) (known, error) {
 	token, err := jwt.ParseSigned(text, []jose.SignatureAlgorithm{jose.EdDSA})
 	if err != nil || len(token.Headers) != 1 {
-		return nil, nil, errors.New("it is no token of ours")
+		return known{}, errors.New("it is no token of ours")
 	}
 	header := token.Headers[0]
-	if typ, _ := header.ExtraHeaders[jose.HeaderType].(string); typ != string(use) {
-		return nil, nil, errors.New("the token is for another use")
-	}
-	key, ok := o.ring.public(cmp.Or(header.KeyID, "-"))
+	public, ok := o.ring.public(header.KeyID)
 	if !ok {
-		return nil, nil, errors.New("the token's key is not known here")
+		return known{}, errKey
 	}
-	return token, key, nil
+	var (
+		said jwt.Claims
+		more words
+	)
+	if err := token.Claims(public, &said, &more); err != nil {
+		return known{}, errors.New("the token's signature is not ours")
+	}
+	if said.Issuer != issuer || len(said.Audience) != 1 || said.Expiry == nil || said.IssuedAt == nil || said.NotBefore == nil {
+		return known{}, errors.New("the token lacks what ours have")
+	}
+	typ, _ := header.ExtraHeaders[jose.HeaderType].(string)
+	return known{key: header.KeyID, from: said.NotBefore.Time(), ticket: Ticket{
+		Use: Use(typ), Service: said.Audience[0], Holder: more.Holder, Scopes: more.Access,
+		Issued: said.IssuedAt.Time(), Expires: said.Expiry.Time(), ID: said.ID,
+	}}, nil
 }
