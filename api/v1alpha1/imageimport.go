@@ -23,8 +23,8 @@ type ImageImportSpec struct {
 
 	Tags ImportTags `json:"tags"`
 
-	// Platforms are those to take of an index, as "os/architecture[/variant]". Default: all, and
-	// the index stays as it is, byte for byte. With a choice it becomes another index, of which
+	// Platforms are those to take of an index, as "os/architecture[/variant]"; an image without an
+	// index is taken as it is. Default: all, and the index stays as it is, byte for byte. With a choice it becomes another index, of which
 	// what was signed of the whole no longer speaks.
 	Platforms []string `json:"platforms,omitempty"`
 

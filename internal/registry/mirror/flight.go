@@ -2,6 +2,7 @@ package mirror
 
 import (
 	"context"
+	"runtime/debug"
 	"time"
 
 	"plimsoll.dev/plimsoll/internal/fault"
@@ -11,7 +12,6 @@ import (
 // flight is something that is being taken in, for all who wait for it.
 type flight struct {
 	repository string
-	ttl        time.Duration // of what it comes to
 	done       chan struct{} // closed once err is final
 	err        error
 }
@@ -31,7 +31,7 @@ func (p *Proxy) sighting(key string, now time.Time) (known sighting, fresh bool)
 }
 
 // begin gives the flight of that key, which is begun if it is not under way.
-func (p *Proxy) begin(key, repository string, ttl time.Duration, do func(context.Context) error) (*flight, error) {
+func (p *Proxy) begin(key, repository string, project *project, do func(context.Context) error) (*flight, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if f := p.flights[key]; f != nil {
@@ -40,17 +40,17 @@ func (p *Proxy) begin(key, repository string, ttl time.Duration, do func(context
 	if len(p.flights) >= maxFlights || p.ctx.Err() != nil {
 		return nil, fault.Newf(fault.Unavailable, "take in", "", "too much is on its way already: ask again later")
 	}
-	f := &flight{repository: repository, ttl: ttl, done: make(chan struct{})}
+	f := &flight{repository: repository, done: make(chan struct{})}
 	p.flights[key] = f
-	p.group.Go(func() { p.fly(key, f, do) })
+	p.group.Go(func() { p.fly(key, f, project, do) })
 	return f, nil
 }
 
-func (p *Proxy) fly(key string, f *flight, do func(context.Context) error) {
+func (p *Proxy) fly(key string, f *flight, project *project, do func(context.Context) error) {
 	select {
-	case p.slots <- struct{}{}:
-		f.err = upstream.Plain(do(p.ctx))
-		<-p.slots
+	case project.slots <- struct{}{}:
+		f.err = upstream.Plain(p.mirror.safely(func() error { return do(p.ctx) }))
+		<-project.slots
 	case <-p.ctx.Done():
 		f.err = p.ctx.Err()
 	}
@@ -60,12 +60,25 @@ func (p *Proxy) fly(key string, f *flight, do func(context.Context) error) {
 	if len(p.sightings) >= maxSightings {
 		clear(p.sightings)
 	}
+	life := project.ttl
 	if f.err != nil {
-		f.ttl = p.o.Again
+		life = p.o.Again
 		p.mirror.log.Warn("proxy could not take in", "image", key, "error", f.err)
 	}
-	p.sightings[key] = sighting{until: time.Now().Add(f.ttl), err: f.err}
+	p.sightings[key] = sighting{until: time.Now().Add(life), err: f.err}
 	close(f.done)
+}
+
+// safely turns a panic into an error. What came from outside is looked into here, and no server
+// stands around it that would do so.
+func (m *Mirror) safely(do func() error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			m.log.Error("panic while taking in", "panic", p, "stack", string(debug.Stack()))
+			err = fault.Newf(fault.Failed, "take in", "", "this program stumbled over it: its log says more")
+		}
+	}()
+	return do()
 }
 
 // under gives what is being taken in for a repository.

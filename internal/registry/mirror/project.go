@@ -24,6 +24,7 @@ type project struct {
 	limit   int64
 	closed  bool // nothing is taken in
 	session *oci.Session
+	slots   chan struct{} // taken by images on their way
 }
 
 const defaultTTL = 10 * time.Minute
@@ -46,7 +47,7 @@ func Check(s *settings.Settings) *manifest.Problem {
 }
 
 func readProxy(name string, spec v1alpha1.RegistryProxy, folder string) (*project, *manifest.Problem) {
-	p := &project{name: name, source: strings.TrimSuffix(spec.Source, "/"), ttl: defaultTTL}
+	p := &project{name: name, source: strings.TrimSuffix(spec.Source, "/"), ttl: defaultTTL, slots: make(chan struct{}, imagesAtOnce)}
 	if _, problem := readUpstream("source", p.source+"/x"); problem != nil || strings.Contains(p.source, "@") {
 		return nil, manifest.Bad("source", fmt.Sprintf(`want a registry's host, with a path if need be, as "registry.example.com/team", got %q`, spec.Source))
 	}
@@ -146,7 +147,7 @@ func (p *Proxy) project(repository string) *project {
 		made, problem := readProxy(owner.Name, *owner.Proxy, now.Folder)
 		if problem != nil { // Check was not among the checks of the settings
 			p.mirror.log.Error("proxy is not set up rightly", "project", owner.Name, "error", problem)
-			return &project{name: owner.Name, source: owner.Proxy.Source, closed: true}
+			return &project{name: owner.Name, source: owner.Proxy.Source, closed: true, slots: make(chan struct{}, 1)}
 		}
 		ref, _ := readUpstream("source", made.source+"/x") // readProxy did, too
 		made.session = p.mirror.session(ref, made.spec.Credentials)

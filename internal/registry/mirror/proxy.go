@@ -28,7 +28,7 @@ type ProxyOptions struct {
 }
 
 const (
-	imagesAtOnce = 4      // that are taken in
+	imagesAtOnce = 4      // that are taken in for one project
 	maxFlights   = 256    // that wait for that
 	maxSightings = 20_000 // remembered
 )
@@ -43,7 +43,6 @@ type Proxy struct {
 	ctx    context.Context //nolint:containedctx // ends with Close: what is begun outlives who asked first
 	cancel context.CancelFunc
 	group  sync.WaitGroup
-	slots  chan struct{}
 
 	mu        sync.Mutex
 	of        *settings.Settings
@@ -64,7 +63,7 @@ func (m *Mirror) Proxy(s *settings.File, o ProxyOptions) *Proxy {
 		}
 	}
 	p := &Proxy{
-		mirror: m, settings: s, o: o, slots: make(chan struct{}, imagesAtOnce),
+		mirror: m, settings: s, o: o,
 		flights: map[string]*flight{}, sightings: map[string]sighting{},
 	}
 	p.ctx, p.cancel = context.WithCancel(context.Background())
@@ -167,7 +166,7 @@ func (p *Proxy) came(ctx context.Context, at oci.Reference) bool {
 // await brings what is asked for, together with all who ask for it, and waits for as long as a
 // client does.
 func (p *Proxy) await(ctx context.Context, to call.Endpoint, project *project, at oci.Reference, tag string, here bool) error {
-	f, err := p.begin(at.String(), to.Repository, project.ttl, func(ctx context.Context) error {
+	f, err := p.begin(at.String(), to.Repository, project, func(ctx context.Context) error {
 		return p.bring(ctx, to.Repository, project, at, tag)
 	})
 	if err != nil {
@@ -185,11 +184,12 @@ func (p *Proxy) await(ctx context.Context, to call.Endpoint, project *project, a
 	case <-ctx.Done():
 		return ctx.Err()
 	case <-clock.C:
-		return errUnderWay
 	}
+	if here {
+		return fault.New(fault.Unavailable, project.source+" has not answered yet", "", nil)
+	}
+	return fault.New(fault.Unavailable, "it is on its way: ask again soon", "", nil)
 }
-
-var errUnderWay = fault.Newf(fault.Unavailable, "take in", "", "it is on its way: ask again soon")
 
 // bring takes in what a tag or digest names outside, and lets the tag name it.
 func (p *Proxy) bring(ctx context.Context, repository string, project *project, at oci.Reference, tag string) error {

@@ -300,3 +300,16 @@ func eventually(t testing.TB, is func() bool) {
 		time.Sleep(5 * time.Millisecond)
 	}
 }
+
+// What looks into hostile content may stumble: that is one image's trouble.
+func TestPullThroughSurvivesPanics(t *testing.T) {
+	them := ours(t)
+	them.push(t, "app:1")
+	s := newSite(t, func(o *mirror.Options) {
+		o.Account = func(context.Context, oci.Reference) error { panic("a parser stumbled") }
+	})
+	f := proxy(t, s, them, mirror.ProxyOptions{}, "")
+	if resp, body := f.get(t, "hub/app:1"); resp.StatusCode != 502 || strings.Contains(body, "goroutine") {
+		t.Errorf("got %d %s", resp.StatusCode, body)
+	}
+}

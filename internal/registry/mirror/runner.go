@@ -162,7 +162,11 @@ func (m *Mirror) due(i *Import, now time.Time) (bool, error) {
 
 func (r *runner) run(ctx context.Context, i *Import) {
 	log := r.mirror.log.With("import", i.Name)
-	report, err := r.mirror.Import(ctx, i, ImportOptions{})
+	var report *Report
+	err := r.mirror.safely(func() (err error) {
+		report, err = r.mirror.Import(ctx, i, ImportOptions{})
+		return err
+	})
 	if ctx.Err() != nil {
 		return
 	}
