@@ -158,12 +158,9 @@ func (q *question) ask(r *rule) artifact.Result {
 	}
 	result.Why = q.words(r.message, r.Message, r.Title)
 	result.Remedy = q.words(r.remedy, r.Remedy, "")
-	var unknown *missing
-	switch {
-	case errors.As(err, &unknown):
-		result.Missing = true
-		result.Why = oneLine(unknown.why + ": " + r.Title)
-	case err != nil:
+	if err != nil {
+		var unknown *missing
+		result.Missing = errors.As(err, &unknown)
 		result.Why = oneLine(err.Error() + ": " + r.Title)
 	}
 	result.Gates, result.Deadline = q.actions(r)

@@ -183,13 +183,13 @@ parameters:
 }
 
 func TestMissingFactIsNamed(t *testing.T) {
-	set := compile(t, rules("", `provenance.level > 1`, `age.image < duration("1h")`, `findings.all(f, f.fixed == "")`))
+	set := compile(t, rules("", `provenance.level > 1`, `age.image < duration("1h")`, `findings.all(f, f.fixed == "")`, `image.pushed < now`))
 	v := set.Decide(artifact.Facts{}, Where{}, theNow())
 	var got []string
 	for _, r := range v.Results {
 		got = append(got, r.Why)
 	}
-	want := []string{"no verified provenance: title 0", "image.created is not known: title 1", "it was never scanned for vulnerabilities: title 2"}
+	want := []string{"no verified provenance: title 0", "image.created is not known: title 1", "it was never scanned for vulnerabilities: title 2", "image.pushed is not known: title 3"}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}

@@ -72,8 +72,8 @@ func TestLoopingPolicyIsADenial(t *testing.T) {
 			`variables.a.replace("", variables.a) == ""`, "true"), "an expression makes a value that is too large: title 0"},
 		{"texts that multiply in a list", rules("", `[image.labels["long"]].map(x, x.replace("", x))[0] == ""`, "true"), "an expression makes a value that is too large: title 0"},
 		{"texts that are joined", rules("", `packages.map(p, image.labels["long"]).join("") == ""`, "true"), "an expression makes a value that is too large: title 0"},
-		{"a text that is too long", rules("", `image.user == ""`, "true"), "user is longer than 1024 bytes: title 0"},
-		{"a list that is too long", rules("", `size(image.tags) > 0`, "true"), "tags has more than 1000 entries: title 0"},
+		{"a text that is too long", rules("", `image.user == ""`, "true"), "image.user is longer than 1024 bytes: title 0"},
+		{"a list that is too long", rules("", `size(image.tags) > 0`, "true"), "image.tags has more than 1000 entries: title 0"},
 	}
 	facts := largeFacts(2000, 0)
 	facts.Image.Labels["long"] = strings.Repeat("x", 60_000)

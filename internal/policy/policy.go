@@ -18,7 +18,7 @@ const (
 	maxVariables  = 64 // of one policy
 )
 
-// Options of Compile; none yet.
+// Options of Compile. There are none yet.
 type Options struct{}
 
 // Set is policies and exceptions, checked and compiled. It never changes, and any number may

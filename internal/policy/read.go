@@ -165,12 +165,6 @@ func split(text []byte) [][]byte {
 
 // fault tells of the first problem, by where it stands, and how many more there are.
 func (d *Documents) fault(problems []problem) error {
-	slices.SortStableFunc(problems, func(a, b problem) int {
-		if a.exception != b.exception {
-			return strings.Compare(fmt.Sprint(a.exception), fmt.Sprint(b.exception))
-		}
-		return a.index - b.index
-	})
 	first := problems[0]
 	why := d.describe(first)
 	if more := len(problems) - 1; more > 0 {

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"reflect"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/google/cel-go/common/types"
@@ -36,6 +37,16 @@ type object struct {
 }
 
 func newObject(name, doc string, fields ...field) *object {
+	for i := range fields {
+		get := fields[i].get
+		fields[i].get = func(owner any) (any, error) {
+			value, err := get(owner)
+			if err != nil {
+				return nil, fmt.Errorf("%s.%w", strings.ToLower(name), err)
+			}
+			return value, nil
+		}
+	}
 	return &object{name, types.NewObjectType(name), doc, fields}
 }
 
@@ -105,14 +116,10 @@ func pairs[T any](name, doc string, get func(*T) map[string]string) field {
 	}}
 }
 
-// part is a field that is an object itself; get gives a pointer, or an error.
-func part[T any](name, doc string, of *object, get func(*T) (any, error)) field {
+// part is a field that is an object itself.
+func part[T, P any](name, doc string, of *object, get func(*T) *P) field {
 	return field{name, of.typ, doc, 0, func(owner any) (any, error) {
-		is, err := get(owner.(*T))
-		if err != nil {
-			return nil, err
-		}
-		return &thing{of, is}, nil
+		return &thing{of, get(owner.(*T))}, nil
 	}}
 }
 

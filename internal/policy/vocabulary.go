@@ -261,7 +261,7 @@ var findingObject = newObject("Finding", "an advisory that concerns a package",
 	moment("published", "when the advisory was: since when a fix it names could be had", func(f *found) time.Time { return f.Published }),
 	flag("knownExploited", "listed in a KEV catalogue", func(f *found) bool { return f.KnownExploited }),
 	fraction("epss", "probability of exploitation in 30 days, 0 to 1", func(f *found) float64 { return f.EPSS }),
-	part("package", "that it concerns", packageObject, func(f *found) (any, error) { return f.pack(), nil }),
+	part("package", "that it concerns", packageObject, (*found).pack),
 	text("purl", "of the package", func(f *found) string { return f.Package.PURL() }),
 	inBase((*found).inBase),
 )
