@@ -228,6 +228,22 @@ func TestMountFromElsewhere(t *testing.T) {
 	for _, path := range []string{path + "&from=team/mine", "/v2/team/mine/blobs/uploads/?mount=" + digest.String() + "&from=team/mine&from=team/secret/app"} {
 		b.ask(asking{method: http.MethodPost, path: path, user: "bob", password: "bob-secret"})
 	}
+	const form = "application/x-www-form-urlencoded"
+	for contentType, body := range map[string]string{
+		form: "mount=" + digest.String() + "&from=team/secret/app",
+		"multipart/form-data; boundary=x": "--x\r\nContent-Disposition: form-data; name=mount\r\n\r\n" + digest.String() +
+			"\r\n--x\r\nContent-Disposition: form-data; name=from\r\n\r\nteam/secret/app\r\n--x--\r\n",
+	} {
+		for _, query := range []string{"", "?mount=" + digest.String() + "&from=team/mine"} {
+			got := b.ask(asking{
+				method: http.MethodPost, path: "/v2/team/mine/blobs/uploads/" + query, user: "bob", password: "bob-secret",
+				header: http.Header{"Content-Type": {contentType}}, body: body,
+			})
+			if got.status == http.StatusCreated {
+				t.Errorf("%s, %q: mounted", contentType, query)
+			}
+		}
+	}
 	if got := b.ask(asking{path: "/v2/team/mine/blobs/" + digest.String(), user: "bob", password: "bob-secret"}); got.status != http.StatusNotFound {
 		t.Errorf("the blob is there: got %d", got.status)
 	}
