@@ -17,7 +17,7 @@ func (d *Documents) locate(p problem) string {
 	if p.exception {
 		at, name = d.exceptionAt, "PolicyException"
 	}
-	if p.index >= len(at) {
+	if p.index >= len(at) || at[p.index].file == "" {
 		return name
 	}
 	line, column := position(at[p.index].text, p.field, p.wrong)

@@ -83,10 +83,16 @@ func filesIn(path string) ([]string, error) {
 
 // Add puts the other's documents behind these.
 func (d *Documents) Add(other *Documents) {
+	d.policyAt = append(padded(d.policyAt, len(d.Policies)), padded(other.policyAt, len(other.Policies))...)
+	d.exceptionAt = append(padded(d.exceptionAt, len(d.Exceptions)), padded(other.exceptionAt, len(other.Exceptions))...)
 	d.Policies = append(d.Policies, other.Policies...)
-	d.policyAt = append(d.policyAt, other.policyAt...)
 	d.Exceptions = append(d.Exceptions, other.Exceptions...)
-	d.exceptionAt = append(d.exceptionAt, other.exceptionAt...)
+}
+
+// padded gives as many origins as there are documents: those that were read from no file have
+// empty ones.
+func padded(at []origins, n int) []origins {
+	return append(at, make([]origins, max(0, n-len(at)))...)
 }
 
 // Read decodes the ImagePolicy and PolicyException documents of a file's text. What they say

@@ -101,6 +101,26 @@ func TestCompileWithoutFilesNamesThePolicy(t *testing.T) {
 	}
 }
 
+func TestDocumentsOfNoFileAreNotTakenForOthers(t *testing.T) {
+	read := func(file, name, condition string) *Documents {
+		d, err := Read(file, []byte(strings.Replace(rules("", condition), "name: p", "name: "+name, 1)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return d
+	}
+	for _, tt := range []struct{ inFile, inNone, want string }{
+		{"true", "wrong", "compile policies: ImagePolicy: none/r0: "},
+		{"wrong", "true", "compile policies: f.yaml:7:56: file/r0: "},
+	} {
+		all := &Documents{Policies: read("f.yaml", "none", tt.inNone).Policies}
+		all.Add(read("f.yaml", "file", tt.inFile))
+		if _, err := all.Compile(Options{}); err == nil || !strings.HasPrefix(err.Error(), tt.want) {
+			t.Errorf("got %v, want %s", err, tt.want)
+		}
+	}
+}
+
 func TestLoad(t *testing.T) {
 	dir := t.TempDir()
 	for name, text := range map[string]string{
