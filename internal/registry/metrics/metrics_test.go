@@ -6,6 +6,8 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -118,6 +120,30 @@ func TestFigures(t *testing.T) {
 	}
 	if page["plimsoll_registry_project_tags_limit"] != nil {
 		t.Error("a limit that is none is on the page")
+	}
+}
+
+// Every figure that the documents name is on the page.
+func TestFiguresOfDocuments(t *testing.T) {
+	text, err := os.ReadFile("../../../docs/registry-operations.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := metrics.New(metrics.Options{
+		Usage:    func() []quota.Usage { return []quota.Usage{{Project: "team", BytesLimit: 1}} },
+		Webhooks: func() []events.Stats { return []events.Stats{{Webhook: "ci"}} },
+		Audit:    func() audit.Stats { return audit.Stats{} },
+	})
+	m.Hear(&call.Record{Method: "GET", Endpoint: call.Endpoint{Kind: call.KindManifest, Repository: "team/app"}, Status: 200})
+	page := scrape(t, m.Pages(nil))
+	names := regexp.MustCompile(`plimsoll_registry_\w+`).FindAllString(string(text), -1)
+	for _, name := range names {
+		if page[strings.TrimSuffix(name, "_bucket")] == nil {
+			t.Errorf("%s is not on the page", name)
+		}
+	}
+	if len(names) == 0 {
+		t.Error("the document names no figure")
 	}
 }
 
