@@ -21,6 +21,7 @@ import (
 	"plimsoll.dev/plimsoll/internal/policy"
 	"plimsoll.dev/plimsoll/internal/registry"
 	"plimsoll.dev/plimsoll/internal/registry/mirror"
+	"plimsoll.dev/plimsoll/internal/registry/retention"
 )
 
 // mirror gives what takes images of other registries into this one. account looks into them before
@@ -33,10 +34,11 @@ func (env *Env) mirror(account func(context.Context, oci.Reference) error, named
 	})
 }
 
-// served gives the registries whose local one is that.
-func (env *Env) served(reg *registry.Registry) *oci.Registries {
+// served gives the registries whose local one is that, behind those doors.
+func (env *Env) served(reg *registry.Registry, doors ...func(http.Handler) http.Handler) *oci.Registries {
+	local := reg.TransportThrough(doors...)
 	return &oci.Registries{
-		Local: func(context.Context) (http.RoundTripper, error) { return reg.Transport(), nil },
+		Local: func(context.Context) (http.RoundTripper, error) { return local, nil },
 		Keys:  env.Registries.Keys, Agent: env.Registries.Agent, Remote: env.Registries.Remote,
 	}
 }
@@ -61,9 +63,13 @@ docs/registry-mirror.md tells more.` + "\n" + exitCodes,
   plimsoll registry import -f import.yaml
   plimsoll registry import nginx redis`,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			said, err := s.env.registrySettings(slog.New(slog.DiscardHandler))
+			if err != nil {
+				return err
+			}
 			return s.with(cmd.Context(), registry.Options{}, func(reg *registry.Registry) error {
 				here := *s.env
-				here.Registries = here.served(reg)
+				here.Registries = here.served(reg, retention.NewImmutable(reg, said.Now).Door)
 				return runRegistryImport(cmd.Context(), &here, o, args)
 			})
 		},

@@ -67,7 +67,9 @@ func (at *site) open(ctx context.Context, reg *registry.Registry) (stop func(), 
 		at.keep.close()
 		return nil, err
 	}
-	takes := here.mirror(at.account, at.named, at.log)
+	taking := here // what is taken in keeps to quotas and to tags that do not move
+	taking.Registries = here.served(reg, at.keep.fixed.Door, at.keep.quotas.Door)
+	takes := taking.mirror(at.account, at.named, at.log)
 	at.proxy = takes.Proxy(at.said, mirror.ProxyOptions{})
 	var work sync.WaitGroup
 	work.Go(func() { at.watchPolicies(ctx) })

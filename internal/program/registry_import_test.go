@@ -2,12 +2,14 @@ package program_test
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
@@ -195,4 +197,35 @@ func TestProxyFirstPullIsJudged(t *testing.T) {
 func denyUnless(t *testing.T, home, expression string) {
 	t.Helper()
 	write(t, filepath.Join(home, "policies", "all.yaml"), fmt.Sprintf("apiVersion: plimsoll.dev/v1alpha1\nkind: ImagePolicy\nmetadata: {name: all}\nspec:\n  gates: {registry: deny}\n  rules:\n  - {name: labelled, title: It says who made it, reason: Somebody must answer for it, expression: '%s'}\n", expression))
+}
+
+// TestRegistryImportKeepsTagsThatDoNotMove: what a project fixes, no import moves.
+func TestRegistryImportKeepsTagsThatDoNotMove(t *testing.T) {
+	theirs, home := t.TempDir(), t.TempDir()
+	addr, stop := served(t, theirs)
+	defer stop()
+	write(t, filepath.Join(home, "registry.yaml"), "apiVersion: plimsoll.dev/v1alpha1\nkind: Registry\nmetadata: {name: here}\nspec:\n  projects:\n  - name: approved\n    immutableTags: ['1.*']\n")
+	write(t, filepath.Join(home, "imports", "app.yaml"), fmt.Sprintf("apiVersion: plimsoll.dev/v1alpha1\nkind: ImageImport\nmetadata: {name: app}\nspec:\n  source: %s/team/app\n  tags: {patterns: ['*']}\n  destination: {repository: approved/app}\n", addr))
+	for _, c := range []struct {
+		code     int
+		fixed    string
+		floating string
+	}{{0, "imported", "imported"}, {3, "denied", "imported"}} {
+		pushTo(t, addr+"/team/app:1.0")
+		pushTo(t, addr+"/team/app:latest")
+		out := command(t, home, c.code, "registry", "import", "-o", "json")
+		var reports []struct {
+			Tags []struct{ Tag, Result, Why string }
+		}
+		if err := json.Unmarshal([]byte(out), &reports); err != nil {
+			t.Fatal(err)
+		}
+		got := map[string]string{}
+		for _, tag := range reports[0].Tags {
+			got[tag.Tag] = tag.Result
+		}
+		if diff := cmp.Diff(map[string]string{"1.0": c.fixed, "latest": c.floating}, got); diff != "" {
+			t.Errorf("%s\n%s", diff, out)
+		}
+	}
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strconv"
 	"sync"
 )
@@ -13,6 +14,16 @@ import (
 // Transport gives a RoundTripper that answers every request from this store, whatever
 // host the request names. Bodies stream both ways: nothing is held whole in memory.
 func (r *Registry) Transport() http.RoundTripper { return roundTripper{r.handler} }
+
+// TransportThrough is Transport for requests that pass doors on their way, the outermost first:
+// what a site lets nobody do, this process does not do either.
+func (r *Registry) TransportThrough(doors ...func(next http.Handler) http.Handler) http.RoundTripper {
+	handler := r.handler
+	for _, door := range slices.Backward(doors) {
+		handler = door(handler)
+	}
+	return roundTripper{handler}
+}
 
 type roundTripper struct{ handler http.Handler }
 
