@@ -23,6 +23,10 @@ type RegistrySpec struct {
 	// issuer, whose tokens are bound to it.
 	ExternalURL string `json:"externalURL,omitempty"`
 
+	// TrustedProxies are the networks of those whose X-Forwarded-For is believed: "10.0.0.0/8".
+	// Default: nobody's. The address of a client counts for limits and in logs.
+	TrustedProxies []string `json:"trustedProxies,omitempty"`
+
 	// Admins may do everything everywhere, in repositories of no project, too. They have no role.
 	Admins []RegistryMember `json:"admins,omitempty"`
 

@@ -193,6 +193,9 @@ func (c checker) workload(w *v1alpha1.RegistryWorkload, field string) *manifest.
 }
 
 func (c checker) limits() *manifest.Problem {
+	if _, err := networks(c.s.TrustedProxies); err != nil {
+		return manifest.Bad("spec.trustedProxies", "want networks such as 10.0.0.0/8")
+	}
 	l := c.s.Limits
 	for field, n := range map[string]int{
 		"requests.perSecond": l.Requests.PerSecond, "requests.burst": l.Requests.Burst,

@@ -42,6 +42,7 @@ func TestCheckNamesTheLine(t *testing.T) {
 		{"no CA there", strings.Replace(issuer, "audience", "caFile: none, audience", 1), "caFile"},
 		{"a negative limit", "  limits: {requests: {perSecond: -1}}\n", "limits.requests.perSecond"},
 		{"a manifest that the store does not take", "  limits: {manifestSize: 5Mi}\n", "limits.manifestSize"},
+		{"a proxy that is no network", "  trustedProxies: [proxy.example.com]\n", "line 5: spec.trustedProxies"},
 		{"a size that is none", "  limits: {blobSize: big}\n", "quantities"},
 	} {
 		_, err := settings.Parse([]byte(header+c.spec), t.TempDir(), access.Check)

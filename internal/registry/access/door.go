@@ -21,7 +21,7 @@ func (a *Access) Door(next http.Handler) http.Handler {
 		case err != nil:
 			a.broken(err, w, r)
 		case rules != nil:
-			a.guard(rules, next, w, r)
+			a.guard(rules, next, w, rules.forwarded(r))
 		case a.accounts != nil:
 			a.guardAccounts(next, w, r)
 		default:

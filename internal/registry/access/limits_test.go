@@ -1,6 +1,7 @@
 package access_test
 
 import (
+	"bufio"
 	"bytes"
 	"io"
 	"net"
@@ -62,6 +63,37 @@ func TestGuessing(t *testing.T) {
 	}
 	if got := ask("bob", "bob-secret"); got.status != http.StatusTooManyRequests {
 		t.Errorf("who tries many users is not slowed down: got %d", got.status)
+	}
+}
+
+// TestClientsBehindProxies: who comes through a trusted proxy counts by his own address, and
+// nobody can pretend to come through one.
+func TestClientsBehindProxies(t *testing.T) {
+	const tight = site + "  limits: {anonymous: {perSecond: 1, burst: 2}}\n"
+	for _, c := range []struct {
+		name, proxies string
+		from          [2]string // X-Forwarded-For of many requests, and of the next
+		apart         bool      // they count apart
+	}{
+		{"nobody is trusted", "[]", [2]string{"192.0.2.1", "192.0.2.2"}, false},
+		{"two clients", "[127.0.0.0/8]", [2]string{"192.0.2.1", "192.0.2.2"}, true},
+		{"one client who invents others", "[127.0.0.0/8]", [2]string{"198.51.100.1, 192.0.2.1", "198.51.100.2, 192.0.2.1"}, false},
+		{"through two proxies", "[127.0.0.0/8, 10.0.0.0/8]", [2]string{"192.0.2.1, 10.1.2.3", "192.0.2.2, 10.3.2.1"}, true},
+		{"another network is trusted", "[10.0.0.0/8]", [2]string{"192.0.2.1", "192.0.2.2"}, false},
+		{"one network of IPv6", "[127.0.0.0/8]", [2]string{"2001:db8::1", "2001:db8::2"}, false},
+		{"two networks of IPv6", "[127.0.0.0/8]", [2]string{"2001:db8::1", "2001:db8:0:1::1"}, true},
+		{"no address", "[127.0.0.0/8]", [2]string{"unknown", "other"}, false},
+	} {
+		b := serve(t, tight+"  trustedProxies: "+c.proxies+"\n")
+		ask := func(from string) int {
+			return b.ask(asking{path: "/v2/public/app/tags/list", header: http.Header{"X-Forwarded-For": {from}}}).status
+		}
+		for range 5 {
+			ask(c.from[0])
+		}
+		if got := ask(c.from[1]) != http.StatusTooManyRequests; got != c.apart {
+			t.Errorf("%s: counted apart: %t", c.name, got)
+		}
 	}
 }
 
@@ -129,8 +161,12 @@ func TestUploadsAtOnce(t *testing.T) {
 		}
 		defer conn.Close()
 		at := b.ask(asking{method: http.MethodPost, path: "/v2/team/app/blobs/uploads/", user: "bob", password: "bob-secret"}).header.Get("Location")
-		if _, err := io.WriteString(conn, "PATCH "+at+" HTTP/1.1\r\nHost: x\r\nAuthorization: Basic Ym9iOmJvYi1zZWNyZXQ=\r\nContent-Length: 10\r\n\r\nhalf"); err != nil {
+		if _, err := io.WriteString(conn, "PATCH "+at+" HTTP/1.1\r\nHost: x\r\nAuthorization: Basic Ym9iOmJvYi1zZWNyZXQ=\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n"); err != nil {
 			t.Fatal(err)
+		}
+		// Once it wants the body the upload is under way.
+		if line, err := bufio.NewReader(conn).ReadString('\n'); err != nil || !strings.Contains(line, "100 Continue") {
+			t.Fatalf("%q, %v", line, err)
 		}
 		open = append(open, conn)
 	}
@@ -150,7 +186,7 @@ func TestUploadsAtOnce(t *testing.T) {
 		t.Errorf("others pay for it: got %d", got.status)
 	}
 	for _, conn := range open {
-		if _, err := io.WriteString(conn, "-whole"); err != nil {
+		if _, err := io.WriteString(conn, "whole"); err != nil {
 			t.Fatal(err)
 		}
 	}

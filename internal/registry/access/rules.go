@@ -3,6 +3,7 @@ package access
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"net/netip"
 	"net/url"
 	"slices"
 	"strings"
@@ -32,7 +33,8 @@ type rules struct {
 	admins, auditors []member
 	members          map[string][]member // by project
 
-	limits limits
+	limits  limits
+	proxies []netip.Prefix
 }
 
 // believed is an issuer whose tokens count.
@@ -61,6 +63,9 @@ func (a *Access) compile(s *settings.Settings, before *rules) (r *rules, err err
 		of: s, accounts: a.accounts, kept: a.kept, service: defaultService,
 		issuers: map[string]*believed{}, named: map[string]*believed{}, members: map[string][]member{},
 		limits: limitsOf(s.Limits),
+	}
+	if r.proxies, err = networks(s.TrustedProxies); err != nil {
+		return nil, err
 	}
 	if u, err := url.Parse(s.ExternalURL); err == nil && u.Host != "" {
 		r.service = u.Host

@@ -37,6 +37,7 @@ func (a *Access) Pages() http.Handler {
 			return
 		}
 		w.Header().Set("Cache-Control", "no-store")
+		r = rules.forwarded(r)
 		switch {
 		case r.URL.Path == loginPath && r.Method == http.MethodGet:
 			a.tellLogin(rules, w)
