@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"path/filepath"
@@ -93,19 +94,19 @@ func newRegistryRemove(s *store) *cobra.Command {
 "plimsoll registry gc".` + "\n" + exitCodes,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			var gone []string
+			var done, gone []string
 			err := s.with(cmd.Context(), registry.Options{}, func(reg *registry.Registry) error {
 				for _, arg := range args {
 					names, err := removeReference(cmd.Context(), reg, arg)
 					if err != nil {
 						return err
 					}
-					gone = append(gone, names...)
+					done, gone = append(done, arg), append(gone, names...)
 				}
 				return nil
 			})
 			s.env.forget(cmd.Context(), gone)
-			return err
+			return errors.Join(err, s.env.recordRemoved(cmd.Context(), done))
 		},
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"sync"
 
+	"plimsoll.dev/plimsoll/internal/oci"
 	"plimsoll.dev/plimsoll/internal/registry"
 	"plimsoll.dev/plimsoll/internal/registry/audit"
 	"plimsoll.dev/plimsoll/internal/registry/call"
@@ -189,6 +190,41 @@ func (env *Env) retained(ctx context.Context, r retention.Report, log *audit.Log
 		Blobs   int   `json:"blobs"`
 		Bytes   int64 `json:"bytes"`
 	}{len(r.Removed), r.Kept, r.Collected.Blobs, r.Collected.Bytes}})
+}
+
+// recordRemoved writes down what a command of the machine itself removed, where there is a log:
+// in a home that was once served.
+func (env *Env) recordRemoved(ctx context.Context, args []string) error {
+	if len(args) == 0 || !exists(env.auditFolder()) {
+		return nil
+	}
+	said, err := env.settingsNow()
+	if err != nil {
+		return err
+	}
+	log := env.warningLog()
+	told, err := env.events(func() *settings.Settings { return said }, log)
+	if err != nil {
+		return err
+	}
+	record, err := env.audit(ctx, said, log, told)
+	if err != nil {
+		return err
+	}
+	for _, arg := range args {
+		ref, err := oci.Parse(arg)
+		if err != nil {
+			return errors.Join(err, record.Close())
+		}
+		entry := audit.Entry{
+			Action: audit.ActionDelete, Outcome: audit.Done, Principal: "machine",
+			Repository: ref.Context().RepositoryStr(), Reference: ref.Identifier(),
+		}
+		if err := record.Append(ctx, entry); err != nil {
+			return errors.Join(err, record.Close())
+		}
+	}
+	return record.Close()
 }
 
 // auditKey gives a key's name as seen from here: paths are relative to registry.yaml.

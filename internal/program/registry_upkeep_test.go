@@ -147,6 +147,10 @@ func TestRegistryIsKept(t *testing.T) {
 	if status, _ := u.ask(http.MethodGet, "/v2/team/app/manifests/v1", ""); status != 404 {
 		t.Errorf("v1 is still there: %d", status)
 	}
+	u.run(0, "registry", "rm", "team/app:release-1") // the machine's own commands are not bound, but heard of
+	if out := u.run(0, "registry", "audit", "list", "--who", "machine"); !strings.Contains(out, "team/app:release-1") {
+		t.Error(out)
+	}
 	u.mended("pushed, and removed", func() bool {
 		u.mu.Lock()
 		defer u.mu.Unlock()
