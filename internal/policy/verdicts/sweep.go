@@ -10,6 +10,10 @@ const (
 	// asks meanwhile is never given what stands no more: sweeping is for those who were told.
 	sweepEvery = 5 * time.Second
 
+	// fleeting is how long a verdict stands at most that depends on the time in ways nobody can
+	// foresee.
+	fleeting = time.Minute
+
 	// rereadEvery is how often rules that read the clock are asked again where nobody asks.
 	rereadEvery = 10 * time.Minute
 )
@@ -75,12 +79,13 @@ func (t *table) over(now time.Time) (images []Image) {
 	return images
 }
 
-// sweepAt gives when a verdict is decided again although nobody asks: when a period of grace or an
-// exception ends, or facts are to be looked for again. Where a rule only read the clock it is now
-// and then.
+// sweepAt gives when a verdict is decided again although nobody asks: when it ends. Where it ends so
+// soon only because a rule read the clock it is now and then, or when a period of grace or an
+// exception ends.
 func (e *entry) sweepAt() time.Time {
-	if e.fails > 0 {
-		return time.Unix(0, e.until)
+	until := time.Unix(0, e.until)
+	if e.fails > 0 || until.Sub(e.verdict.Decided) > fleeting {
+		return until
 	}
 	at := e.verdict.Decided.Add(rereadEvery)
 	for _, r := range e.verdict.Results {

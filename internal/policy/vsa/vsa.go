@@ -72,7 +72,7 @@ type Resource struct {
 type Point struct {
 	Gate       artifact.Gate   `json:"gate"`
 	Action     artifact.Action `json:"action"`
-	Until      *time.Time      `json:"until,omitempty"`      // when a period of grace or an exception ends that it rests on
+	Until      *time.Time      `json:"until,omitempty"`      // when time alone may change it, as far as that is foreseen
 	Facts      string          `json:"facts"`                // digest of what it was decided on
 	Exceptions []string        `json:"exceptions,omitempty"` // names of those without which it would be another
 }
@@ -120,9 +120,15 @@ func Of(v artifact.Verdict, gate artifact.Gate, opts Options) Summary {
 	return s
 }
 
-// ends gives when the first period of grace or exception in use does, nil for none. That a rule read
-// the clock is no end: whoever relies on a summary says how old it may be.
+// fleeting is how long a verdict stands at most that depends on the time in ways nobody can foresee.
+const fleeting = time.Minute
+
+// ends gives when time alone may change the verdict, as far as that is foreseen; nil for never. For
+// the rest whoever relies on a summary says how old it may be.
 func ends(v artifact.Verdict) *time.Time {
+	if v.Until != nil && v.Until.Sub(v.Decided) > fleeting {
+		return v.Until
+	}
 	var first *time.Time
 	note := func(t time.Time) {
 		if first == nil || t.Before(*first) {

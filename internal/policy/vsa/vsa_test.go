@@ -96,6 +96,19 @@ func TestOf(t *testing.T) {
 	}
 }
 
+func TestUntil(t *testing.T) {
+	v := verdict()
+	foreseen := decided.Add(30 * time.Minute)
+	v.Until = &foreseen
+	if got := vsa.Of(v, artifact.GateRegistry, vsa.Options{}).At.Until; got == nil || !got.Equal(foreseen) {
+		t.Errorf("until %v, want what is foreseen", got)
+	}
+	v.Until, v.Exceptions, v.Results = &soon, nil, nil
+	if got := vsa.Of(v, artifact.GateRegistry, vsa.Options{}).At.Until; got != nil {
+		t.Errorf("until %v, though it is only to be asked again", got)
+	}
+}
+
 // others is the example of the specification, with whole digests.
 const others = `{
   "verifier": {"id": "https://example.com/publication_verifier", "version": {"slsa-verifier": "v2.3.0"}, "more": 1},
