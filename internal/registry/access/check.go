@@ -102,9 +102,12 @@ func (c checker) issuer(one *v1alpha1.RegistryIssuer, field string) *manifest.Pr
 }
 
 func (c checker) everywhere() *manifest.Problem {
-	for name, list := range map[string][]v1alpha1.RegistryMember{"spec.admins": c.s.Admins, "spec.auditors": c.s.Auditors} {
-		for i, m := range list {
-			field := fmt.Sprintf("%s[%d]", name, i)
+	for _, all := range []struct {
+		field string
+		list  []v1alpha1.RegistryMember
+	}{{"spec.admins", c.s.Admins}, {"spec.auditors", c.s.Auditors}} {
+		for i, m := range all.list {
+			field := fmt.Sprintf("%s[%d]", all.field, i)
 			if m.Role != "" {
 				return manifest.Bad(field+".role", "it has none here")
 			}
@@ -197,12 +200,15 @@ func (c checker) limits() *manifest.Problem {
 		return manifest.Bad("spec.trustedProxies", "want networks such as 10.0.0.0/8")
 	}
 	l := c.s.Limits
-	for field, n := range map[string]int{
-		"requests.perSecond": l.Requests.PerSecond, "requests.burst": l.Requests.Burst,
-		"anonymous.perSecond": l.Anonymous.PerSecond, "anonymous.burst": l.Anonymous.Burst, "uploads": l.Uploads,
+	for _, one := range []struct {
+		field string
+		n     int
+	}{
+		{"requests.perSecond", l.Requests.PerSecond}, {"requests.burst", l.Requests.Burst},
+		{"anonymous.perSecond", l.Anonymous.PerSecond}, {"anonymous.burst", l.Anonymous.Burst}, {"uploads", l.Uploads},
 	} {
-		if n < 0 || n > 1_000_000 {
-			return manifest.Bad("spec.limits."+field, "want a number from 1 to 1000000")
+		if one.n < 0 || one.n > 1_000_000 {
+			return manifest.Bad("spec.limits."+one.field, "want a number from 1 to 1000000")
 		}
 	}
 	switch {

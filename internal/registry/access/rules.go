@@ -13,7 +13,6 @@ import (
 	"plimsoll.dev/plimsoll/internal/registry/access/htpasswd"
 	"plimsoll.dev/plimsoll/internal/registry/access/issuer"
 	"plimsoll.dev/plimsoll/internal/registry/access/pattern"
-	"plimsoll.dev/plimsoll/internal/registry/access/robot"
 	"plimsoll.dev/plimsoll/internal/registry/access/ticket"
 	"plimsoll.dev/plimsoll/internal/registry/call"
 	"plimsoll.dev/plimsoll/internal/registry/settings"
@@ -139,7 +138,8 @@ func (m member) is(h ticket.Holder) bool {
 	case ticket.User:
 		return m.User != "" && m.User == h.Name
 	case ticket.Person:
-		return m.User != "" && m.User == h.Issuer+":"+h.Name || m.Group != "" && slices.Contains(h.Groups, strings.TrimPrefix(m.Group, h.Issuer+":")) && strings.HasPrefix(m.Group, h.Issuer+":")
+		group, ours := strings.CutPrefix(m.Group, h.Issuer+":")
+		return m.User == h.Issuer+":"+h.Name || ours && slices.Contains(h.Groups, group)
 	case ticket.Robot:
 		return m.Robot != "" && m.Robot == h.Name
 	case ticket.Workload:
@@ -187,36 +187,27 @@ func (r *rules) current(issued time.Time) bool {
 // allow says whether a holder who is alive may do that.
 func (r *rules) allow(h ticket.Holder, action call.Action, repository string) bool {
 	is := func(m member) bool { return m.is(h) }
-	var program *robot.Robot
-	if h.Kind == ticket.Robot {
-		if program = r.robots.Find(h.Name); program == nil {
-			return false
-		}
-		if !program.Allows(action) && action != call.ActionPull { // what is public is its, too
-			return false
-		}
-	}
 	if repository == "" {
-		return (action == call.ActionList || action == call.ActionAudit) &&
+		return (action == call.ActionList || action == call.ActionAudit) && h.Kind != ticket.Robot &&
 			(slices.ContainsFunc(r.admins, is) || slices.ContainsFunc(r.auditors, is))
 	}
 	project := r.of.ProjectOf(repository)
 	if project != nil && project.Public && action == call.ActionPull {
 		return true
 	}
-	if program != nil && !program.Allows(action) {
-		return false
+	if h.Kind == ticket.Robot {
+		program := r.robots.Find(h.Name)
+		if program == nil || !program.Allows(action) { // which bounds it wherever it is let in
+			return false
+		}
+		if project != nil && program.Project == project.Name {
+			return program.Covers(repository)
+		}
 	}
 	if slices.ContainsFunc(r.admins, is) {
 		return true
 	}
-	if project == nil {
-		return false
-	}
-	if program != nil && program.Project == project.Name {
-		return program.Covers(repository)
-	}
-	return slices.ContainsFunc(r.members[project.Name], func(m member) bool { return m.is(h) && can(m.Role, action) })
+	return project != nil && slices.ContainsFunc(r.members[project.Name], func(m member) bool { return m.is(h) && can(m.Role, action) })
 }
 
 // can says what the roles are.
