@@ -24,14 +24,11 @@ import (
 	"plimsoll.dev/plimsoll/internal/registry/retention"
 )
 
-// mirror gives what takes images of other registries into this one. account looks into them before
-// a tag names them, named hears of that; nil: nobody does.
-func (env *Env) mirror(account func(context.Context, oci.Reference) error, named func(repository, tag, digest string), log *slog.Logger) *mirror.Mirror {
+// mirror gives what takes images of other registries into this one, with what the options add.
+func (env *Env) mirror(o mirror.Options) *mirror.Mirror {
 	env.keychain() // now, for several will want it at once
-	return mirror.New(mirror.Options{
-		Registries: env.Registries, Dir: filepath.Join(env.Home, "imports"),
-		Verify: env.verifyUpstream, Account: account, Named: named, Getenv: env.Getenv, Logger: log,
-	})
+	o.Registries, o.Dir, o.Verify, o.Getenv = env.Registries, filepath.Join(env.Home, "imports"), env.verifyUpstream, env.Getenv
+	return mirror.New(o)
 }
 
 // served gives the registries whose local one is that, behind those doors.
@@ -85,7 +82,9 @@ func runRegistryImport(ctx context.Context, env *Env, o registryImportOptions, n
 		return err
 	}
 	var named []string
-	m := env.mirror(judges, func(repository, tag, _ string) { named = append(named, repository+":"+tag) }, nil)
+	m := env.mirror(mirror.Options{
+		Account: judges, Named: func(repository, tag, _ string) { named = append(named, repository+":"+tag) },
+	})
 	imports, err := chosenImports(m, o.file, names)
 	if err != nil {
 		return err
@@ -197,7 +196,7 @@ func newRegistryImports(s *store) *cobra.Command {
 }
 
 func runRegistryImports(env *Env, names []string) error {
-	m := env.mirror(nil, nil, nil)
+	m := env.mirror(mirror.Options{})
 	imports, err := m.Load()
 	if err == nil && len(names) > 0 {
 		imports, err = chosenImports(m, "", names)

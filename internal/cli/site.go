@@ -69,7 +69,7 @@ func (at *site) open(ctx context.Context, reg *registry.Registry) (stop func(), 
 	}
 	taking := here // what is taken in keeps to quotas and to tags that do not move
 	taking.Registries = here.served(reg, at.keep.fixed.Door, at.keep.quotas.Door)
-	takes := taking.mirror(at.account, at.named, at.log)
+	takes := taking.mirror(mirror.Options{Account: at.account, Named: at.named, Ended: at.imported, Logger: at.log})
 	at.proxy = takes.Proxy(at.said, mirror.ProxyOptions{})
 	var work sync.WaitGroup
 	work.Go(func() { at.watchPolicies(ctx) })
@@ -198,6 +198,19 @@ func (at *site) account(ctx context.Context, ref oci.Reference) error {
 		return nil
 	}
 	return fault.Newf(fault.Denied, "take in", ref.String(), told.Why).WithHint(told.Remedy)
+}
+
+// imported tells of an import that did not bring all.
+func (at *site) imported(r *mirror.Report, err error) {
+	if err == nil {
+		return
+	}
+	at.keep.events.Publish(events.Event{Type: events.ImportFailed, Repository: r.Destination, Subject: "import/" + r.Name, Time: time.Now(), Data: struct {
+		Name        string `json:"name"`
+		Source      string `json:"source"`
+		Destination string `json:"destination"`
+		Why         string `json:"why"`
+	}{r.Name, r.Source, r.Destination, err.Error()}})
 }
 
 // named tells of a tag that was let name what was taken in: nobody else hears of it.

@@ -238,6 +238,7 @@ type site struct {
 	mu       sync.Mutex
 	accounts []string
 	names    []string                      // "repository:tag" that names something new
+	ended    error                         // of the last run
 	deny     func(ref oci.Reference) error // by Account; nil: all is well
 }
 
@@ -248,6 +249,11 @@ func newSite(t testing.TB, change ...func(*mirror.Options)) *site {
 	s.options = mirror.Options{
 		Registries: &oci.Registries{Agent: "test", Local: func(context.Context) (http.RoundTripper, error) { return s.store.Transport(), nil }},
 		Dir:        s.dir,
+		Ended: func(_ *mirror.Report, err error) {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			s.ended = err
+		},
 		Named: func(repository, tag, _ string) {
 			s.mu.Lock()
 			defer s.mu.Unlock()

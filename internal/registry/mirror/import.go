@@ -166,7 +166,6 @@ func (r *run) note(o Outcome, done, total int) error {
 	if r.o.DryRun {
 		return nil
 	}
-	r.mirror.o.Told(r.spec.Name, o)
 	now, before := time.Now().UTC(), r.state.Tags[o.Tag]
 	state := TagState{Outcome: o, At: now, Names: o.Result == Imported || o.Result == Unchanged, Brought: before.Brought}
 	if o.brought {
@@ -333,7 +332,7 @@ func (r *run) untag(ctx context.Context, o *Outcome) error {
 	return err
 }
 
-// end keeps what the run came to as a whole.
+// end keeps what the run came to as a whole, and tells of it.
 func (r *run) end(ctx context.Context, err error) error {
 	s := r.state
 	if err == nil {
@@ -342,6 +341,7 @@ func (r *run) end(ctx context.Context, err error) error {
 	if errors.Is(err, context.Canceled) && ctx.Err() != nil {
 		return r.mirror.save(s) // it did not end
 	}
+	r.mirror.o.Ended(r.report, err)
 	s.Finished, s.Error, s.Fingerprint = time.Now().UTC(), "", r.spec.fingerprint
 	switch {
 	case err == nil:

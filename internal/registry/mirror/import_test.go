@@ -77,6 +77,9 @@ func TestImportMovedTag(t *testing.T) {
 	if diff := cmp.Diff([]string{"stable denied"}, results(report)); diff != "" {
 		t.Fatal(diff)
 	}
+	if fault.KindOf(s.ended) != fault.Denied {
+		t.Errorf("told of %v", s.ended)
+	}
 	if fault.KindOf(report.Err()) != fault.Denied || !strings.Contains(report.Tags[0].Why, "malware") {
 		t.Errorf("got %v", report.Err())
 	}

@@ -40,9 +40,9 @@ type Options struct {
 	// nobody does.
 	Named func(repository, tag, digest string)
 
-	// Told hears what became of each tag that an import looked at, in a run or on demand, and must
-	// be quick. Nil: nobody does.
-	Told func(name string, o Outcome)
+	// Ended hears what each run of an import came to, a dry one left out; the error is nil when
+	// every tag is as it should be. Nil: nobody does.
+	Ended func(r *Report, err error)
 
 	// Transport carries requests to registries outside. Nil: upstream.New with its defaults.
 	Transport http.RoundTripper
@@ -72,8 +72,8 @@ func New(o Options) *Mirror {
 	if o.Named == nil {
 		o.Named = func(string, string, string) {}
 	}
-	if o.Told == nil {
-		o.Told = func(string, Outcome) {}
+	if o.Ended == nil {
+		o.Ended = func(*Report, error) {}
 	}
 	m := &Mirror{o: o, log: o.Logger}
 	if m.log == nil {
