@@ -201,11 +201,18 @@ func (c *chain) enter(name string) error {
 // read follows the lines in the next bytes of the segment. That they hang together is for
 // Verify to say: a log that was meddled with is written on, or nobody could report it.
 func (c *chain) read(n int64) error {
+	c.since = time.Now()
+	end := c.size + n
 	lines := newLines(io.NewSectionReader(c.file, c.size, n))
 	for {
 		line, err := lines.next()
-		if err != nil {
-			break // what is no line is cut off
+		switch {
+		case errors.Is(err, io.EOF), errors.Is(err, errTorn):
+			return nil
+		case errors.Is(err, errLong):
+			return c.unfinished(end)
+		case err != nil:
+			return err
 		}
 		e, err := parse(line)
 		if err != nil {
@@ -220,8 +227,23 @@ func (c *chain) read(n int64) error {
 		}
 		c.next, c.last, c.size = e.Sequence+1, hashOf(line), c.size+int64(len(line))+1
 	}
-	c.since = time.Now()
-	return nil
+}
+
+// unfinished gives an error unless all up to the end is of one line, that was never whole:
+// what follows a line that is too long may be records, and is not ours to cut off.
+func (c *chain) unfinished(end int64) error {
+	rest := io.NewSectionReader(c.file, c.size, end-c.size)
+	for chunk := make([]byte, maxLine); ; {
+		n, err := rest.Read(chunk)
+		switch {
+		case bytes.IndexByte(chunk[:n], '\n') >= 0:
+			return fmt.Errorf("%s: %w", filepath.Base(c.file.Name()), errLong)
+		case errors.Is(err, io.EOF):
+			return nil
+		case err != nil:
+			return err
+		}
+	}
 }
 
 // headSequence gives which checkpoint is the newest; 0 when there was none yet.

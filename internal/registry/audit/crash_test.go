@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -57,6 +58,30 @@ func TestTornLine(t *testing.T) {
 		}
 		if report := verify(t, dir, audit.VerifyOptions{}); !report.Holds || report.Torn != 0 {
 			t.Errorf("%+v: %v", report, report.Wrong)
+		}
+	}
+}
+
+// What follows something that is no record may be records: nothing of it is cut off.
+func TestJunkAmongRecordsIsKept(t *testing.T) {
+	for _, junk := range []string{"junk\n", strings.Repeat("j", 1<<20)} {
+		dir := written(t, nil, 3)
+		names := segments(t, dir)
+		last := names[len(names)-1]
+		text, err := os.ReadFile(last)
+		if err != nil {
+			t.Fatal(err)
+		}
+		first := bytes.IndexByte(text, '\n') + 1
+		meddled := slices.Concat(text[:first], []byte(junk), text[first:])
+		if err := os.WriteFile(last, meddled, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := audit.Open(dir, audit.Options{}); fault.KindOf(err) != fault.Failed || err == nil {
+			t.Errorf("it was opened: %v", err)
+		}
+		if after, err := os.ReadFile(last); err != nil || !bytes.Equal(after, meddled) {
+			t.Errorf("it was changed: %v", err)
 		}
 	}
 }
