@@ -106,7 +106,7 @@ func (k *Keeper) decideIndexes(ctx context.Context, indexes []Image) error {
 		}
 	})
 	for _, index := range indexes {
-		flights <- k.fly(index, 0)
+		flights <- k.refresh(index)
 	}
 	close(flights)
 	landed.Wait()

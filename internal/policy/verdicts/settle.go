@@ -48,11 +48,30 @@ func closed(image Image, err error) error {
 	return fault.New(fault.Unavailable, "decide", image.String(), err)
 }
 
-// fly gives the decision on an image that is under way, begun if there is none, whether or not a
-// verdict stands. One that ends begins with what was true when somebody last called fly, or later.
+// fly gives the decision on an image that does not stand: the one under way, begun if there is
+// none. It begins with what is true now, or was when somebody else called fly and still is.
 func (k *Keeper) fly(image Image, depth int) *flight {
+	now := k.clock.now()
 	k.table.mu.Lock()
 	defer k.table.mu.Unlock()
+	// It may have landed since the caller looked.
+	if e := k.table.entries[image]; e != nil && e.stands(now) {
+		f := &flight{done: make(chan struct{}), verdict: e.verdict}
+		close(f.done)
+		return f
+	}
+	return k.launch(image, depth)
+}
+
+// refresh is fly for an image whose verdict may stand, and does until the decision.
+func (k *Keeper) refresh(image Image) *flight {
+	k.table.mu.Lock()
+	defer k.table.mu.Unlock()
+	return k.launch(image, 0)
+}
+
+// launch gives the flight under way, or a new one. The table is locked.
+func (k *Keeper) launch(image Image, depth int) *flight {
 	f := k.table.flights[image]
 	if f != nil {
 		return f
@@ -258,12 +277,7 @@ func (k *Keeper) settleLoop() {
 			return
 		case <-k.table.wake:
 		}
-		image, ok := k.table.takeDue()
-		if !ok {
-			continue
-		}
-		// Somebody may have asked for it since it was due.
-		if verdict, _ := k.table.standing(image, k.clock.now()); verdict == nil {
+		if image, ok := k.table.takeDue(); ok {
 			<-k.fly(image, 0).done
 		}
 	}

@@ -64,7 +64,7 @@ func (k *Keeper) sweep(ctx context.Context, all bool) error {
 func (t *table) over(now time.Time) (images []Image) {
 	t.mu.RLock()
 	for image, e := range t.entries {
-		if e.valid && now.UnixNano() >= e.until && !now.Before(e.sweepAt()) {
+		if e.valid && !e.stands(now) && !now.Before(e.sweepAt()) {
 			images = append(images, image)
 		}
 	}

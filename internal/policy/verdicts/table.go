@@ -43,6 +43,9 @@ type entry struct {
 	parents  map[Image]bool // indexes of which it is a child
 }
 
+// stands says that the verdict counts at this time.
+func (e *entry) stands(now time.Time) bool { return e.valid && now.UnixNano() < e.until }
+
 // failing says that the verdict is that nothing is known, and that nobody is to be told yet.
 func (e *entry) failing() bool { return e.fails > 0 && e.fails < tellFailures }
 
@@ -76,10 +79,9 @@ func newTable(set *policy.Set) *table {
 // standing gives the verdict that stands at this time, or nil. refresh says that it ends soon, and
 // that the caller is to see to the next.
 func (t *table) standing(image Image, now time.Time) (verdict *artifact.Verdict, refresh bool) {
-	nanos := now.UnixNano()
 	t.mu.RLock()
-	if e := t.entries[image]; e != nil && e.valid && nanos < e.until {
-		verdict, refresh = e.verdict, !e.asked && !e.gather && e.until-nanos < int64(ahead)
+	if e := t.entries[image]; e != nil && e.stands(now) {
+		verdict, refresh = e.verdict, !e.asked && !e.gather && e.until-now.UnixNano() < int64(ahead)
 	}
 	t.mu.RUnlock()
 	if refresh {

@@ -236,7 +236,7 @@ func (k *Keeper) Verdict(ctx context.Context, image Image) (artifact.Verdict, er
 func (k *Keeper) Standing(image Image) (artifact.Verdict, bool) {
 	verdict, refresh := k.table.standing(image, k.clock.now())
 	if refresh {
-		k.fly(image, 0)
+		k.refresh(image)
 	}
 	if verdict == nil {
 		return artifact.Verdict{}, false
