@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"iter"
 	"path"
 	"path/filepath"
 	"regexp"
@@ -64,7 +65,7 @@ func ReadImports(file string) ([]*Import, error) {
 func parseImports(file string, text []byte) ([]*Import, error) {
 	var all []*Import
 	wrong := func(err error) error { return fault.New(fault.Usage, "read imports", file, err).WithHint(importHint) }
-	for _, document := range documents(text) {
+	for document := range documents(text) {
 		i, err := parseImport(file, document)
 		if err != nil {
 			return nil, wrong(err)
@@ -79,31 +80,27 @@ func parseImports(file string, text []byte) ([]*Import, error) {
 	return all, nil
 }
 
-// documents splits the text of a file. Each has empty lines for those before it, so that errors
-// name the lines of the file.
-func documents(text []byte) [][]byte {
-	var all [][]byte
-	var current []byte
-	said := false // anything but comments
-	end := func() {
-		if said {
-			all = append(all, slices.Clone(current))
+// documents gives the documents of a file's text, each with empty lines for those before it, so
+// that errors name the lines of the file. What holds nothing but comments is none.
+func documents(text []byte) iter.Seq[[]byte] {
+	return func(yield func([]byte) bool) {
+		var body []byte
+		line, before, said := 0, 0, false
+		whole := func() bool { return !said || yield(append(bytes.Repeat([]byte("\n"), before), body...)) }
+		for one := range bytes.Lines(text) {
+			if line++; bytes.Equal(bytes.TrimRight(one, " \t\r\n"), []byte("---")) {
+				if !whole() {
+					return
+				}
+				body, before, said = nil, line, false
+				continue
+			}
+			words := bytes.TrimSpace(one)
+			said = said || len(words) > 0 && words[0] != '#'
+			body = append(body, one...)
 		}
-		said = false
+		whole()
 	}
-	line := 0
-	for one := range bytes.Lines(text) {
-		if line++; bytes.Equal(bytes.TrimRight(one, " \t\r\n"), []byte("---")) {
-			end()
-			current = bytes.Repeat([]byte("\n"), line)
-			continue
-		}
-		word := bytes.TrimSpace(one)
-		said = said || len(word) > 0 && word[0] != '#'
-		current = append(current, one...)
-	}
-	end()
-	return all
 }
 
 func parseImport(file string, text []byte) (*Import, error) {
