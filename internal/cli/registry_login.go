@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -63,7 +64,7 @@ func runRegistryLogin(ctx context.Context, env *Env, host string, o loginOptions
 	if err != nil {
 		return err
 	}
-	if err := login.Store(host, token); err != nil {
+	if err := login.Store(host, cmp.Or(o.user, "oidc"), token); err != nil {
 		return err
 	}
 	return env.print(map[string]string{"registry": host}, func(w io.Writer) { fmt.Fprintf(w, "logged in at %s\n", host) })

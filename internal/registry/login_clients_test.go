@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -182,12 +183,18 @@ func TestLibraryWithALogin(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := login.Store(g.host, token); err != nil {
+	if err := login.Store(g.host, user, token); err != nil {
 		t.Fatal(err)
 	}
 	keychain := remote.WithAuthFromKeychain(authn.DefaultKeychain)
 	if err := remote.Write(ref(t, g.host+"/team/app:1"), image(t, 1024, 1), keychain); err != nil {
 		t.Fatal(err)
+	}
+	g.came(t, "robot+team/ci")
+	cmd := exec.Command(testbed.Tool(t, "skopeo"), "inspect", "--tls-verify=false", "docker://"+g.host+"/team/app:1")
+	cmd.Env = append(os.Environ(), "REGISTRY_AUTH_FILE="+filepath.Join(config.Dir(), config.ConfigFileName))
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Errorf("skopeo: %v\n%s", err, out)
 	}
 	g.came(t, "robot+team/ci")
 	book, err := access.Robots(g.home, slog.New(slog.DiscardHandler))

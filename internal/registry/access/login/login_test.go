@@ -265,7 +265,7 @@ func TestCallbackWantsTheState(t *testing.T) {
 func TestStore(t *testing.T) {
 	folder := t.TempDir()
 	config.SetDir(folder)
-	if err := login.Store("registry.example.com", "a-token"); err != nil {
+	if err := login.Store("registry.example.com", "ann", "a-token"); err != nil {
 		t.Fatal(err)
 	}
 	file := filepath.Join(folder, "config.json")
@@ -277,7 +277,7 @@ func TestStore(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, err := kept.GetAuthConfig("registry.example.com"); err != nil || got.IdentityToken != "a-token" || got.Password != "" {
+	if got, err := kept.GetAuthConfig("registry.example.com"); err != nil || got.IdentityToken != "a-token" || got.Username != "ann" || got.Password != "" {
 		t.Errorf("kept %+v, %v", got, err)
 	}
 	if err := login.Forget("registry.example.com"); err != nil {

@@ -8,13 +8,14 @@ import (
 )
 
 // Store keeps the token for a registry's host where docker, and all that reads its
-// configuration, looks: in the credential helper that is set up for it, else in the file.
-func Store(host, token string) error {
+// configuration, looks: in the credential helper that is set up for it, else in the file. The
+// user's name is only shown, but skopeo and podman pass over an entry without one.
+func Store(host, user, token string) error {
 	file, err := config.Load(config.Dir())
 	if err != nil {
 		return fault.New(fault.Failed, "read docker configuration", config.Dir(), err)
 	}
-	if err := file.GetCredentialsStore(host).Store(types.AuthConfig{ServerAddress: host, IdentityToken: token}); err != nil {
+	if err := file.GetCredentialsStore(host).Store(types.AuthConfig{ServerAddress: host, Username: user, IdentityToken: token}); err != nil {
 		return fault.New(fault.Failed, "store login", host, err).WithHint("check the credential helper in " + file.Filename)
 	}
 	return nil
