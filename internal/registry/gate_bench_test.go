@@ -1,6 +1,7 @@
 package registry_test
 
 import (
+	"math/rand/v2"
 	"net/http"
 	"runtime"
 	"runtime/metrics"
@@ -45,11 +46,11 @@ func BenchmarkGate(b *testing.B) {
 			if what == "blob" {
 				path = paths[2]
 			}
-			get := func(s *side) { exchange(b, client, http.MethodGet, s.url+path, "", nil, http.StatusOK) }
 			b.ResetTimer()
-			for done := 0; done < b.N; done += 1280 {
-				pairs(64, 1280, with, without, get)
-				plain.turn(64, 640, func(int) { get(plain) })
+			for done := 0; done < b.N; done += 640 {
+				round(64, 10, []*side{with, without, plain}, func(s *side) {
+					exchange(b, client, http.MethodGet, s.url+path, "", nil, http.StatusOK)
+				})
 			}
 			b.StopTimer()
 			b.ReportMetric(0, "ns/op") // of all sides together: says nothing
@@ -63,28 +64,27 @@ func BenchmarkGate(b *testing.B) {
 	}
 }
 
-// pairs lets each client ask one and then the other, in turn first: whatever else the machine
-// does in the meantime hits both.
-func pairs(clients, ops int, one, other *side, op func(*side)) {
+// pause is what a client waits between its requests, on average: 64 of them that never wait
+// measure how long the queue for the processor is.
+const pause = 30 * time.Millisecond
+
+// round lets each client ask all sides, another one first each time: whatever else the machine
+// does in the meantime hits all.
+func round(clients, times int, sides []*side, op func(*side)) {
 	var mu sync.Mutex
 	var wg sync.WaitGroup
-	for range clients {
+	for i := range clients {
 		wg.Go(func() {
-			took := map[*side][]time.Duration{}
-			for n := range ops / clients {
-				order := []*side{one, other}
-				if n%2 == 1 {
-					slices.Reverse(order)
-				}
-				for _, s := range order {
-					begun := time.Now()
-					op(s)
-					took[s] = append(took[s], time.Since(begun))
-				}
+			for n := range times * len(sides) {
+				s := sides[(i+n)%len(sides)]
+				time.Sleep(rand.N(2 * pause))
+				begun := time.Now()
+				op(s)
+				took := time.Since(begun)
+				mu.Lock()
+				s.latency = append(s.latency, took)
+				mu.Unlock()
 			}
-			mu.Lock()
-			defer mu.Unlock()
-			one.latency, other.latency = append(one.latency, took[one]...), append(other.latency, took[other]...)
 		})
 	}
 	wg.Wait()

@@ -19,15 +19,15 @@ import (
 
 // rulings is a gate that says what a test tells it.
 type rulings struct {
-	mu    sync.Mutex
+	mu    sync.RWMutex
 	said  map[string]registry.Judgement
 	first func(ctx context.Context, repo string, d digest.Digest) (registry.Judgement, error)
 }
 
 // Known implements registry.Gate.
 func (g *rulings) Known(repo string, d digest.Digest) (registry.Judgement, bool) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
+	g.mu.RLock()
+	defer g.mu.RUnlock()
 	j, ok := g.said[repo+"@"+d.String()]
 	return j, ok
 }

@@ -13,11 +13,12 @@ import (
 
 // contents is what is known of which manifest refers to which blob, by repository. It is
 // learned from what is pushed and pulled here, and read from the store when that does not
-// answer. Repositories not asked about for long are forgotten.
+// answer. Repositories not asked about for long are forgotten. Whoever only looks something up
+// waits for nobody: every pull does.
 type contents struct {
-	mu    sync.Mutex
+	clock atomic.Uint64
+	mu    sync.RWMutex
 	repos map[string]*holdings
-	clock uint64
 	refs  int
 }
 
@@ -31,13 +32,13 @@ const lookAgain = time.Second
 
 // holdings is what is known of one repository.
 type holdings struct {
-	used uint64 // by the clock of contents, whose lock guards it
-	refs int    // likewise
+	used atomic.Uint64 // when it was last asked about, by the clock of contents
+	refs int           // guarded by the lock of contents
 
 	looking            chan struct{} // filled by who reads the store
 	looked, lookedTags time.Time     // when that was last begun
 
-	mu    sync.Mutex
+	mu    sync.RWMutex
 	items map[digest.Digest]*item    // by canonical digest
 	users map[digest.Digest][]*item  // by a blob's
 	tags  map[digest.Digest][]string // sha256-….sig and its like, that named a manifest
@@ -53,18 +54,27 @@ type item struct {
 
 // of gives what is known of a repository.
 func (c *contents) of(repo string) *holdings {
+	c.mu.RLock()
+	h := c.repos[repo]
+	c.mu.RUnlock()
+	if h == nil {
+		h = c.begin(repo)
+	}
+	h.used.Store(c.clock.Add(1))
+	return h
+}
+
+func (c *contents) begin(repo string) *holdings {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	h := c.repos[repo]
-	if h == nil {
-		h = &holdings{looking: make(chan struct{}, 1), items: map[digest.Digest]*item{}, users: map[digest.Digest][]*item{}, tags: map[digest.Digest][]string{}}
-		if c.repos == nil {
-			c.repos = map[string]*holdings{}
-		}
-		c.repos[repo] = h
+	if h := c.repos[repo]; h != nil {
+		return h
 	}
-	c.clock++
-	h.used = c.clock
+	if c.repos == nil {
+		c.repos = map[string]*holdings{}
+	}
+	h := &holdings{looking: make(chan struct{}, 1), items: map[digest.Digest]*item{}, users: map[digest.Digest][]*item{}, tags: map[digest.Digest][]string{}}
+	c.repos[repo] = h
 	return h
 }
 
@@ -81,7 +91,7 @@ func (c *contents) grew(repo string, h *holdings, refs int) {
 	for c.refs > maxRefs && len(c.repos) > 1 {
 		oldest := repo
 		for name, other := range c.repos {
-			if oldest == repo || name != repo && other.used < c.repos[oldest].used {
+			if oldest == repo || name != repo && other.used.Load() < c.repos[oldest].used.Load() {
 				oldest = name
 			}
 		}
@@ -91,22 +101,22 @@ func (c *contents) grew(repo string, h *holdings, refs int) {
 }
 
 func (h *holdings) item(canonical digest.Digest) *item {
-	h.mu.Lock()
-	defer h.mu.Unlock()
+	h.mu.RLock()
+	defer h.mu.RUnlock()
 	return h.items[canonical]
 }
 
 // usersOf gives the manifests that refer to a blob.
 func (h *holdings) usersOf(blob digest.Digest) []*item {
-	h.mu.Lock()
-	defer h.mu.Unlock()
+	h.mu.RLock()
+	defer h.mu.RUnlock()
 	return slices.Clone(h.users[blob])
 }
 
 // tagsOf gives the tags that keep evidence and named a manifest when they were last seen.
 func (h *holdings) tagsOf(canonical digest.Digest) []string {
-	h.mu.Lock()
-	defer h.mu.Unlock()
+	h.mu.RLock()
+	defer h.mu.RUnlock()
 	return slices.Clone(h.tags[canonical])
 }
 

@@ -68,7 +68,7 @@ func (q *quarantine) ruleBlob(ctx context.Context, repo string, canonical digest
 // there, else that of one which is not; there is false when there are none.
 func (q *quarantine) ruleUsers(ctx context.Context, repo string, blob digest.Digest, ask asker) (found ruling, there bool, err error) {
 	h := q.contents.of(repo)
-	for _, it := range h.usersOf(blob) {
+	for i, it := range h.usersOf(blob) {
 		one, err := q.rule(ctx, repo, it, ask)
 		if err != nil {
 			return ruling{}, false, err
@@ -78,7 +78,9 @@ func (q *quarantine) ruleUsers(ctx context.Context, repo string, blob digest.Dig
 			continue
 		}
 		if live, err := q.store.exists(ctx, path.Join(revisionDir(repo, it.digest), "link")); err != nil || live {
-			h.prefer(blob, it)
+			if i > 0 {
+				h.prefer(blob, it)
+			}
 			return one, live, err
 		}
 	}
