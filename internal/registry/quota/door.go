@@ -146,16 +146,15 @@ func (q *Quotas) full(name string) call.Refusal {
 
 // write passes on a push of a manifest, or a part of an upload, as far as there is room.
 func (c *visit) write(w http.ResponseWriter, r *http.Request) {
-	m := &meter{ReadCloser: r.Body, q: c.Quotas, project: c.project}
-	if d := digest.Digest(r.URL.Query().Get("digest")); c.holds(d) {
-		m.free = true
-	}
-	if r.ContentLength > 0 && !m.free {
+	free := c.holds(digest.Digest(r.URL.Query().Get("digest"))) // a longer body has another digest
+	m := &meter{ReadCloser: r.Body, q: c.Quotas, project: c.project, free: free, granted: free}
+	if more := r.ContentLength - free; more > 0 {
 		m.exact = true
-		if m.granted = c.take(c.project, r.ContentLength, r.ContentLength); m.granted == 0 {
+		if c.take(c.project, more, more) == 0 {
 			refuse(w, r, c.full(c.project))
 			return
 		}
+		m.granted += more
 	}
 	answer := &overruled{ResponseWriter: w, meter: m, refuse: func() { refuse(w, r, c.full(c.project)) }}
 	passed := c.mounting(r, m)
@@ -165,12 +164,11 @@ func (c *visit) write(w http.ResponseWriter, r *http.Request) {
 	answer.end()
 }
 
-// holds says whether the project has the blob.
-func (c *visit) holds(d digest.Digest) bool {
+// holds gives the bytes of a blob that the project has; 0 when it has none such.
+func (c *visit) holds(d digest.Digest) int64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	_, ok := c.of(c.project).blobs[d]
-	return ok
+	return c.of(c.project).blobs[d]
 }
 
 // mounting gives a copy of the request. One that would mount a blob takes the room for it, and
@@ -180,7 +178,7 @@ func (c *visit) mounting(r *http.Request, m *meter) *http.Request {
 	r = r.Clone(r.Context())
 	query := r.URL.Query()
 	d := digest.Digest(query.Get("mount"))
-	if c.to.Kind != call.KindUpload || r.Method != http.MethodPost || d == "" || c.holds(d) {
+	if c.to.Kind != call.KindUpload || r.Method != http.MethodPost || d == "" || c.holds(d) > 0 {
 		return r
 	}
 	_, size, ok, err := c.store.Size(r.Context(), query.Get("from"), d)
@@ -229,18 +227,18 @@ func (c *visit) settle(answer *overruled, r *http.Request, m *meter) {
 	// What an upload has taken stays taken until it ends: it lies in the store.
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	left := m.granted
+	left, taken := m.granted-m.free, max(0, m.read-m.free)
 	resumable := c.to.Kind == call.KindUpload && c.to.Reference != ""
 	switch {
 	case resumable && created:
 		c.release(key)
-	case resumable && m.read > 0:
+	case resumable && taken > 0:
 		if c.uploads[key] == nil {
 			c.uploads[key] = &reservation{project: c.project}
 		}
-		c.uploads[key].bytes += m.read
+		c.uploads[key].bytes += taken
 		c.uploads[key].touched = time.Now()
-		left -= m.read
+		left -= taken
 	}
 	c.of(c.project).reserved -= left
 }

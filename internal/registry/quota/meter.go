@@ -16,8 +16,8 @@ type meter struct {
 	io.ReadCloser
 	q       *Quotas
 	project string
-	free    bool // nothing is taken: the project holds the content already
-	exact   bool // all of it was granted before
+	exact   bool  // all of it was granted before
+	free    int64 // of what is granted, that nothing is taken for: the project has the content
 	granted int64
 	read    int64
 	over    bool
@@ -25,7 +25,7 @@ type meter struct {
 
 // Read implements io.Reader.
 func (m *meter) Read(p []byte) (int, error) {
-	if m.free || len(p) == 0 {
+	if len(p) == 0 {
 		return m.ReadCloser.Read(p)
 	}
 	if m.read == m.granted && !m.exact {
