@@ -3,18 +3,21 @@ package cli
 import (
 	"context"
 	"sync/atomic"
+	"time"
 
 	godigest "github.com/opencontainers/go-digest"
 
 	"plimsoll.dev/plimsoll/artifact"
 	"plimsoll.dev/plimsoll/internal/policy/verdicts"
 	"plimsoll.dev/plimsoll/internal/registry"
+	"plimsoll.dev/plimsoll/internal/registry/metrics"
 )
 
 // gate lets the registry ask for verdicts. It implements registry.Gate. Without a keeper there
 // are no policies, and it lets all through.
 type gate struct {
-	keeper atomic.Pointer[verdicts.Keeper]
+	keeper  atomic.Pointer[verdicts.Keeper]
+	figures atomic.Pointer[metrics.Metrics] // counts what it says; nil counts nothing
 }
 
 // Known gives what stands now.
@@ -23,11 +26,12 @@ func (g *gate) Known(repository string, manifest godigest.Digest) (registry.Judg
 	if keeper == nil {
 		return registry.Judgement{Action: artifact.ActionAllow}, true
 	}
+	since := time.Now()
 	v, ok := keeper.Standing(verdicts.Image{Repository: repository, Digest: manifest.String()})
 	if !ok {
 		return registry.Judgement{}, false
 	}
-	return judgement(v), true
+	return g.counted(judgement(v), since), true
 }
 
 // Judge gives what stands, and waits for it where that is nothing yet.
@@ -36,11 +40,21 @@ func (g *gate) Judge(ctx context.Context, repository string, manifest godigest.D
 	if keeper == nil {
 		return registry.Judgement{Action: artifact.ActionAllow}, nil
 	}
+	since := time.Now()
 	v, err := keeper.Verdict(ctx, verdicts.Image{Repository: repository, Digest: manifest.String()})
 	if err != nil {
+		g.counted(registry.Judgement{Action: "error"}, since)
 		return registry.Judgement{}, err
 	}
-	return judgement(v), nil
+	return g.counted(judgement(v), since), nil
+}
+
+// counted counts what it gives.
+func (g *gate) counted(j registry.Judgement, since time.Time) registry.Judgement {
+	if figures := g.figures.Load(); figures != nil {
+		figures.Judged(string(j.Action), time.Since(since))
+	}
+	return j
 }
 
 // judgement is what a verdict comes to at the registry's gate.

@@ -17,6 +17,7 @@ import (
 	"plimsoll.dev/plimsoll/internal/registry/access"
 	"plimsoll.dev/plimsoll/internal/registry/call"
 	"plimsoll.dev/plimsoll/internal/registry/events"
+	"plimsoll.dev/plimsoll/internal/registry/metrics"
 	"plimsoll.dev/plimsoll/internal/registry/mirror"
 	"plimsoll.dev/plimsoll/internal/registry/settings"
 )
@@ -58,10 +59,11 @@ func (at *site) open(ctx context.Context, reg *registry.Registry) (stop func(), 
 	here.Registries = here.served(reg)
 	at.env = &here
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	if at.keep, err = here.upkeep(ctx, reg, at.said, at.log); err != nil {
+	if at.keep, err = here.upkeep(ctx, reg, at.said, at.log, metrics.Probe{Name: "policies", Check: at.probe}); err != nil {
 		cancel()
 		return nil, err
 	}
+	at.gate.figures.Store(at.keep.figures)
 	if err := at.openJudge(ctx); err != nil {
 		cancel()
 		at.keep.close()
@@ -90,6 +92,17 @@ func (at *site) open(ctx context.Context, reg *registry.Registry) (stop func(), 
 		}
 		at.keep.close()
 	}, nil
+}
+
+// probe gives why the site's policies are not in force; nil when they are, or there are none.
+func (at *site) probe(context.Context) error {
+	if at.judged() != nil {
+		return nil
+	}
+	if _, err := at.env.policies(policyOptions{}); !errors.Is(err, errNoPolicies) {
+		return errors.New("there are policies, and they are not taken up")
+	}
+	return nil
 }
 
 // openJudge opens the verdicts, where there are policies. From then on the gate is closed to what

@@ -112,7 +112,7 @@ func (m *Metrics) Hear(r *call.Record) {
 	}
 }
 
-// Judged counts a verdict of the gate: "allow", "warn", "deny", or "error".
+// Judged counts a verdict of the gate: "allow", "audit", "warn", "deny", or "error".
 func (m *Metrics) Judged(action string, took time.Duration) {
 	m.judged.WithLabelValues(known(action, verdicts)).Observe(took.Seconds())
 }
@@ -149,7 +149,7 @@ func (m *Metrics) Pages(next http.Handler) http.Handler {
 
 var (
 	methods  = map[string]bool{"GET": true, "HEAD": true, "PUT": true, "POST": true, "PATCH": true, "DELETE": true, "OPTIONS": true}
-	verdicts = map[string]bool{"": true, "allow": true, "warn": true, "deny": true, "error": true}
+	verdicts = map[string]bool{"": true, "allow": true, "audit": true, "warn": true, "deny": true, "error": true}
 )
 
 // known keeps what a client makes up out of the labels.
