@@ -39,6 +39,7 @@ func TestS3(t *testing.T) {
 		"lost bucket": s3LostBucket,
 		"conformance": s3Conformance,
 		"quarantine":  s3Quarantine,
+		"holdings":    s3Holdings,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, server) })
 	}
