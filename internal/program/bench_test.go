@@ -153,13 +153,20 @@ func regularFiles(b *testing.B, l v1.Layer) []tar.Header {
 // singleArch gives a copy of the example for amd64 alone.
 func singleArch(b *testing.B, name string) string {
 	b.Helper()
-	text, err := os.ReadFile(filepath.Join("../../examples/bases", name+".yaml"))
+	return oneArch(b, filepath.Join("../../examples/bases", name+".yaml"))
+}
+
+// oneArch gives a copy of the spec for one architecture.
+func oneArch(b *testing.B, spec string) string {
+	b.Helper()
+	name := filepath.Base(spec)
+	text, err := os.ReadFile(spec)
 	must(b, err)
 	single := strings.Replace(string(text), "architectures: [amd64, arm64]", "architectures: [amd64]", 1)
 	if single == string(text) {
 		b.Fatalf("%s does not name two architectures", name)
 	}
-	file := filepath.Join(b.TempDir(), name+".yaml")
+	file := filepath.Join(b.TempDir(), name)
 	must(b, os.WriteFile(file, []byte(single), 0o644))
 	return file
 }

@@ -43,6 +43,22 @@ func newBench(t *testing.T) *bench {
 	return b
 }
 
+// before gives the spec of an example base as it was before a fix in zlib. Debian's archive has
+// only what is newest, so the older package is in this repository.
+func before(t testing.TB, example string) string {
+	t.Helper()
+	folder := t.TempDir()
+	spec, err := exec.CommandContext(t.Context(), "../../scripts/before", example, filepath.Join(folder, "keyring.gpg")).Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(folder, example+".yaml")
+	if err := os.WriteFile(file, spec, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
 // plimsoll runs the command line and gives its standard output; it must succeed.
 func (b *bench) plimsoll(args ...string) string {
 	b.t.Helper()

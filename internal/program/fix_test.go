@@ -9,9 +9,9 @@ import (
 	"plimsoll.dev/plimsoll/internal/base"
 )
 
-// TestFix builds three bases from the release as it was published, then with its security
-// suite, and holds the difference to what was promised: the fixed packages are there, and
-// no layer is new but theirs.
+// TestFix builds three bases as they were before a fix, then from the release with its security
+// suite, and holds the difference to what was promised: the fixed package is there, and
+// no layer is new but those of packages that changed.
 func TestFix(t *testing.T) {
 	b := newBench(t)
 	tests := []struct {
@@ -19,14 +19,14 @@ func TestFix(t *testing.T) {
 		fixed   []string // packages that must have changed
 		ship    int64    // most bytes that may have to move; 0 is any
 	}{
-		{"run", []string{"libssl3t64", "openssl", "zlib1g"}, 6e6},
-		{"node20", []string{"libssl3t64", "libnode115", "nodejs"}, 0},
-		{"java21", []string{"libssl3t64", "openjdk-21-jre-headless"}, 0},
+		{"run", []string{"zlib1g"}, 6e6},
+		{"node20", []string{"zlib1g"}, 0},
+		{"java21", []string{"zlib1g"}, 0},
 	}
 	for _, tt := range tests {
 		t.Run(tt.example, func(t *testing.T) {
 			file := "../../examples/bases/" + tt.example + ".yaml"
-			b.plimsoll("base", "build", "-f", file, "-t", tt.example+":before", "--suite", "trixie")
+			b.plimsoll("base", "build", "-f", before(b.t, tt.example), "-t", tt.example+":before")
 			b.plimsoll("base", "build", "-f", file, "-t", tt.example+":after", "--suite", "trixie,trixie-security")
 			var diffs []base.Diff
 			if err := json.Unmarshal([]byte(b.plimsoll("base", "diff", "-o", "json", tt.example+":before", tt.example+":after")), &diffs); err != nil {
