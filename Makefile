@@ -48,7 +48,7 @@ bench: all
 	@scripts/setup bench
 	go test -run '^$$' -bench . -benchtime 1x -timeout 60m $$(go list ./... | grep -v internal/registry)
 	@# In memory: on a disk a push is a wait for fsync, and the ratio is noise.
-	TMPDIR=/dev/shm go test -run '^$$' -bench . -benchtime 3s -timeout 60m ./internal/registry
+	TMPDIR=/dev/shm go test -run '^$$' -bench . -benchtime 3s -timeout 60m ./internal/registry ./internal/registry/access
 	TMPDIR=/dev/shm go test -run '^$$' -bench RebaseEvidence -benchtime 1x -timeout 60m ./internal/program
 	@# Beside syft, as whole processes on the same images.
 	cd bench && go run ./sbom

@@ -241,6 +241,9 @@ func (at *site) named(repository, tag, digest string) {
 // doors are what a request passes on its way to the store.
 func (at *site) doors() []func(http.Handler) http.Handler {
 	doors := append([]func(http.Handler) http.Handler{at.keep.outer(), at.who.Door}, at.keep.inner()...)
+	if at.o.ReadOnly {
+		return doors // nothing can be taken in
+	}
 	return append(doors, at.proxy.Door)
 }
 

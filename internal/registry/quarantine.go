@@ -187,14 +187,16 @@ func (q *quarantine) decide(w http.ResponseWriter, r *http.Request, to call.Endp
 }
 
 // refuse answers for what is held back. HEAD answers whoever may push here that it is not
-// there: clients ask so before they send something, and take another refusal for the end.
+// there: clients ask so before they send something, and take another refusal for the end. Where
+// everybody may push, a tag is asked for by those who pull.
 func (q *quarantine) refuse(w http.ResponseWriter, r *http.Request, to call.Endpoint, found ruling) {
 	text := found.text(to)
 	record := call.RecordOf(r.Context())
 	record.Verdict, record.Why = string(artifact.ActionDeny), text
 	p := call.PrincipalOf(r.Context())
 	if r.Method == http.MethodHead {
-		if p == nil || p.May(call.ActionPush, to.Repository) {
+		byTag := to.Kind == call.KindManifest && !strings.Contains(to.Reference, ":")
+		if p == nil && !byTag || p != nil && p.May(call.ActionPush, to.Repository) {
 			unknown(w, to.Kind)
 			return
 		}

@@ -74,7 +74,8 @@ func (a *Access) guard(rules *rules, next http.Handler, w http.ResponseWriter, r
 	a.bounded(rules, who, to, next, w, r)
 }
 
-// guardAccounts is for a site without settings: whoever has an account may do everything.
+// guardAccounts is for a site without settings: whoever has an account may do everything but
+// see what is quarantined, for nobody said who may.
 func (a *Access) guardAccounts(next http.Handler, w http.ResponseWriter, r *http.Request) {
 	user, password, ok := r.BasicAuth()
 	ok = ok && len(r.Header["Authorization"]) == 1
@@ -93,8 +94,8 @@ func (a *Access) guardAccounts(next http.Handler, w http.ResponseWriter, r *http
 		return
 	}
 	call.RecordOf(r.Context()).Principal = user
-	everything := func(call.Action, string) bool { return true }
-	next.ServeHTTP(w, stripped(r, &call.Principal{Name: user, May: everything}))
+	may := func(action call.Action, _ string) bool { return action != call.ActionInspect }
+	next.ServeHTTP(w, stripped(r, &call.Principal{Name: user, May: may}))
 }
 
 // endpoint reads what a request names. Paths that a handler further on could read in another
