@@ -40,8 +40,8 @@ func (at *site) publisher(ctx context.Context) *publisher {
 	return p
 }
 
-// tell publishes a verdict that is another now.
-func (p *publisher) tell(ctx context.Context, c verdicts.Change) error {
+// tell publishes a verdict that is another now, on an image of that SLSA build level.
+func (p *publisher) tell(ctx context.Context, c verdicts.Change, level int) error {
 	const here = artifact.GateRegistry
 	if c.Before != nil && c.Before[here] == c.Verdict.Gates[here] {
 		return nil // it is another at a gate that no summary tells of
@@ -65,7 +65,7 @@ func (p *publisher) tell(ctx context.Context, c verdicts.Change) error {
 	if err != nil {
 		return err
 	}
-	options := vsa.Options{Versions: map[string]string{"plimsoll": p.env.Version}}
+	options := vsa.Options{Versions: map[string]string{"plimsoll": p.env.Version}, Level: level}
 	for _, c := range attest.Verify(digest, attached, p.trust).Checks {
 		if c.Verified && c.Predicate != artifact.PredicateVSA {
 			algorithm, hex, _ := strings.Cut(c.Manifest, ":")

@@ -59,7 +59,7 @@ func (at *site) open(ctx context.Context, reg *registry.Registry) (stop func(), 
 	here.Registries = here.served(reg)
 	at.env = &here
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	if at.keep, err = here.upkeep(ctx, reg, at.said, at.log, metrics.Probe{Name: "policies", Check: at.probe}); err != nil {
+	if at.keep, err = here.upkeep(ctx, reg, at.said, at.log, at.quarantined, metrics.Probe{Name: "policies", Check: at.probe}); err != nil {
 		cancel()
 		return nil, err
 	}
@@ -152,13 +152,35 @@ func (at *site) watchPolicies(ctx context.Context) {
 func (at *site) tell(p *publisher) func(context.Context, verdicts.Change) error {
 	return func(ctx context.Context, c verdicts.Change) error {
 		if p != nil {
-			if err := p.tell(ctx, c); err != nil {
+			if err := p.tell(ctx, c, at.level(ctx, c)); err != nil {
 				return err // it is told again, so nobody else is yet
 			}
 		}
 		at.keep.events.Publish(verdictEvent(c))
 		return nil
 	}
+}
+
+// level is the SLSA build level of the image by its provenance.
+func (at *site) level(ctx context.Context, c verdicts.Change) int {
+	j := at.judged()
+	if j == nil {
+		return 0
+	}
+	known, ok, err := j.Known(ctx, verdicts.Image{Repository: c.Verdict.Repository, Digest: c.Verdict.Image})
+	if err != nil || !ok || known.Provenance == nil {
+		return 0
+	}
+	return known.Provenance.Level
+}
+
+// quarantined counts the images of each project that may not be pulled.
+func (at *site) quarantined() map[string]int {
+	j := at.judged()
+	if j == nil {
+		return nil
+	}
+	return j.keeper.Denied(artifact.GateRegistry, at.keep.project)
 }
 
 // verdictEvent says what a verdict that changed comes to at the registry's gate.

@@ -44,9 +44,9 @@ func (env *Env) auditFolder() string  { return filepath.Join(env.Home, "audit") 
 func (env *Env) eventsFolder() string { return filepath.Join(env.Home, "events") }
 func (env *Env) pullsFile() string    { return filepath.Join(env.Home, "pulls") }
 
-// upkeep opens what keeps the registry. probes are what must be well for it to be ready,
-// beside its store and its log.
-func (env *Env) upkeep(ctx context.Context, reg *registry.Registry, said *settings.File, log *slog.Logger, probes ...metrics.Probe) (u *upkeep, err error) {
+// upkeep opens what keeps the registry. quarantined counts the images of each project that may not
+// be pulled; probes are what must be well for it to be ready, beside its store and its log.
+func (env *Env) upkeep(ctx context.Context, reg *registry.Registry, said *settings.File, log *slog.Logger, quarantined func() map[string]int, probes ...metrics.Probe) (u *upkeep, err error) {
 	u = &upkeep{said: said, log: log, fixed: retention.NewImmutable(reg, said.Now)}
 	if u.events, err = env.events(said.Now, log); err != nil {
 		return nil, err
@@ -67,7 +67,7 @@ func (env *Env) upkeep(ctx context.Context, reg *registry.Registry, said *settin
 		}
 	}})
 	u.figures = metrics.New(metrics.Options{
-		Project: u.project, Usage: u.quotas.Usage, Webhooks: u.events.Stats, Audit: u.audit.Stats,
+		Project: u.project, Usage: u.quotas.Usage, Quarantined: quarantined, Webhooks: u.events.Stats, Audit: u.audit.Stats,
 		Probes: append([]metrics.Probe{
 			{Name: "store", Check: reg.Reachable},
 			{Name: "audit", Check: func(context.Context) error { return u.audit.Ready() }},

@@ -75,3 +75,16 @@ func (k *Keeper) announce(ctx context.Context) {
 		}
 	}
 }
+
+// Denied gives how many images are denied at a gate, by the group of their repositories.
+func (k *Keeper) Denied(gate artifact.Gate, group func(repository string) string) map[string]int {
+	k.table.mu.RLock()
+	defer k.table.mu.RUnlock()
+	denied := map[string]int{}
+	for image, e := range k.table.entries {
+		if e.verdict != nil && e.verdict.At(gate) == artifact.ActionDeny {
+			denied[group(image.Repository)]++
+		}
+	}
+	return denied
+}
