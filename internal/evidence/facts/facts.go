@@ -92,47 +92,41 @@ const maxConfig = 8 << 20
 // measure adds what the platform finds in the layers itself. What is wrong with the image
 // leaves a part unknown; what is wrong with the machine or the registry is an error.
 func (g *Gatherer) measure(ctx context.Context, image v1.Image, in *Input) (unknown []error, err error) {
-	steps := []func() error{
-		func() error {
-			layers, err := sbom.ImageOf(image)
-			if err != nil {
-				return err
-			}
-			contents, err := g.Contents.Contents(ctx, layers)
-			if err == nil {
-				in.Contents = &contents
-			}
-			return err
-		},
-		func() error {
-			report, err := g.Hardening.Report(ctx, image)
-			if err == nil {
-				in.Hardening = &report
-			}
-			return err
-		},
-	}
-	if g.Malware != nil {
-		in.Scanned = true
-		steps = append(steps, func() error {
-			report, err := g.Malware.Report(ctx, image)
-			if err == nil {
-				in.Malware = &report
-			}
-			return err
-		})
-	}
-	for _, step := range steps {
-		err := step()
-		switch kind := fault.KindOf(err); {
-		case err == nil:
-		case ctx.Err() != nil, kind == fault.Unavailable, kind == fault.Canceled:
-			return nil, err
-		default:
-			unknown = append(unknown, err)
+	in.Scanned = g.Malware != nil
+	layers, err := sbom.ImageOf(image)
+	if err == nil {
+		var contents artifact.Contents
+		if contents, err = g.Contents.Contents(ctx, layers); err == nil {
+			in.Contents = &contents
 		}
 	}
-	return unknown, nil
+	if err != nil { // its layers may not be those that it names: nothing that is known by their names is of it
+		in.Base = nil
+		return unmeasured(ctx, nil, err)
+	}
+	hard, err := g.Hardening.Report(ctx, image)
+	if err == nil {
+		in.Hardening = &hard
+	}
+	if unknown, err = unmeasured(ctx, unknown, err); err != nil || g.Malware == nil {
+		return unknown, err
+	}
+	scan, err := g.Malware.Report(ctx, image)
+	if err == nil {
+		in.Malware = &scan
+	}
+	return unmeasured(ctx, unknown, err)
+}
+
+// unmeasured adds why a part is not known, if that is for the image's own fault.
+func unmeasured(ctx context.Context, unknown []error, why error) ([]error, error) {
+	switch kind := fault.KindOf(why); {
+	case why == nil:
+		return unknown, nil
+	case ctx.Err() != nil, kind == fault.Unavailable, kind == fault.Canceled:
+		return nil, why
+	}
+	return append(unknown, why), nil
 }
 
 // Input is all that facts are made of.

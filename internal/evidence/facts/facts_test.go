@@ -3,6 +3,7 @@ package facts
 import (
 	"context"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
@@ -192,7 +193,7 @@ func TestALayerThatCannotBeRead(t *testing.T) {
 	manifest.Layers[1] = manifest.Layers[0]
 	d := b.manifest(t, types.OCIManifestSchema1, encode(t, manifest))
 	got := b.gather(t, d)
-	if f := got.Facts; f.Image.Kind != artifact.KindImage || f.Packages != nil || f.Hardening != nil || f.Licenses != nil || len(got.Unknown) != 2 {
+	if f := got.Facts; f.Image.Kind != artifact.KindImage || f.Packages != nil || f.Hardening != nil || f.Licenses != nil || len(got.Unknown) != 1 {
 		t.Errorf("unknown because of %v: %+v", got.Unknown, f)
 	}
 }
@@ -298,5 +299,35 @@ func TestAnIndex(t *testing.T) {
 	got := b.gather(t, d)
 	if len(got.Facts.Children) != 2 || len(got.Facts.Signatures) != 1 || got.Contents != nil || got.Facts.Packages != nil {
 		t.Errorf("%+v", got)
+	}
+}
+
+// TestLayersOfAnother: an image that names the layers of one that is known, and carries others,
+// has none of what is known of those.
+func TestLayersOfAnother(t *testing.T) {
+	b := newBed(t)
+	image := shopImage(t)
+	if got := b.gather(t, b.push(t, image)); got.Contents == nil || got.Facts.Hardening == nil {
+		t.Fatalf("unknown because of %v", got.Unknown)
+	}
+	evil := layerOf(t, file{name: "bin/sh", text: "\x7fELF evil", mode: 0o4111})
+	packed, err := evil.Compressed()
+	if err != nil {
+		t.Fatal(err)
+	}
+	data, err := io.ReadAll(packed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	manifest, err := image.Manifest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	lie := manifest.DeepCopy()
+	top := &lie.Layers[len(lie.Layers)-1]
+	top.Digest, top.Size = b.blob(t, data).Digest, int64(len(data))
+	got := b.gather(t, b.manifest(t, lie.MediaType, encode(t, lie)))
+	if f := got.Facts; got.Contents != nil || f.Packages != nil || f.Hardening != nil || f.Base != nil || len(got.Unknown) != 1 || fault.KindOf(got.Unknown[0]) != fault.Denied {
+		t.Errorf("unknown because of %v: %+v", got.Unknown, f)
 	}
 }

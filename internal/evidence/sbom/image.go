@@ -30,7 +30,11 @@ func ImageOf(image v1.Image) (Image, error) {
 			fmt.Sprintf("its manifest has %d layers, its configuration %d", len(layers), len(config.RootFS.DiffIDs)))
 	}
 	for i, l := range layers {
-		out.Layers = append(out.Layers, Layer{DiffID: config.RootFS.DiffIDs[i].String(), Open: opener(l)})
+		blob, err := l.Digest()
+		if err != nil {
+			return Image{}, err
+		}
+		out.Layers = append(out.Layers, Layer{DiffID: config.RootFS.DiffIDs[i].String(), Blob: blob.String(), Open: opener(l)})
 	}
 	return out, nil
 }

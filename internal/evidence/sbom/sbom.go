@@ -28,8 +28,11 @@ type Image struct {
 // Layer is one layer of an image.
 type Layer struct {
 	DiffID string // "sha256:…", of the uncompressed tar
+	// Blob is "sha256:…" of the bytes that Open gives, where an image's maker says which diffID
+	// they have. "" where whoever gives the layer knows.
+	Blob string
 	// Open gives its bytes, compressed with gzip or zstd or not at all. It is not called
-	// for a layer that is known already.
+	// for bytes that were read before.
 	Open func(context.Context) (io.ReadCloser, error)
 }
 
@@ -48,12 +51,14 @@ type Scanner struct {
 	flights flights
 	layers  *recent[*prepared] // by diffID
 	states  *recent[*state]    // by the hash of a list of layers
+	proofs  *recent[string]    // diffIDs of what was read, by Blob
 }
 
 // What a Scanner remembers, in bytes as they are guessed by the things kept.
 const (
 	keepLayers = 96 << 20
 	keepStates = 32 << 20
+	keepProofs = 8 << 20
 )
 
 // New gives a Scanner.
@@ -63,7 +68,7 @@ func New(options Options) *Scanner {
 	}
 	return &Scanner{
 		options: options, jobs: make(chan struct{}, options.Jobs),
-		layers: newRecent[*prepared](keepLayers), states: newRecent[*state](keepStates),
+		layers: newRecent[*prepared](keepLayers), states: newRecent[*state](keepStates), proofs: newRecent[string](keepProofs),
 	}
 }
 
@@ -79,6 +84,9 @@ func (s *Scanner) Contents(ctx context.Context, image Image) (artifact.Contents,
 		}
 	}
 	merged, err := s.merged(ctx, image.Layers, ids)
+	if err == nil {
+		err = s.prove(ctx, image.Layers)
+	}
 	if err != nil {
 		return artifact.Contents{}, err
 	}

@@ -80,12 +80,15 @@ func (s *Scanner) scan(ctx context.Context, l Layer) (*layer.Record, error) {
 	}
 	defer packed.Close()
 	record, err := layer.Read(ctx, l.DiffID, packed, s.options.Layer)
-	if err != nil || s.options.Cache == "" {
-		return record, err
+	if err != nil {
+		return nil, err
 	}
 	text, err := json.Marshal(record)
-	if err == nil {
+	if err == nil && s.options.Cache != "" {
 		err = aside.WriteSealed(s.path(l.DiffID), text)
+	}
+	if err == nil {
+		err = s.proved(l)
 	}
 	if err != nil {
 		return nil, fault.New(fault.Failed, "keep what is known of layer", l.DiffID, err)
