@@ -63,6 +63,7 @@ type ledger struct {
 	busy     map[verdicts.Image]bool
 	overlap  bool
 	failure  error
+	broken   error         // of All, after half of it
 	hold     chan struct{} // Gather waits for it to be closed
 	slow     chan struct{} // so does All, once it has read
 	rules    string
@@ -112,13 +113,17 @@ func (l *ledger) Known(_ context.Context, image verdicts.Image) (artifact.Facts,
 
 func (l *ledger) All(context.Context) iter.Seq2[artifact.Facts, error] {
 	l.mu.Lock()
-	all, slow := slices.Collect(maps.Values(l.kept)), l.slow
+	all, slow, broken := slices.Collect(maps.Values(l.kept)), l.slow, l.broken
 	l.mu.Unlock()
 	return func(yield func(artifact.Facts, error) bool) {
 		if slow != nil {
 			<-slow
 		}
-		for _, facts := range all {
+		for i, facts := range all {
+			if broken != nil && i >= len(all)/2 {
+				yield(artifact.Facts{}, broken)
+				return
+			}
 			if !yield(facts, nil) {
 				return
 			}

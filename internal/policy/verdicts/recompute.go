@@ -22,7 +22,8 @@ type Stats struct {
 }
 
 // Reload takes the policies as they are now and decides all images by them. Each keeps the verdict
-// of the former ones until it has that of the new. Policies that cannot be loaded change nothing.
+// of the former ones until it has that of the new. Policies that cannot be loaded change nothing;
+// what fails after that is tried again.
 func (k *Keeper) Reload(ctx context.Context) (Stats, error) {
 	k.recomputing.Lock()
 	defer k.recomputing.Unlock()
@@ -32,16 +33,26 @@ func (k *Keeper) Reload(ctx context.Context) (Stats, error) {
 		return Stats{}, err
 	}
 	k.table.adopt(set)
-	return k.recompute(ctx)
+	return k.untilDone(k.recompute(ctx))
 }
 
-// Recompute decides all images again, from the facts that are kept of them.
+// Recompute decides all images again, from the facts that are kept of them. What fails is tried
+// again.
 func (k *Keeper) Recompute(ctx context.Context) (Stats, error) {
 	k.recomputing.Lock()
 	defer k.recomputing.Unlock()
-	return k.recompute(ctx)
+	return k.untilDone(k.recompute(ctx))
 }
 
+// untilDone leaves to the sweeper what failed: else old verdicts would stand.
+func (k *Keeper) untilDone(stats Stats, err error) (Stats, error) {
+	if err != nil {
+		k.wakeSweeper()
+	}
+	return stats, err
+}
+
+// recompute is Recompute, once. The caller holds recomputing.
 func (k *Keeper) recompute(ctx context.Context) (Stats, error) {
 	start := time.Now()
 	b := k.table.begin(Image{})

@@ -53,7 +53,9 @@ func (k *Keeper) sweep(ctx context.Context, all bool) error {
 	k.announce(ctx)
 	k.wakeWriter() // where it failed before
 	if over := k.table.over(k.clock.now()); all || len(over) >= many {
-		_, err := k.Recompute(ctx)
+		k.recomputing.Lock()
+		defer k.recomputing.Unlock()
+		_, err := k.recompute(ctx)
 		return err
 	}
 	return nil

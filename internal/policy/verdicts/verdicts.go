@@ -246,20 +246,22 @@ func (k *Keeper) Standing(image Image) (artifact.Verdict, bool) {
 
 // Changed says that evidence, tags or anything else of these images in the repository is not what
 // it was, or that they are new: what was decided on them counts no more when it returns, even if
-// the process ends then, and their facts are gathered anew.
+// the process ends then, and their facts are gathered anew. An error says that some of them are no
+// images, or that only this process knows of the change.
 func (k *Keeper) Changed(repository string, digests ...string) error {
-	images := make([]Image, len(digests))
-	for i, digest := range digests {
-		images[i] = Image{repository, digest}
-		if err := images[i].check(); err != nil {
-			return err
+	var images []Image
+	var wrong []error
+	for _, digest := range digests {
+		image := Image{repository, digest}
+		if err := image.check(); err != nil {
+			wrong = append(wrong, err)
+			continue
 		}
+		images = append(images, image)
 	}
-	if err := k.journal.add(opChanged, images, true); err != nil {
-		return err
-	}
-	k.table.invalidate(images, true, true)
-	return nil
+	err := k.journal.add(opChanged, images, true)
+	k.table.invalidate(images, true, true) // though no later process may know of it
+	return errors.Join(append(wrong, err)...)
 }
 
 // FindingsChanged says that the facts kept of these images are not what they were when they were

@@ -2,6 +2,7 @@ package verdicts_test
 
 import (
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -280,6 +281,44 @@ func TestReload(t *testing.T) {
 		if l.times(one) != 1 || l.times(two) != 1 {
 			t.Error("gathered again")
 		}
+	})
+}
+
+// TestReloadThatFails: policies that were taken up decide all images, though their facts could not
+// be read at once.
+func TestReloadThatFails(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		l := newLedger(warnOnly)
+		k := open(t, t.TempDir(), l, newShelf(), verdicts.Options{})
+		images := []verdicts.Image{l.put(unsigned(image(1))), l.put(unsigned(image(2))), l.put(unsigned(image(3)))}
+		for _, image := range images {
+			want(t, k, image, artifact.ActionWarn)
+		}
+		l.set(func(l *ledger) { l.rules, l.broken = signedOnly, errDown })
+		if _, err := k.Reload(t.Context()); !errors.Is(err, errDown) {
+			t.Fatalf("%v, want %v", err, errDown)
+		}
+		l.set(func(l *ledger) { l.broken = nil })
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		for _, image := range images {
+			want(t, k, image, artifact.ActionDeny)
+		}
+	})
+}
+
+// TestChangeThatCannotBeNoted: what changed counts no more, though that cannot be written down.
+func TestChangeThatCannotBeNoted(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		l, folder := newLedger(signedOnly), t.TempDir()
+		k := open(t, folder, l, newShelf(), verdicts.Options{})
+		one := l.put(image(1))
+		want(t, k, one, artifact.ActionAllow)
+		l.put(unsigned(image(1)))
+		if err := k.Changed("shop", "sha384:"+strings.Repeat("a", 96), one.Digest); fault.KindOf(err) != fault.Usage {
+			t.Errorf("%v, want to hear of the digest", err)
+		}
+		want(t, k, one, artifact.ActionDeny)
 	})
 }
 
