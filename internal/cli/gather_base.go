@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -29,6 +30,7 @@ func itself(f artifact.Facts) *artifact.BaseFacts {
 
 // foundations remembers what is known of bases for a short while: a fleet stands on few.
 type foundations struct {
+	wait  time.Duration // for one
 	mu    sync.Mutex
 	known map[string]*foundation // by repository@digest and architecture
 }
@@ -36,12 +38,16 @@ type foundations struct {
 // foundation is one of them.
 type foundation struct {
 	artifact.BaseFacts
-	layers []v1.Hash // diffIDs; nil where it could not be read
+	layers []v1.Hash // diffIDs; none where it could not be read
 	read   time.Time
 }
 
 // keepBases is for how long: a signature that somebody adds to a base counts after it.
 const keepBases = 30 * time.Second
+
+// readBases is how long a base may take to be read: the image's maker chose where it is asked for,
+// and others wait.
+const readBases = 10 * time.Second
 
 // base gives the base that the image says it stands on, if it does: whoever made the image
 // wrote that, so the layers must begin with the base's.
@@ -63,12 +69,18 @@ func (g *gatherer) base(ctx context.Context, ref oci.Reference, manifest *v1.Man
 	if err != nil {
 		return nil, err
 	}
-	if b.layers != nil && (len(b.layers) > len(config.RootFS.DiffIDs) || !slices.Equal(b.layers, config.RootFS.DiffIDs[:len(b.layers)])) {
-		return nil, nil // it says so, and its layers are others
+	if !standsOn(config.RootFS.DiffIDs, b.layers) {
+		return nil, nil // it says so, and its layers are others, or nobody can tell
 	}
 	told := b.BaseFacts
 	told.Name = name
 	return &told, nil
+}
+
+// standsOn says whether the layers begin with those of a base. All begin with none, so a base
+// without layers is nobody's.
+func standsOn(layers, base []v1.Hash) bool {
+	return len(base) > 0 && len(base) <= len(layers) && slices.Equal(base, layers[:len(base)])
 }
 
 func (b *foundations) look(ctx context.Context, g *gatherer, ref oci.Reference, architecture string) (*foundation, error) {
@@ -93,12 +105,53 @@ func (b *foundations) look(ctx context.Context, g *gatherer, ref oci.Reference, 
 	return read, nil
 }
 
-// readBase finds out what is known of a base. One that is nowhere to be found is not verified.
-func (g *gatherer) readBase(ctx context.Context, ref oci.Reference, architecture string) (*foundation, error) {
+// renew looks up who vouches for the base of an image now.
+func (b *foundations) renew(ctx context.Context, g *gatherer, f *artifact.Facts) error {
+	if f.Base == nil || f.Base.Name == "" || f.Base.Digest == f.Image.Digest {
+		return nil // none, or the image itself
+	}
+	hash, err := v1.NewHash(f.Base.Digest)
+	if err != nil {
+		return nil
+	}
+	at, err := oci.Parse(f.Base.Name)
+	if err != nil {
+		return nil
+	}
+	_, architecture, _ := strings.Cut(f.Image.Platform, "/")
+	architecture, _, _ = strings.Cut(architecture, "/")
+	known, err := b.look(ctx, g, at.At(hash), architecture)
+	if err != nil {
+		return err
+	}
+	told := *f.Base
+	told.Verified, told.By = known.Verified, known.By
+	f.Base = &told
+	return nil
+}
+
+// forget forgets what is known of the manifest as a base, and says whether anything was.
+func (b *foundations) forget(digest string) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	known := false
+	for key, one := range b.known {
+		if one.Digest == digest {
+			delete(b.known, key)
+			known = true
+		}
+	}
+	return known
+}
+
+// readBase finds out what is known of a base. One that is nowhere to be found has no layers.
+func (g *gatherer) readBase(all context.Context, ref oci.Reference, architecture string) (*foundation, error) {
+	ctx, cancel := context.WithTimeout(all, g.stands.wait)
+	defer cancel()
 	out := &foundation{BaseFacts: artifact.BaseFacts{Digest: ref.Identifier()}, read: time.Now()}
 	images, err := g.env.Registries.Images(ctx, ref)
 	if err != nil {
-		return out, ctx.Err()
+		return out, all.Err()
 	}
 	image, there := images[architecture]
 	if !there {
@@ -106,7 +159,7 @@ func (g *gatherer) readBase(ctx context.Context, ref oci.Reference, architecture
 	}
 	config, err := image.ConfigFile()
 	if err != nil {
-		return out, ctx.Err()
+		return out, all.Err()
 	}
 	digest, err := v1.NewHash(ref.Identifier())
 	if err != nil {
@@ -114,7 +167,7 @@ func (g *gatherer) readBase(ctx context.Context, ref oci.Reference, architecture
 	}
 	attached, err := attest.List(ctx, g.session, ref, digest)
 	if err != nil {
-		return out, ctx.Err()
+		return out, all.Err()
 	}
 	out.layers, out.Created = config.RootFS.DiffIDs, config.Created.Time
 	for _, c := range attest.Verify(digest, attached, g.trust).Checks {

@@ -30,8 +30,15 @@ type judge struct {
 	gather *gatherer // replaced under mu
 	index  *inventory.Inventory
 	keeper *verdicts.Keeper
+	seen   state
 
 	mu sync.Mutex
+}
+
+// state is what the verdicts were decided by, as far as others can change it.
+type state struct {
+	policies, trust, advisories string
+	news                        inventory.Mark
 }
 
 // judge opens the verdicts of this home.
@@ -43,6 +50,11 @@ func (env *Env) judge(ctx context.Context, log *slog.Logger, o verdicts.Options)
 	}
 	if j.index, err = env.inventory(ctx); err != nil {
 		return nil, err
+	}
+	// Before anything is read by it, so that no change is missed.
+	j.seen = state{policies: env.policyState(), trust: env.trustState(), advisories: env.advisoryState()}
+	if j.seen.news, err = j.index.Mark(ctx); err != nil {
+		return nil, errors.Join(err, j.index.Close())
 	}
 	load := func(context.Context) (*policy.Set, error) { return env.policies(policyOptions{}) }
 	o.Log = log
@@ -185,27 +197,30 @@ func (j *judge) Known(ctx context.Context, image verdicts.Image) (known artifact
 	return known, ok, err
 }
 
-// each gives what is kept of manifests. Of which ecosystems there are advisories now is not
-// kept, but looked up.
+// each gives what is kept of manifests. What others than the manifest decide is not kept, but
+// looked up: of which ecosystems there are advisories now, and who vouches for its base.
 func (j *judge) each(ctx context.Context, which inventory.Selection, yield func(artifact.Facts) error) error {
-	db, err := j.gatherer().advisories.open(ctx)
-	if fault.KindOf(err) == fault.NotFound {
-		return j.index.Facts(ctx, which, yield) // there is no feed yet
-	}
-	if err != nil {
+	g := j.gatherer()
+	db, err := g.advisories.open(ctx)
+	if err != nil && fault.KindOf(err) != fault.NotFound {
 		return err
 	}
-	defer db.Close()
+	if db != nil { // else there is no feed yet
+		defer db.Close()
+	}
 	var packages []artifact.Package // images that hold the same come one after the other
 	var ecosystems []string
 	return j.index.Facts(ctx, which, func(f artifact.Facts) error {
-		if !same(packages, f.Packages) {
+		if db != nil && !same(packages, f.Packages) {
 			packages = f.Packages
 			if ecosystems, err = unadvised(db, packages); err != nil {
 				return err
 			}
 		}
 		f.Unadvised = ecosystems
+		if err := g.stands.renew(ctx, g, &f); err != nil {
+			return err
+		}
 		return yield(f)
 	})
 }
@@ -261,42 +276,53 @@ const watchEvery = 500 * time.Millisecond
 func (j *judge) watch(ctx context.Context) {
 	tick := time.NewTicker(watchEvery)
 	defer tick.Stop()
-	policies, trust, advised := j.env.policyState(), j.env.trustState(), j.env.advisoryState()
-	mark, err := j.index.Mark(ctx)
 	for {
-		if err != nil && ctx.Err() == nil {
-			j.log.Warn("the inventory does not say what is new", "error", err)
-		}
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
 		}
-		if now := j.env.policyState(); now != policies {
-			policies = now
+		if now := j.env.policyState(); now != j.seen.policies {
+			j.seen.policies = now
 			j.reload(ctx)
 		}
-		if now := j.env.trustState(); now != trust {
-			trust = now
+		if now := j.env.trustState(); now != j.seen.trust {
+			j.seen.trust = now
 			j.distrust(ctx)
 		}
-		if now := j.env.advisoryState(); now != advised {
-			advised = now
-			if _, err := j.keeper.Recompute(ctx); err != nil {
-				j.log.Error("what is new in the advisories is not heeded", "error", err)
-			}
+		if now := j.env.advisoryState(); now != j.seen.advisories {
+			j.seen.advisories = now
+			j.recompute(ctx)
 		}
-		var news []inventory.Manifest
-		if news, mark, err = j.index.News(ctx, mark); err != nil {
-			continue
+		if err := j.hearNews(ctx); err != nil && ctx.Err() == nil {
+			j.log.Warn("the inventory does not say what is new", "error", err)
 		}
-		changed := make([]verdicts.Image, len(news))
-		for i, m := range news {
-			changed[i] = verdicts.Image{Repository: m.Repository, Digest: m.Digest}
-		}
-		if len(changed) > 0 {
-			j.keeper.FindingsChanged(changed...)
-		}
+	}
+}
+
+// hearNews has what the inventory tells anew decided anew; all, where a base is among it.
+func (j *judge) hearNews(ctx context.Context) error {
+	news, mark, err := j.index.News(ctx, j.seen.news)
+	if err != nil || len(news) == 0 {
+		return err
+	}
+	j.seen.news = mark
+	changed := make([]verdicts.Image, len(news))
+	based := false
+	for i, m := range news {
+		changed[i] = verdicts.Image(m)
+		based = j.gatherer().stands.forget(m.Digest) || based
+	}
+	j.keeper.FindingsChanged(changed...)
+	if based {
+		j.recompute(ctx)
+	}
+	return nil
+}
+
+func (j *judge) recompute(ctx context.Context) {
+	if _, err := j.keeper.Recompute(ctx); err != nil && ctx.Err() == nil {
+		j.log.Error("verdicts are not decided anew", "error", err)
 	}
 }
 
