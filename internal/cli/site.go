@@ -288,10 +288,10 @@ func (at *site) heard() []func(*call.Record) {
 // hear has the verdicts decided anew that a request bears on.
 func (at *site) hear(r *call.Record) {
 	j := at.judged()
-	if j == nil || !r.OK() || !r.Writes() || r.Endpoint.Kind != call.KindManifest || r.Digest == "" {
+	if j == nil || !r.OK() || !r.Writes() || r.Endpoint.Kind != call.KindManifest || r.Canonical == "" {
 		return
 	}
-	digests := []string{r.Digest}
+	digests := []string{r.Canonical}
 	if r.Subject != "" {
 		digests = append(digests, r.Subject)
 	}

@@ -177,7 +177,8 @@ func (s *store) stands(ctx context.Context, p *push) (bool, error) {
 
 // note says what was stored.
 func (p *push) note(record *call.Record) {
-	record.Digest, record.MediaType, record.Tags, record.Size = p.digest.String(), p.manifest.kind(), p.tags, int64(len(p.content))
+	record.Digest, record.Canonical, record.MediaType = p.digest.String(), p.canonical.String(), p.manifest.kind()
+	record.Tags, record.Size = p.tags, int64(len(p.content))
 	if p.manifest.Subject != nil {
 		record.Subject = p.manifest.Subject.Digest.String()
 	}
@@ -278,6 +279,12 @@ func (f *front) removeManifest(r *http.Request, to call.Endpoint) (*answer, erro
 	}
 	record := call.RecordOf(ctx)
 	record.Digest, record.Tags = gone.String(), tags
+	if content != nil {
+		record.Canonical = digest.FromBytes(content).String()
+	}
+	if m, err := parseStored(content); err == nil && m.Subject != nil {
+		record.Subject = m.Subject.Digest.String()
+	}
 	if byDigest {
 		return answer, f.store.forget(ctx, to.Repository, content)
 	}

@@ -41,17 +41,26 @@ func TestDeletionsSayWhatWent(t *testing.T) {
 	}
 	ask(http.MethodDelete, "v1", "", http.StatusAccepted)
 	ask(http.MethodDelete, "v1", "", http.StatusNotFound)
+	said := strings.Replace(index, `{`, `{"subject":{"mediaType":"application/vnd.oci.image.index.v1+json","digest":"`+d+`","size":94},`, 1)
+	about := digest.FromString(said).String()
+	by512 := digest.SHA512.FromString(said).String()
+	ask(http.MethodPut, by512, said, http.StatusCreated)
+	ask(http.MethodDelete, by512, "", http.StatusAccepted)
 	ask(http.MethodDelete, d, "", http.StatusAccepted)
 	type told struct {
-		Status int
-		Digest string
-		Tags   []string
+		Status                     int
+		Digest, Canonical, Subject string
+		Tags                       []string
 	}
 	var got []told
 	for _, r := range heard[3:] {
-		got = append(got, told{r.Status, r.Digest, slices.Sorted(slices.Values(r.Tags))})
+		got = append(got, told{r.Status, r.Digest, r.Canonical, r.Subject, slices.Sorted(slices.Values(r.Tags))})
 	}
-	want := []told{{202, d, []string{"v1"}}, {404, "", nil}, {202, d, []string{"v2", "v3"}}}
+	want := []told{
+		{202, d, d, "", []string{"v1"}}, {404, "", "", "", nil},
+		{201, by512, about, d, nil}, {202, by512, about, d, nil},
+		{202, d, d, "", []string{"v2", "v3"}},
+	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}

@@ -22,9 +22,10 @@ type Record struct {
 	Bytes     int64 // of the answer's body
 
 	Digest    string   // of the manifest or blob that was named or stored
+	Canonical string   // of a manifest that was stored or removed, by sha256, whatever Digest is by
 	MediaType string   // of the manifest
 	Tags      []string // that a push let name the manifest
-	Subject   string   // digest, where a manifest that was pushed has one
+	Subject   string   // digest, where a manifest that was pushed or removed has one
 	Size      int64    // bytes of what was stored
 	Verdict   string   // what the gate said: "allow", "warn", "deny"; "" where it was not asked
 	Why       string   // why it was refused, one line
