@@ -30,7 +30,7 @@ type gatherer struct {
 }
 
 func (env *Env) gatherer(ctx context.Context) (*gatherer, error) {
-	g := &gatherer{rebuild: env.rebuild(ctx), stands: foundations{known: map[string]*foundation{}}}
+	g := &gatherer{rebuild: env.rebuild(ctx), stands: foundations{wait: readBases, known: map[string]*foundation{}}}
 	g.facts = facts.Gatherer{Contents: g.contents, Hardening: env.hardening()}
 	said, err := env.signing()
 	if err != nil {
