@@ -85,7 +85,8 @@ func TestServedWithoutDoors(t *testing.T) {
 	d, _ := g.image("a", "1", "the layer")
 	g.want("", "GET /v2/a/manifests/1", 403)
 	g.want("", "GET /v2/a/blobs/"+blobOf("the layer"), 403)
-	g.want("", "HEAD /v2/a/manifests/1", 404) // whoever he is, he may push
+	g.want("", "HEAD /v2/a/manifests/1", 403)           // who asks for a tag pulls
+	g.want("", "HEAD /v2/a/manifests/"+d.String(), 404) // whoever he is, he may push
 	g.gate.say("a", d, artifact.ActionAllow)
 	g.want("", "GET /v2/a/manifests/1", 200)
 }
