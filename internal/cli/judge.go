@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -15,6 +16,7 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
 	"plimsoll.dev/plimsoll/artifact"
+	"plimsoll.dev/plimsoll/internal/aside"
 	"plimsoll.dev/plimsoll/internal/fault"
 	"plimsoll.dev/plimsoll/internal/inventory"
 	"plimsoll.dev/plimsoll/internal/oci"
@@ -62,8 +64,17 @@ func (env *Env) judge(ctx context.Context, log *slog.Logger, o verdicts.Options)
 	if err != nil {
 		return nil, errors.Join(err, j.index.Close())
 	}
+	if was, err := os.ReadFile(j.trustFile()); err == nil && string(was) == j.seen.trust {
+		return j, nil
+	}
+	if err := j.lookAnew(ctx); err != nil { // what is kept was verified by the word of others
+		return nil, errors.Join(err, j.Close())
+	}
 	return j, nil
 }
+
+// trustFile says who was trusted when what is kept of images was verified.
+func (j *judge) trustFile() string { return filepath.Join(j.env.Home, "verdicts", "trust") }
 
 // Close ends what goes on.
 func (j *judge) Close() error { return errors.Join(j.keeper.Close(), j.index.Close()) }
@@ -148,8 +159,8 @@ func (j *judge) learn(ctx context.Context, text string) error {
 	return err
 }
 
-// relearn gathers the facts of an image anew, if some are kept: it was made again, and its evidence
-// issued again.
+// relearn gathers the facts of an image anew, if some are kept: it was made again and its evidence
+// issued again, or some of that, or a tag, was removed.
 func (env *Env) relearn(ctx context.Context, ref oci.Reference) {
 	err := func() error {
 		index, err := env.inventory(ctx)
@@ -172,7 +183,7 @@ func (env *Env) relearn(ctx context.Context, ref oci.Reference) {
 		}
 		return (&judge{env: env, gather: g, index: index}).learn(ctx, ref.String())
 	}()
-	if err != nil {
+	if err != nil && fault.KindOf(err) != fault.NotFound { // else there is no such image any more
 		env.untold(err)
 	}
 }
@@ -287,8 +298,10 @@ func (j *judge) watch(ctx context.Context) {
 			j.reload(ctx)
 		}
 		if now := j.env.trustState(); now != j.seen.trust {
-			j.seen.trust = now
-			j.distrust(ctx)
+			was := j.seen.trust
+			if j.seen.trust = now; !j.distrust(ctx) {
+				j.seen.trust = was // it is tried again
+			}
 		}
 		if now := j.env.advisoryState(); now != j.seen.advisories {
 			j.seen.advisories = now
@@ -335,30 +348,43 @@ func (j *judge) reload(ctx context.Context) {
 	j.log.Info("took up the policies", "images", stats.Images, "verdictsChanged", stats.Changed)
 }
 
-// distrust forgets who was believed: other keys and identities may be trusted now.
-func (j *judge) distrust(ctx context.Context) {
+// distrust forgets who was believed: other keys and identities may be trusted now. It is false
+// where not all images are looked into anew.
+func (j *judge) distrust(ctx context.Context) bool {
 	g, err := j.env.gatherer(ctx)
 	if err != nil {
 		j.log.Error("whom to trust cannot be read anew: the former ones stay", "error", err)
-		return
+		return true
 	}
 	j.mu.Lock()
 	j.gather = g
 	j.mu.Unlock()
+	if err := j.lookAnew(ctx); err != nil {
+		j.log.Error("others are trusted, and images are not looked into anew yet", "error", err)
+		return false
+	}
+	return true
+}
+
+// lookAnew has all images looked into by the word of those who are trusted now, and notes who
+// that is for the next start.
+func (j *judge) lookAnew(ctx context.Context) error {
 	changed := map[string][]string{} // digests by repository
 	for f, err := range j.All(ctx) {
 		if err != nil {
-			j.log.Error("what was decided by those who were trusted before cannot be read", "error", err)
-			return
+			return err
 		}
 		changed[f.Image.Repository] = append(changed[f.Image.Repository], f.Image.Digest)
 	}
 	for repository, digests := range changed {
 		if err := j.keeper.Changed(repository, digests...); err != nil {
-			j.log.Error("images are not looked into anew", "repository", repository, "error", err)
+			return err
 		}
 	}
-	j.log.Info("others are trusted: images are looked into anew", "repositories", len(changed))
+	if len(changed) > 0 {
+		j.log.Info("others are trusted: images are looked into anew", "repositories", len(changed))
+	}
+	return aside.WriteDurable(j.trustFile(), []byte(j.seen.trust))
 }
 
 // policyState tells whether the files of policies are the same as before.
@@ -366,7 +392,15 @@ func (env *Env) policyState() string { return stateOf(env.policyFolder()) }
 
 // trustState tells whether those who are trusted are the same as before.
 func (env *Env) trustState() string {
-	return stateOf(filepath.Join(env.Home, "keys")) + fileState(filepath.Join(env.Home, "signing.yaml"))
+	state := stateOf(filepath.Join(env.Home, "keys")) + fileState(filepath.Join(env.Home, "signing.yaml"))
+	s, err := env.signing()
+	if err != nil {
+		return state
+	}
+	for _, name := range slices.Concat([]string{s.Images, s.Attestations, s.Trust.Root}, s.Trust.Images, s.Trust.Attestations) {
+		state += fileState(s.at(name)) // "" of a service or a variable
+	}
+	return state
 }
 
 // advisoryState tells whether the advisories are the same as before.

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -10,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/spf13/cobra"
 
 	"plimsoll.dev/plimsoll/internal/fault"
@@ -95,20 +97,51 @@ func newRegistryRemove(s *store) *cobra.Command {
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			var done, gone []string
+			var changed []oci.Reference
 			err := s.with(cmd.Context(), registry.Options{}, func(reg *registry.Registry) error {
 				for _, arg := range args {
+					touched := s.env.touched(cmd.Context(), arg)
 					names, err := removeReference(cmd.Context(), reg, arg)
 					if err != nil {
 						return err
 					}
-					done, gone = append(done, arg), append(gone, names...)
+					done, gone, changed = append(done, arg), append(gone, names...), append(changed, touched...)
 				}
 				return nil
 			})
 			s.env.forget(cmd.Context(), gone)
+			for _, ref := range changed {
+				s.env.relearn(cmd.Context(), ref)
+			}
 			return errors.Join(err, s.env.recordRemoved(cmd.Context(), done))
 		},
 	}
+}
+
+// touched gives the manifests of which policies know less once the reference is removed: the one
+// that a tag names, and those that what it names is about.
+func (env *Env) touched(ctx context.Context, arg string) (all []oci.Reference) {
+	ref, err := oci.Parse(arg)
+	if err != nil {
+		return nil // removing it says so
+	}
+	if subject, ok := oci.SignatureTag(ref.Identifier()); ok {
+		return []oci.Reference{ref.At(subject)}
+	}
+	m, err := env.Registries.Session().Manifest(ctx, ref)
+	if err != nil {
+		return nil
+	}
+	if m.Digest.String() != ref.Identifier() {
+		return []oci.Reference{ref.At(m.Digest)}
+	}
+	var said struct {
+		Subject *v1.Descriptor `json:"subject"`
+	}
+	if json.Unmarshal(m.Raw, &said) == nil && said.Subject != nil {
+		all = append(all, ref.At(said.Subject.Digest))
+	}
+	return all
 }
 
 // removeReference gives the references that name nothing any more.
