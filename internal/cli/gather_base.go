@@ -124,6 +124,9 @@ func (b *foundations) renew(ctx context.Context, g *gatherer, f *artifact.Facts)
 	if err != nil {
 		return err
 	}
+	if len(known.layers) == 0 {
+		return nil // its registry does not answer: what was known of it stays
+	}
 	told := *f.Base
 	told.Verified, told.By = known.Verified, known.By
 	f.Base = &told

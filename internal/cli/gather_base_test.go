@@ -171,3 +171,16 @@ func TestClaimedBaseAtAHostThatHangs(t *testing.T) {
 		t.Errorf("got %+v", got)
 	}
 }
+
+// TestBaseThatIsAway: who vouched for a base did so, though its registry does not answer just now.
+func TestBaseThatIsAway(t *testing.T) {
+	b := newBaseBed(t)
+	known := artifact.BaseFacts{Name: "127.0.0.1:1/bases/web:1", Digest: b.put("bases/web:1", on(t, someLayer(t)), true).String(), Verified: true, By: "ann"}
+	facts := artifact.Facts{Image: artifact.ImageFacts{Platform: "linux/amd64"}, Base: &known}
+	if err := b.gather.stands.renew(t.Context(), b.gather, &facts); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(&known, facts.Base); diff != "" {
+		t.Errorf("-want +got\n%s", diff)
+	}
+}
