@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"sync/atomic"
 	"time"
 
@@ -14,17 +15,21 @@ import (
 )
 
 // gate lets the registry ask for verdicts. It implements registry.Gate. Without a keeper there
-// are no policies, and it lets all through.
+// are no policies, and it lets all through, unless it is shut.
 type gate struct {
 	keeper  atomic.Pointer[verdicts.Keeper]
+	shut    atomic.Bool                     // there are policies, and nobody decides by them
 	figures atomic.Pointer[metrics.Metrics] // counts what it says; nil counts nothing
 }
+
+var errShut = errors.New("there are policies, and they are not taken up")
 
 // Known gives what stands now.
 func (g *gate) Known(repository string, manifest godigest.Digest) (registry.Judgement, bool) {
 	keeper := g.keeper.Load()
 	if keeper == nil {
-		return registry.Judgement{Action: artifact.ActionAllow}, true
+		j, err := g.unjudged()
+		return j, err == nil
 	}
 	since := time.Now()
 	v, ok := keeper.Standing(verdicts.Image{Repository: repository, Digest: manifest.String()})
@@ -38,7 +43,7 @@ func (g *gate) Known(repository string, manifest godigest.Digest) (registry.Judg
 func (g *gate) Judge(ctx context.Context, repository string, manifest godigest.Digest) (registry.Judgement, error) {
 	keeper := g.keeper.Load()
 	if keeper == nil {
-		return registry.Judgement{Action: artifact.ActionAllow}, nil
+		return g.unjudged()
 	}
 	since := time.Now()
 	v, err := keeper.Verdict(ctx, verdicts.Image{Repository: repository, Digest: manifest.String()})
@@ -47,6 +52,14 @@ func (g *gate) Judge(ctx context.Context, repository string, manifest godigest.D
 		return registry.Judgement{}, err
 	}
 	return g.counted(judgement(v), since), nil
+}
+
+// unjudged is what it says where nobody decides.
+func (g *gate) unjudged() (registry.Judgement, error) {
+	if g.shut.Load() {
+		return registry.Judgement{}, errShut
+	}
+	return registry.Judgement{Action: artifact.ActionAllow}, nil
 }
 
 // counted counts what it gives.

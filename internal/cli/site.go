@@ -100,7 +100,7 @@ func (at *site) probe(context.Context) error {
 		return nil
 	}
 	if _, err := at.env.policies(policyOptions{}); !errors.Is(err, errNoPolicies) {
-		return errors.New("there are policies, and they are not taken up")
+		return errShut
 	}
 	return nil
 }
@@ -127,7 +127,8 @@ func (at *site) openJudge(ctx context.Context) error {
 }
 
 // watchPolicies follows the policies, and what others tell the inventory. The first policies may
-// come while the registry is served.
+// come while the registry is served; when they are wrong, or another server keeps the verdicts of
+// this home, the gate is shut until that is over.
 func (at *site) watchPolicies(ctx context.Context) {
 	tick := time.NewTicker(watchEvery)
 	defer tick.Stop()
@@ -137,12 +138,16 @@ func (at *site) watchPolicies(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
-		if now := at.env.policyState(); now != state {
-			state = now
-			if err := at.openJudge(ctx); err != nil {
-				at.log.Error("the policies are not taken up: there is no gate", "error", err)
-			}
+		now := at.env.policyState()
+		if now == state && !at.gate.shut.Load() {
+			continue
 		}
+		err := at.openJudge(ctx)
+		at.gate.shut.Store(err != nil)
+		if err != nil && now != state {
+			at.log.Error("the policies are not taken up: nothing is let through", "error", err)
+		}
+		state = now
 	}
 	at.judged().watch(ctx)
 }
