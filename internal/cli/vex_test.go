@@ -106,6 +106,32 @@ func TestAReplacedStatementStaysReplaced(t *testing.T) {
 	}
 }
 
+// TestStrangersSilenceNothing: who may push may attach a document that calls everything harmless.
+// It counts when somebody signed it who is trusted, on the image and on its index.
+func TestStrangersSilenceNothing(t *testing.T) {
+	b := newVEXBed(t)
+	top, _ := b.attach(b.index, "2026-01-01T00:00:00Z", "CVE-1")
+	image, attached := b.attach(b.image, "2026-01-02T00:00:00Z", "CVE-2")
+	stranger, err := keys.New(keys.Options{}).Generate(t.Context(), filepath.Join(t.TempDir(), "eve.key"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	others := attest.Trust{Images: attest.Trusted{Keys: []attest.Key{{Name: "eve", Public: stranger.PublicKey()}}}}
+	for _, c := range []struct {
+		trust attest.Trust
+		want  []string
+	}{{b.trust, []string{"CVE-1", "CVE-2"}}, {others, nil}, {attest.Trust{}, nil}} {
+		documents, err := attachedStatements(image, attached, c.trust)
+		if err != nil {
+			t.Fatal(err)
+		}
+		above, err := statementsOn(t.Context(), b.session, b.ref, c.trust, top)
+		if got := namesIn(append(documents, above...)); err != nil || !slices.Equal(got, c.want) {
+			t.Errorf("%v, %v; want %v", got, err, c.want)
+		}
+	}
+}
+
 // TestStatementsOnTheIndexCount: who signs a tag that names an index, as cosign does, means
 // its images.
 func TestStatementsOnTheIndexCount(t *testing.T) {
