@@ -159,31 +159,43 @@ func (j *judge) learn(ctx context.Context, text string) error {
 	return err
 }
 
-// relearn gathers the facts of an image anew, if some are kept: it was made again and its evidence
-// issued again, or some of that, or a tag, was removed.
-func (env *Env) relearn(ctx context.Context, ref oci.Reference) {
+// relearn gathers the facts of images anew, of which some are kept: they were made again and their
+// evidence issued again, or some of that, or a tag, was removed.
+func (env *Env) relearn(ctx context.Context, refs ...oci.Reference) {
+	if len(refs) == 0 {
+		return
+	}
 	err := func() error {
 		index, err := env.inventory(ctx)
 		if err != nil {
 			return err
 		}
 		defer index.Close()
-		kept := false
-		which := inventory.Selection{Of: []inventory.Manifest{{Repository: ref.Repository(), Digest: ref.Identifier()}}}
-		err = index.Facts(ctx, which, func(artifact.Facts) error {
-			kept = true
+		which := inventory.Selection{Of: []inventory.Manifest{}}
+		for _, ref := range refs {
+			which.Of = append(which.Of, inventory.Manifest{Repository: ref.Repository(), Digest: ref.Identifier()})
+		}
+		var kept []verdicts.Image
+		err = index.Facts(ctx, which, func(f artifact.Facts) error {
+			kept = append(kept, verdicts.Image{Repository: f.Image.Repository, Digest: f.Image.Digest})
 			return nil
 		})
-		if err != nil || !kept {
+		if err != nil || len(kept) == 0 {
 			return err
 		}
 		g, err := env.gatherer(ctx)
 		if err != nil {
 			return err
 		}
-		return (&judge{env: env, gather: g, index: index}).learn(ctx, ref.String())
+		j := &judge{env: env, gather: g, index: index}
+		for _, image := range kept {
+			if err = j.learn(ctx, image.String()); err != nil && fault.KindOf(err) != fault.NotFound { // else there is none any more
+				return err
+			}
+		}
+		return nil
 	}()
-	if err != nil && fault.KindOf(err) != fault.NotFound { // else there is no such image any more
+	if err != nil {
 		env.untold(err)
 	}
 }

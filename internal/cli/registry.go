@@ -110,9 +110,7 @@ func newRegistryRemove(s *store) *cobra.Command {
 				return nil
 			})
 			s.env.forget(cmd.Context(), gone)
-			for _, ref := range changed {
-				s.env.relearn(cmd.Context(), ref)
-			}
+			s.env.relearn(cmd.Context(), changed...)
 			return errors.Join(err, s.env.recordRemoved(cmd.Context(), done))
 		},
 	}
@@ -120,28 +118,34 @@ func newRegistryRemove(s *store) *cobra.Command {
 
 // touched gives the manifests of which policies know less once the reference is removed: the one
 // that a tag names, and those that what it names is about.
-func (env *Env) touched(ctx context.Context, arg string) (all []oci.Reference) {
+func (env *Env) touched(ctx context.Context, arg string) []oci.Reference {
 	ref, err := oci.Parse(arg)
 	if err != nil {
 		return nil // removing it says so
-	}
-	if subject, ok := oci.SignatureTag(ref.Identifier()); ok {
-		return []oci.Reference{ref.At(subject)}
 	}
 	m, err := env.Registries.Session().Manifest(ctx, ref)
 	if err != nil {
 		return nil
 	}
 	if m.Digest.String() != ref.Identifier() {
-		return []oci.Reference{ref.At(m.Digest)}
+		return []oci.Reference{untagged(ref, m.Digest)}
 	}
 	var said struct {
 		Subject *v1.Descriptor `json:"subject"`
 	}
-	if json.Unmarshal(m.Raw, &said) == nil && said.Subject != nil {
-		all = append(all, ref.At(said.Subject.Digest))
+	if json.Unmarshal(m.Raw, &said) != nil || said.Subject == nil {
+		return nil
 	}
-	return all
+	return []oci.Reference{ref.At(said.Subject.Digest)}
+}
+
+// untagged gives the manifest of which policies know less once a tag names it no more: the image
+// that the tag keeps signatures of, else what it named.
+func untagged(tag oci.Reference, named v1.Hash) oci.Reference {
+	if subject, ok := oci.SignatureTag(tag.Identifier()); ok {
+		return tag.At(subject)
+	}
+	return tag.At(named)
 }
 
 // removeReference gives the references that name nothing any more.

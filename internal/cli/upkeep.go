@@ -11,6 +11,7 @@ import (
 	"sync"
 
 	"plimsoll.dev/plimsoll/internal/oci"
+	"plimsoll.dev/plimsoll/internal/policy/verdicts"
 	"plimsoll.dev/plimsoll/internal/registry"
 	"plimsoll.dev/plimsoll/internal/registry/audit"
 	"plimsoll.dev/plimsoll/internal/registry/call"
@@ -169,8 +170,12 @@ func (u *upkeep) heard() []func(*call.Record) {
 // wants to know.
 func (env *Env) retained(ctx context.Context, r retention.Report, log *audit.Log, told *events.Bus) {
 	var gone []string
+	var changed []oci.Reference
 	for _, t := range r.Removed {
 		gone = append(gone, t.Repository+":"+t.Tag)
+		if ref, named, err := at(verdicts.Image{Repository: t.Repository, Digest: t.Digest.String()}); err == nil {
+			changed = append(changed, untagged(ref.Tag(t.Tag), named))
+		}
 		entry := audit.Entry{
 			Action: audit.ActionRetention, Outcome: audit.Done, Principal: "retention", Repository: t.Repository, Reference: t.Tag,
 			Digest: t.Digest.String(), Tags: []string{t.Tag}, Why: t.Why,
@@ -184,6 +189,7 @@ func (env *Env) retained(ctx context.Context, r retention.Report, log *audit.Log
 		})
 	}
 	env.forget(ctx, gone)
+	env.relearn(ctx, changed...)
 	told.Publish(events.Event{Type: events.RetentionApplied, Subject: "retention", Data: struct {
 		Removed int   `json:"removed"`
 		Kept    int   `json:"kept"`

@@ -125,3 +125,23 @@ func TestRemovedTagCountsNoMore(t *testing.T) {
 	b.command(0, "registry", "rm", "team/app:latest")
 	b.becomes("team/app/manifests/"+d.String(), http.StatusOK)
 }
+
+// TestRetiredTagCountsNoMore: so does a tag that retention removes.
+func TestRetiredTagCountsNoMore(t *testing.T) {
+	b := serveHome(t, strings.Replace(signedOnly, "size(signatures) > 0", "\"!('v1' in image.tags)\"", 1))
+	defer b.stop()
+	image := runnable(t)
+	d := pushed(t, b.addr+"/team/app:v1", image)
+	pushed(t, b.addr+"/team/app:stable", image)
+	pushed(t, b.addr+"/team/app:v2", runnable(t))
+	b.becomes("team/app/manifests/"+d.String(), http.StatusForbidden)
+	b.write("registry.yaml", `apiVersion: plimsoll.dev/v1alpha1
+kind: Registry
+metadata: {name: site}
+spec:
+  projects:
+  - {name: team, public: true, retention: [{tags: ["v*"], keepLast: 1}]}
+`)
+	b.command(0, "registry", "retention", "run", "--grace", "0s")
+	b.becomes("team/app/manifests/"+d.String(), http.StatusOK)
+}
