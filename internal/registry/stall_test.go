@@ -50,7 +50,7 @@ func TestStalledBodies(t *testing.T) {
 						}
 					}
 				})
-				io.WriteString(client, "GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+				io.WriteString(client, "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
 				for part := make([]byte, len(chunk)); ; {
 					time.Sleep(c.pause)
 					if _, err := io.ReadFull(client, part); err != nil {
