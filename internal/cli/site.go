@@ -19,6 +19,7 @@ import (
 	"plimsoll.dev/plimsoll/internal/registry/events"
 	"plimsoll.dev/plimsoll/internal/registry/metrics"
 	"plimsoll.dev/plimsoll/internal/registry/mirror"
+	"plimsoll.dev/plimsoll/internal/registry/mirror/upstream"
 	"plimsoll.dev/plimsoll/internal/registry/settings"
 )
 
@@ -57,6 +58,7 @@ func (at *site) close() {}
 func (at *site) open(ctx context.Context, reg *registry.Registry) (stop func(), err error) {
 	here := *at.env
 	here.Registries = here.served(reg)
+	here.Registries.Remote = upstream.New(upstream.Options{}) // who may push names hosts to ask for bases
 	at.env = &here
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	if at.keep, err = here.upkeep(ctx, reg, at.said, at.log, at.quarantined, metrics.Probe{Name: "policies", Check: at.probe}); err != nil {
