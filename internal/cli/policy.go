@@ -142,7 +142,7 @@ Profiles: ` + strings.Join(profiles(), ", ") + ". docs/policies/starter.md says 
 func (env *Env) addPolicy(name string, text []byte) error {
 	path := filepath.Join(env.policyFolder(), name)
 	if exists(path) {
-		return fault.Newf(fault.Usage, "write a policy", path, "there is such a file already").WithHint("edit it, or remove it first")
+		return fault.Newf(fault.Failed, "write a policy", path, "there is such a file already").WithHint("edit it, or remove it first")
 	}
 	if err := os.MkdirAll(env.policyFolder(), 0o755); err != nil {
 		return fault.New(fault.Failed, "write a policy", path, err)

@@ -154,7 +154,7 @@ func (c checked) table(w io.Writer, all bool) {
 			passed++
 		}
 	}
-	fmt.Fprintf(w, "\n%d of %s pass", passed, plural(len(c.Results), "rule"))
+	fmt.Fprintf(w, "\n%d of %d rules pass", passed, len(c.Results))
 	if c.Until != nil {
 		fmt.Fprintf(w, "; decided anew %s at the latest", c.Until.Format(time.RFC3339))
 	}

@@ -24,7 +24,7 @@ func newPolicyExcept(env *Env) *cobra.Command {
 		Long: `Except writes a PolicyException into the home's policies. Each has an owner, a reason and an end,
 and stands in every verdict that it changes; those that end soon are listed by "plimsoll policy list"
 and told by a registry that is served.` + "\n" + exitCodes,
-		Example: `  plimsoll policy except zlib-in-shop --rule baseline/fixable --finding CVE-2026-27171 --repository 'shop/**' \
+		Example: `  plimsoll policy except zlib-in-shop --rule baseline/no-high --finding CVE-2026-27171 --repository 'shop/**' \
     --owner shop-team --reason 'not reachable: no untrusted archives' --expires 2027-01-31`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -66,7 +66,7 @@ func Policies(name string) ([]byte, error) {
 		for _, p := range s.profiles {
 			names = append(names, p.Name)
 		}
-		return nil, fault.Newf(fault.NotFound, "find the profile", name, "there is none of this name").
+		return nil, fault.Newf(fault.Usage, "find the profile", name, "there is none of this name").
 			WithHint("profiles are " + strings.Join(names, ", "))
 	}
 	return s.write(s.profiles[i])
