@@ -29,9 +29,10 @@ docs/registry-access.md tells more.` + "\n" + exitCodes
 
 // madeRobot is what `robot create` and `robot renew` give a script.
 type madeRobot struct {
-	User    string    `json:"user"`
-	Secret  string    `json:"secret"`
-	Expires time.Time `json:"expires"`
+	User    string        `json:"user"`
+	Secret  string        `json:"secret"`
+	Allow   []call.Action `json:"allow"`
+	Expires time.Time     `json:"expires"`
 }
 
 func newRobotCreate(env *Env) *cobra.Command {
@@ -43,8 +44,11 @@ func newRobotCreate(env *Env) *cobra.Command {
 		Use:   "create PROJECT/NAME",
 		Short: "Make a robot and print its secret, this once",
 		Long: `Create makes a robot of a project that registry.yaml names. Its secret is printed now and never
-again: only a hash is kept.` + "\n" + exitCodes,
-		Example: `  plimsoll registry robot create team/ci --allow pull,push,inspect --expires 90d
+again: only a hash is kept.
+
+Push brings inspect with it: who delivers a build has to read what is not signed yet. Pull is what
+a robot may do that is told nothing.` + "\n" + exitCodes,
+		Example: `  plimsoll registry robot create team/ci --allow pull,push --expires 90d
   plimsoll registry robot create team/nodes --repositories 'team/app-*' --expires 1y`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -63,6 +67,9 @@ again: only a hash is kept.` + "\n" + exitCodes,
 			for _, action := range allow {
 				r.Allow = append(r.Allow, call.Action(action))
 			}
+			if r.Allows(call.ActionPush) && !r.Allows(call.ActionInspect) { // as the role publisher
+				r.Allow = append(r.Allow, call.ActionInspect)
+			}
 			book, err := env.robots()
 			if err != nil {
 				return err
@@ -75,7 +82,7 @@ again: only a hash is kept.` + "\n" + exitCodes,
 		},
 	}
 	flags := cmd.Flags()
-	flags.StringSliceVar(&allow, "allow", []string{"pull"}, "what it may do: pull, push, inspect (pull what is quarantined), delete")
+	flags.StringSliceVar(&allow, "allow", []string{"pull"}, "what it may do: pull, push, inspect (pull what is quarantined; push brings it), delete")
 	flags.StringSliceVar(&repositories, "repositories", nil, "patterns of the project's repositories it is for: * within a name, ** across; default all")
 	flags.StringVar(&expires, "expires", "", "when it ends, at most a year from now: 90d, 36h")
 	_ = cmd.MarkFlagRequired("expires")
@@ -115,9 +122,9 @@ func (env *Env) robots() (*robot.Book, error) {
 }
 
 func (env *Env) printRobot(r robot.Robot, secret string) error {
-	out := madeRobot{User: r.User(), Secret: secret, Expires: r.Expires}
+	out := madeRobot{User: r.User(), Secret: secret, Allow: r.Allow, Expires: r.Expires}
 	return env.print(out, func(w io.Writer) {
-		fmt.Fprintf(w, "user\t%s\nsecret\t%s\nexpires\t%s\n", out.User, out.Secret, out.Expires.Format(time.RFC3339))
+		fmt.Fprintf(w, "user\t%s\nsecret\t%s\nmay\t%s\nexpires\t%s\n", out.User, out.Secret, actionNames(out.Allow), out.Expires.Format(time.RFC3339))
 	})
 }
 

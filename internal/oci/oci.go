@@ -249,13 +249,33 @@ func failure(what string, ref Reference, err error) error {
 	}
 	why := fmt.Errorf("the registry answered %d", answer.StatusCode)
 	if len(answer.Errors) > 0 {
-		why = fmt.Errorf("%w: %s", why, answer.Errors[0].String())
+		why = fmt.Errorf("%w: %s", why, told(answer.Errors[0]))
 	}
 	switch answer.StatusCode {
 	case http.StatusNotFound:
 		return fault.Newf(fault.NotFound, what, ref.String(), "there is no such image").WithHint("check the name and the tag")
 	case http.StatusUnauthorized, http.StatusForbidden:
-		return fault.New(fault.Denied, what, ref.String(), why).WithHint("log in to " + ref.Context().RegistryStr() + " with your registry client")
+		return fault.New(fault.Denied, what, ref.String(), why).WithHint(deniedHint(ref, answer))
 	}
 	return fault.New(fault.Failed, what, ref.String(), why)
+}
+
+// told gives what a registry says of an error. Its detail has no form of its own, and is for
+// programs (OCI distribution-spec 1.1, "Error Codes").
+func told(d transport.Diagnostic) string {
+	if d.Message == "" {
+		return string(d.Code)
+	}
+	return string(d.Code) + ": " + d.Message
+}
+
+// deniedHint tells one who is known and may not from one who has to say who he is.
+func deniedHint(ref Reference, answer *transport.Error) string {
+	if answer.StatusCode == http.StatusForbidden && len(answer.Errors) > 0 && answer.Errors[0].Code == transport.DeniedErrorCode {
+		if strings.Contains(answer.Errors[0].Message, "quarantined") {
+			return "who may inspect the repository gets it all the same: a publisher, or a robot that is allowed inspect"
+		}
+		return "ask an admin of the registry for what you lack, or log in as somebody else"
+	}
+	return "log in to " + ref.Context().RegistryStr() + " with your registry client"
 }

@@ -2,6 +2,7 @@ package oci
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -10,6 +11,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/types"
+
+	"plimsoll.dev/plimsoll/internal/fault"
 )
 
 // listing gives an index of n referrers, numbered from first.
@@ -161,5 +164,24 @@ func TestDelete(t *testing.T) {
 	}
 	if _, err := s.Manifest(t.Context(), ref.At(m.Digest)); err == nil {
 		t.Error("it is still there")
+	}
+}
+
+// TestDeniedIsToldPlainly: what a registry adds for programs is not shown to people, and who is
+// denied is not sent to log in.
+func TestDeniedIsToldPlainly(t *testing.T) {
+	s, host := harbour(t, func(http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(http.StatusForbidden)
+			_, _ = w.Write([]byte(`{"errors":[{"code":"DENIED","message":"app is quarantined: unsigned","detail":{"digest":"sha256:0"}}]}`))
+		})
+	})
+	_, err := s.Referrers(t.Context(), parsed(t, host+"/app:1"), describe(t, "", []byte("subject")).Digest)
+	var told *fault.Error
+	if !errors.As(err, &told) || told.Kind != fault.Denied {
+		t.Fatalf("got %v", err)
+	}
+	if !strings.HasSuffix(err.Error(), "DENIED: app is quarantined: unsigned") || !strings.Contains(told.Hint, "inspect") {
+		t.Errorf("got %q with the hint %q", err, told.Hint)
 	}
 }

@@ -1,7 +1,6 @@
 package access
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"net/http"
@@ -181,10 +180,13 @@ func (a *Access) deny(rules *rules, who asker, needs []call.Need, w http.Respons
 		a.challenge(rules, needs, "insufficient_scope", w, r)
 		refuse(w, r, call.Refusal{Status: http.StatusUnauthorized, Code: "UNAUTHORIZED", Message: "the token is not for this"})
 	default:
-		where := cmp.Or(need.Repository, "the whole registry")
+		where, whose := need.Repository, "the project"
+		if where == "" {
+			where, whose = "the whole registry", "the registry"
+		}
 		refuse(w, r, call.Refusal{
 			Status: http.StatusForbidden, Code: "DENIED",
-			Message: fmt.Sprintf("%s may not %s in %s: an admin of the project can let it", who.Principal(), need.Action, where),
+			Message: fmt.Sprintf("%s may not %s in %s: an admin of %s can let it", who.Principal(), need.Action, where, whose),
 			Detail:  map[string]string{"action": string(need.Action), "repository": need.Repository},
 		})
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io/fs"
 	"log/slog"
 	"maps"
@@ -87,6 +88,12 @@ func (b *Book) Create(ctx context.Context, r Robot, period time.Duration) (Robot
 	}
 	if err := r.check(); err != nil {
 		return r, "", fault.New(fault.Usage, "create robot", r.Full(), err)
+	}
+	for _, text := range r.Repositories {
+		if !reaches(text, r.Project) {
+			return r, "", fault.Newf(fault.Usage, "create robot", r.Full(), fmt.Sprintf("%q is like no repository of its project", text)).
+				WithHint("begin the pattern with the project's name: " + r.Project + "/" + text)
+		}
 	}
 	err := b.change(ctx, func(robots map[string]*Robot) error {
 		if robots[r.Full()] != nil {

@@ -135,6 +135,20 @@ func (r *Robot) check() error {
 	return nil
 }
 
+// reaches says whether a pattern can be like any repository of the project: it is like the
+// project's own name, or begins like what lies below it.
+func reaches(text, project string) bool {
+	if p, err := pattern.Compile(text, "/"); err == nil && p.Match(project) {
+		return true
+	}
+	for i := range text {
+		if p, err := pattern.Compile(text[:i+1], "/"); err == nil && p.Match(project+"/") {
+			return true
+		}
+	}
+	return false
+}
+
 func newSecret() (secret, hash string) {
 	raw := make([]byte, 32)
 	rand.Read(raw) // never fails: crypto/rand ends the program instead

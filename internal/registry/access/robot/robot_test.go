@@ -94,16 +94,17 @@ func TestRobotsThatAreRefused(t *testing.T) {
 		robot  Robot
 		period time.Duration
 	}{
-		"there already":     {ci(call.ActionPull), day},
-		"no end":            {other(func(*Robot) {}), 0},
-		"more than a year":  {other(func(*Robot) {}), 400 * day},
-		"nothing allowed":   {other(func(r *Robot) { r.Allow = nil }), day},
-		"an admin":          {other(func(r *Robot) { r.Allow = []call.Action{call.ActionAdmin} }), day},
-		"an approver":       {other(func(r *Robot) { r.Allow = []call.Action{call.ActionApprove} }), day},
-		"no project":        {other(func(r *Robot) { r.Project = "" }), day},
-		"a project of dots": {other(func(r *Robot) { r.Project = "team/.." }), day},
-		"a name with +":     {other(func(r *Robot) { r.Name = "a+b" }), day},
-		"an empty pattern":  {other(func(r *Robot) { r.Repositories = []string{""} }), day},
+		"there already":                {ci(call.ActionPull), day},
+		"no end":                       {other(func(*Robot) {}), 0},
+		"more than a year":             {other(func(*Robot) {}), 400 * day},
+		"nothing allowed":              {other(func(r *Robot) { r.Allow = nil }), day},
+		"an admin":                     {other(func(r *Robot) { r.Allow = []call.Action{call.ActionAdmin} }), day},
+		"an approver":                  {other(func(r *Robot) { r.Allow = []call.Action{call.ActionApprove} }), day},
+		"no project":                   {other(func(r *Robot) { r.Project = "" }), day},
+		"a project of dots":            {other(func(r *Robot) { r.Project = "team/.." }), day},
+		"a name with +":                {other(func(r *Robot) { r.Name = "a+b" }), day},
+		"an empty pattern":             {other(func(r *Robot) { r.Repositories = []string{""} }), day},
+		"a pattern of another project": {other(func(r *Robot) { r.Repositories = []string{r.Project + "/web", "app*"} }), day},
 	} {
 		if _, secret, err := b.Create(t.Context(), c.robot, c.period); fault.KindOf(err) != fault.Usage || err == nil || secret != "" {
 			t.Errorf("%s: got %v", name, err)
@@ -115,6 +116,17 @@ func TestRobotsThatAreRefused(t *testing.T) {
 	for _, err := range []error{b.Remove(t.Context(), "team/none"), func() error { _, _, err := b.Renew(t.Context(), "team/none", day, 0); return err }()} {
 		if fault.KindOf(err) != fault.NotFound {
 			t.Errorf("one that is not there: got %v", err)
+		}
+	}
+}
+
+func TestReaches(t *testing.T) {
+	for text, want := range map[string]bool{
+		"shop": true, "shop/web": true, "shop/*": true, "shop*": true, "*": true, "**": true, "**/web": true, "*/web": true, "sh**/x": true, "s*p/x": true,
+		"shopping": false, "app*": false, "sho*x": false, "shop-*": false, "web": false, "hub/**": false, "*/": true,
+	} {
+		if got := reaches(text, "shop"); got != want {
+			t.Errorf("%q: got %t", text, got)
 		}
 	}
 }
