@@ -45,10 +45,10 @@ type Access struct {
 	machine  func() time.Time
 	log      *slog.Logger
 
-	rates    *limit.Rates
-	failures *limit.Failures
-	uploads  *limit.Slots
-	sent     *limit.Sums // bytes of uploads under way
+	rates   *limit.Rates
+	wrong   wrong
+	uploads *limit.Slots
+	sent    *limit.Sums // bytes of uploads under way
 
 	mu    sync.Mutex
 	kept  *kept  // nil while there are no settings
@@ -67,7 +67,7 @@ type kept struct {
 func Open(home string, o Options) (*Access, error) {
 	a := &Access{
 		settings: o.Settings, folder: Folder(home), machine: o.Now, log: o.Logger,
-		rates: limit.NewRates(), failures: limit.NewFailures(), uploads: limit.NewSlots(), sent: limit.NewSums(),
+		rates: limit.NewRates(), wrong: newWrong(), uploads: limit.NewSlots(), sent: limit.NewSums(),
 	}
 	if a.log == nil {
 		a.log = slog.New(slog.DiscardHandler)

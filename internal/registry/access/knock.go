@@ -49,7 +49,7 @@ type mustWait struct {
 }
 
 const (
-	tooWrong = "too many wrong passwords"
+	tooWrong = "too many failed logins"
 	tooOften = "too many requests: the limit is the site's"
 )
 
@@ -123,16 +123,16 @@ func (a *Access) byPassword(rules *rules, r *http.Request, user, password string
 // choose can be guessed: who guesses is made to wait, also when he guesses right at last.
 func (a *Access) checked(accounts *htpasswd.File, r *http.Request, user, password string) error {
 	g := guessesOf(r, user)
-	if wait := a.mustWait(g); wait > 0 {
+	if wait := a.wrong.wait(g, a.machine()); wait > 0 {
 		return &mustWait{wait, tooWrong}
 	}
 	if !accounts.Check(r.Context(), user, password) {
 		if r.Context().Err() == nil { // else nothing was checked
-			a.wrong(g)
+			a.wrong.note(g, a.machine())
 		}
 		return errWrong
 	}
-	a.failures.Forgive(g.user)
+	a.wrong.forgive(g, a.machine())
 	return nil
 }
 

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"plimsoll.dev/plimsoll/api/v1alpha1"
+	"plimsoll.dev/plimsoll/internal/registry/access/limit"
 	"plimsoll.dev/plimsoll/internal/registry/call"
 )
 
@@ -21,10 +22,17 @@ const (
 	maxBlob     = 64 << 30
 )
 
-// Attempts that a wrong password may be given: for one user, and for all, from one address.
+// Attempts that a wrong password may be given from one address: for one user, of whom one copy
+// with a tool may ask for many tokens at once, and for all, who may be a whole office.
 const (
-	freeForUser    = 5
-	freeForAddress = 30
+	freeForUser    = 20
+	userWithin     = time.Hour
+	freeForAddress = 200
+	addressWithin  = 10 * time.Minute
+
+	// provenFor is how long one who gave the right password is not bound by what others of
+	// his address do.
+	provenFor = time.Hour
 )
 
 // limits are the site's, with the defaults.
@@ -80,6 +88,16 @@ func (a *Access) hurried(rules *rules, who asker, r *http.Request) time.Duration
 	return a.rates.Wait(who.Principal(), l.perSecond, l.burst, a.machine())
 }
 
+// wrong counts wrong passwords.
+type wrong struct {
+	users, addresses *limit.Failures
+	proven           *limit.Seen
+}
+
+func newWrong() wrong {
+	return wrong{limit.NewFailures(freeForUser, userWithin), limit.NewFailures(freeForAddress, addressWithin), limit.NewSeen()}
+}
+
 // guesses are the keys under which wrong passwords are counted.
 type guesses struct{ address, user string }
 
@@ -88,15 +106,24 @@ func guessesOf(r *http.Request, user string) guesses {
 	return guesses{from, from + "\n" + strconv.Quote(user[:min(len(user), 256)])}
 }
 
-func (a *Access) mustWait(g guesses) time.Duration {
-	now := a.machine()
-	return max(a.failures.Wait(g.address, freeForAddress, now), a.failures.Wait(g.user, freeForUser, now))
+// wait says how long the next guess has to wait. One who was proven counts by himself alone:
+// guesses at his password are slowed down all the same.
+func (w wrong) wait(g guesses, now time.Time) time.Duration {
+	wait := w.users.Wait(g.user, now)
+	if !w.proven.Within(g.user, provenFor, now) {
+		wait = max(wait, w.addresses.Wait(g.address, now))
+	}
+	return wait
 }
 
-func (a *Access) wrong(g guesses) {
-	now := a.machine()
-	a.failures.Note(g.address, now)
-	a.failures.Note(g.user, now)
+func (w wrong) note(g guesses, now time.Time) {
+	w.addresses.Note(g.address, now)
+	w.users.Note(g.user, now)
+}
+
+func (w wrong) forgive(g guesses, now time.Time) {
+	w.users.Forgive(g.user)
+	w.proven.Note(g.user, now)
 }
 
 // bounded gives a body to next that ends with an error when it is larger than the asker may

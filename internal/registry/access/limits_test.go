@@ -40,7 +40,7 @@ func TestRequestLimits(t *testing.T) {
 func TestGuessing(t *testing.T) {
 	b := serve(t, site)
 	ask := func(user, password string) got { return b.ask(asking{path: "/v2/", user: user, password: password}) }
-	for range 5 {
+	for range 20 {
 		if got := ask("ann", "wrong"); got.status != http.StatusUnauthorized {
 			t.Fatalf("got %d", got.status)
 		}
@@ -58,11 +58,22 @@ func TestGuessing(t *testing.T) {
 	if got := ask("ann", "ann-secret"); got.status != 200 {
 		t.Errorf("after a while: got %d", got.status)
 	}
-	for i := range 40 {
+	b.hand.move(2 * time.Hour)
+	if got := ask("ann", "ann-secret"); got.status != 200 {
+		t.Errorf("the next day: got %d", got.status)
+	}
+	for i := range 200 {
 		ask(strings.Repeat("x", i+1), "wrong")
 	}
 	if got := ask("bob", "bob-secret"); got.status != http.StatusTooManyRequests {
 		t.Errorf("who tries many users is not slowed down: got %d", got.status)
+	}
+	if got := ask("ann", "ann-secret"); got.status != 200 {
+		t.Errorf("one who was let in from there, and pays for others: got %d", got.status)
+	}
+	b.hand.move(11 * time.Minute)
+	if got := ask("bob", "bob-secret"); got.status != 200 {
+		t.Errorf("when nobody has tried for a while: got %d", got.status)
 	}
 }
 

@@ -45,34 +45,39 @@ func (r *Rates) Wait(key string, perSecond, burst int, now time.Time) time.Durat
 
 // Failures makes whoever fails often wait, longer with each failure.
 type Failures struct {
+	free   int
+	within time.Duration
+
 	mu    sync.Mutex
 	known recent.Table[string, *failed]
 }
 
 type failed struct {
-	times int
-	last  time.Time
+	times       int
+	first, last time.Time
 }
 
 const (
 	firstWait   = time.Second
 	longestWait = 5 * time.Minute
-	forgiven    = time.Hour // after the last failure
 )
 
-// NewFailures gives one under which nobody failed yet.
-func NewFailures() *Failures { return &Failures{known: recent.New[string, *failed](most)} }
+// NewFailures gives one under which nobody failed yet. So many failures within that time are
+// free; who failed more often is forgiven when he has not failed for as long.
+func NewFailures(free int, within time.Duration) *Failures {
+	return &Failures{free: free, within: within, known: recent.New[string, *failed](most)}
+}
 
-// Wait says how long the key has to wait for its next attempt, of which so many are free.
-func (f *Failures) Wait(key string, free int, now time.Time) time.Duration {
+// Wait says how long the key has to wait for its next attempt.
+func (f *Failures) Wait(key string, now time.Time) time.Duration {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	known, ok := f.known.Find(key)
-	if !ok || known.times < free || now.Sub(known.last) > forgiven {
+	if !ok || known.times < f.free || now.Sub(known.last) > f.within {
 		return 0
 	}
 	wait := longestWait
-	if over := known.times - free; over < 9 {
+	if over := known.times - f.free; over < 9 {
 		wait = min(firstWait<<over, longestWait)
 	}
 	return max(0, known.last.Add(wait).Sub(now))
@@ -83,8 +88,8 @@ func (f *Failures) Note(key string, now time.Time) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	known := f.known.Get(key, func() *failed { return &failed{} })
-	if now.Sub(known.last) > forgiven {
-		known.times = 0
+	if now.Sub(known.last) > f.within || known.times < f.free && now.Sub(known.first) > f.within {
+		known.times, known.first = 0, now
 	}
 	known.times++
 	known.last = now
@@ -95,6 +100,30 @@ func (f *Failures) Forgive(key string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.known.Forget(key)
+}
+
+// Seen knows when something was last seen.
+type Seen struct {
+	mu    sync.Mutex
+	known recent.Table[string, *time.Time]
+}
+
+// NewSeen gives one that saw nothing yet.
+func NewSeen() *Seen { return &Seen{known: recent.New[string, *time.Time](most)} }
+
+// Note sees the key now.
+func (s *Seen) Note(key string, now time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	*s.known.Get(key, func() *time.Time { return new(time.Time) }) = now
+}
+
+// Within says whether the key was seen so short ago.
+func (s *Seen) Within(key string, period time.Duration, now time.Time) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	last, ok := s.known.Find(key)
+	return ok && now.Sub(*last) <= period
 }
 
 // Slots bounds how much is done at once.

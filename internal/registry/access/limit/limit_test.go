@@ -30,25 +30,48 @@ func TestRates(t *testing.T) {
 }
 
 func TestFailures(t *testing.T) {
-	f := NewFailures()
+	f := NewFailures(3, time.Hour)
 	for range 3 {
-		if wait := f.Wait("k", 3, start); wait != 0 {
+		if wait := f.Wait("k", start); wait != 0 {
 			t.Fatalf("a free attempt waits %s", wait)
 		}
 		f.Note("k", start)
 	}
 	for _, want := range []time.Duration{1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300} {
-		if wait := f.Wait("k", 3, start); wait != want*time.Second {
+		if wait := f.Wait("k", start); wait != want*time.Second {
 			t.Errorf("waits %s, want %ds", wait, want)
 		}
 		f.Note("k", start)
 	}
-	if wait := f.Wait("k", 3, start.Add(2*time.Hour)); wait != 0 {
+	if wait := f.Wait("k", start.Add(2*time.Hour)); wait != 0 {
 		t.Errorf("nothing is forgiven: %s", wait)
 	}
 	f.Forgive("k")
-	if wait := f.Wait("k", 1, start); wait != 0 {
+	if wait := f.Wait("k", start); wait != 0 {
 		t.Errorf("who succeeded waits %s", wait)
+	}
+}
+
+// TestFewFailuresAreFree: who fails now and then never has to wait.
+func TestFewFailuresAreFree(t *testing.T) {
+	f := NewFailures(3, time.Hour)
+	for i := range 20 {
+		now := start.Add(time.Duration(i) * 40 * time.Minute)
+		f.Note("k", now)
+		if wait := f.Wait("k", now); wait != 0 {
+			t.Fatalf("after %d failures waits %s", i+1, wait)
+		}
+	}
+}
+
+func TestSeen(t *testing.T) {
+	s := NewSeen()
+	if s.Within("k", time.Hour, start) {
+		t.Error("it was never seen")
+	}
+	s.Note("k", start)
+	if !s.Within("k", time.Hour, start.Add(time.Hour)) || s.Within("k", time.Hour, start.Add(61*time.Minute)) || s.Within("other", time.Hour, start) {
+		t.Error("want what was seen within the hour, and nothing else")
 	}
 }
 
@@ -71,7 +94,7 @@ func TestSlots(t *testing.T) {
 // TestMemoryIsBounded: whoever comes from ever new addresses pushes out others, but no more is
 // remembered.
 func TestMemoryIsBounded(t *testing.T) {
-	r, f, s := NewRates(), NewFailures(), NewSums()
+	r, f, s := NewRates(), NewFailures(3, time.Hour), NewSums()
 	for i := range 3 * most {
 		key := fmt.Sprint(i)
 		r.Wait(key, 1, 1, start)
