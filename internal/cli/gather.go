@@ -63,9 +63,10 @@ func (g *gatherer) one(ctx context.Context, ref oci.Reference, tags []string, ab
 	if err != nil {
 		return gathered{}, err
 	}
+	onBase := 0 // layers of the base's
 	subject := facts.Subject{Tags: tags, Report: attest.Verify(top.Digest, attached, g.trust)}
 	if top.Image != nil {
-		if subject.Base, err = g.base(ctx, ref, top.Image); err != nil {
+		if subject.Base, onBase, err = g.base(ctx, ref, top.Image); err != nil {
 			return gathered{}, err
 		}
 	}
@@ -77,9 +78,13 @@ func (g *gatherer) one(ctx context.Context, ref oci.Reference, tags []string, ab
 		fmt.Fprintf(g.env.Err, "warning: %s: not all can be known: %s\n", ref, visible(why.Error()))
 	}
 	out := gathered{Facts: known.Facts}
+	if known.Contents != nil && known.Contents.BaseLayers > onBase {
+		out.Base = nil // its labels call layers the base's that are not
+	}
 	if out.Base == nil {
 		out.Base = itself(out.Facts)
 	}
+	withoutBase(&out.Facts)
 	if known.Contents == nil {
 		return out, nil
 	}
@@ -95,6 +100,14 @@ func (g *gatherer) one(ctx context.Context, ref oci.Reference, tags []string, ab
 		out.image = &one
 	}
 	return out, g.match(ctx, &out, above)
+}
+
+// withoutBase takes the packages of an image without a known base for its own: which of them a base
+// brought is the word of whoever made the image.
+func withoutBase(f *artifact.Facts) {
+	if f.Base == nil && f.InBase != nil {
+		f.InBase = make([]bool, len(f.InBase))
+	}
 }
 
 // match adds what advisories say of the image's packages, and what VEX statements say of that.

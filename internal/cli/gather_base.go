@@ -49,32 +49,32 @@ const keepBases = 30 * time.Second
 // and others wait.
 const readBases = 10 * time.Second
 
-// base gives the base that the image says it stands on, if it does: whoever made the image
-// wrote that, so the layers must begin with the base's.
-func (g *gatherer) base(ctx context.Context, ref oci.Reference, manifest *v1.Manifest) (*artifact.BaseFacts, error) {
+// base gives the base that the image says it stands on, if it does, and how many of its layers are
+// the base's: whoever made the image wrote that, so the layers must begin with the base's.
+func (g *gatherer) base(ctx context.Context, ref oci.Reference, manifest *v1.Manifest) (*artifact.BaseFacts, int, error) {
 	name, digest := manifest.Annotations[build.BaseNameAnnotation], manifest.Annotations[build.BaseDigestAnnotation]
 	hash, err := v1.NewHash(digest)
 	if err != nil {
-		return nil, nil // it says nothing that could be looked at
+		return nil, 0, nil // it says nothing that could be looked at
 	}
 	config, err := g.session.Config(ctx, ref, manifest)
 	if err != nil {
-		return nil, nil // what is no image stands on nothing
+		return nil, 0, nil // what is no image stands on nothing
 	}
 	at, err := oci.Parse(name)
 	if err != nil {
-		return nil, nil
+		return nil, 0, nil
 	}
 	b, err := g.stands.look(ctx, g, at.At(hash), config.Architecture)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	if !standsOn(config.RootFS.DiffIDs, b.layers) {
-		return nil, nil // it says so, and its layers are others, or nobody can tell
+		return nil, 0, nil // it says so, and its layers are others, or nobody can tell
 	}
 	told := b.BaseFacts
 	told.Name = name
-	return &told, nil
+	return &told, len(b.layers), nil
 }
 
 // standsOn says whether the layers begin with those of a base. All begin with none, so a base

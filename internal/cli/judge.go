@@ -33,6 +33,7 @@ type judge struct {
 	index  *inventory.Inventory
 	keeper *verdicts.Keeper
 	seen   state
+	stale  error // why the policies of the files are not taken up; under mu
 
 	mu sync.Mutex
 }
@@ -58,9 +59,8 @@ func (env *Env) judge(ctx context.Context, log *slog.Logger, o verdicts.Options)
 	if j.seen.news, err = j.index.Mark(ctx); err != nil {
 		return nil, errors.Join(err, j.index.Close())
 	}
-	load := func(context.Context) (*policy.Set, error) { return env.policies(policyOptions{}) }
 	o.Log = log
-	j.keeper, err = verdicts.Open(ctx, filepath.Join(env.Home, "verdicts"), load, j, keptVerdicts{j.index}, o)
+	j.keeper, err = verdicts.Open(ctx, env.verdictsFolder(), j.load, j, keptVerdicts{j.index}, o)
 	if err != nil {
 		return nil, errors.Join(err, j.index.Close())
 	}
@@ -73,8 +73,26 @@ func (env *Env) judge(ctx context.Context, log *slog.Logger, o verdicts.Options)
 	return j, nil
 }
 
+func (env *Env) verdictsFolder() string { return filepath.Join(env.Home, "verdicts") }
+
+// load reads the policies, and keeps in mind whether they can be.
+func (j *judge) load(context.Context) (*policy.Set, error) {
+	set, err := j.env.policies(policyOptions{})
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.stale = err
+	return set, err
+}
+
+// upToDate gives why the policies that count are not those of the files; nil when they are.
+func (j *judge) upToDate() error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.stale
+}
+
 // trustFile says who was trusted when what is kept of images was verified.
-func (j *judge) trustFile() string { return filepath.Join(j.env.Home, "verdicts", "trust") }
+func (j *judge) trustFile() string { return filepath.Join(j.env.verdictsFolder(), "trust") }
 
 // Close ends what goes on.
 func (j *judge) Close() error { return errors.Join(j.keeper.Close(), j.index.Close()) }
@@ -231,6 +249,9 @@ func (j *judge) each(ctx context.Context, which inventory.Selection, yield func(
 	if db != nil { // else there is no feed yet
 		defer db.Close()
 	}
+	// Who made an image chose where its base is asked for, and all images wait for the answers.
+	looking, cancel := context.WithTimeout(ctx, renewBases)
+	defer cancel()
 	var packages []artifact.Package // images that hold the same come one after the other
 	var ecosystems []string
 	return j.index.Facts(ctx, which, func(f artifact.Facts) error {
@@ -241,12 +262,19 @@ func (j *judge) each(ctx context.Context, which inventory.Selection, yield func(
 			}
 		}
 		f.Unadvised = ecosystems
-		if err := g.stands.renew(ctx, g, &f); err != nil {
-			return err
+		withoutBase(&f)
+		if looking.Err() == nil {
+			if err := g.stands.renew(looking, g, &f); err != nil && ctx.Err() != nil {
+				return err
+			}
 		}
 		return yield(f)
 	})
 }
+
+// renewBases is how long all bases together may take to be looked up; of those left out, what was
+// known stays.
+const renewBases = 15 * time.Second
 
 // same says whether both are one slice.
 func same(a, b []artifact.Package) bool {
@@ -328,10 +356,13 @@ func (j *judge) watch(ctx context.Context) {
 // hearNews has what the inventory tells anew decided anew; all, where a base is among it.
 func (j *judge) hearNews(ctx context.Context) error {
 	news, mark, err := j.index.News(ctx, j.seen.news)
-	if err != nil || len(news) == 0 {
+	if err != nil {
 		return err
 	}
 	j.seen.news = mark
+	if len(news) == 0 {
+		return nil
+	}
 	changed := make([]verdicts.Image, len(news))
 	based := false
 	for i, m := range news {

@@ -142,7 +142,7 @@ func (k *Keeper) decide(image Image, b basis, depth int) (outcome, error) {
 			k.opts.Log.Warn("facts cannot be gathered", "image", image.String(), "attempt", b.fails+1, "error", err)
 		}
 		retry := k.clock.now().Add(min(lastRetry, firstRetry<<min(b.fails, 20)))
-		return outcome{failed: true, verdict: k.denial(image, b, err.Error(), retry)}, nil
+		return outcome{failed: true, verdict: k.denial(image, b, told(err), retry)}, nil
 	}
 	o := k.judge(ctx, image, b, facts, depth)
 	o.gathered, o.platform = gathered, facts.Image.Platform
@@ -267,6 +267,15 @@ func (k *Keeper) denial(image Image, b basis, why string, until time.Time) artif
 			Missing: true, Why: why, Remedy: "plimsoll inspect " + image.String(), Gates: denied,
 		}},
 	}
+}
+
+// told says why nothing is known of an image to whoever asks for it: what the image itself is
+// denied for, and of all else no more than that, for it speaks of this site.
+func told(err error) string {
+	if fault.KindOf(err) == fault.Denied {
+		return err.Error()
+	}
+	return "what it is could not be found out; it is tried again, and the site's log says why"
 }
 
 // settleLoop decides what is due.
