@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"regexp"
 	"strings"
 	"time"
 	"unicode"
@@ -179,7 +180,7 @@ func (q *quarantine) decide(w http.ResponseWriter, r *http.Request, to call.Endp
 	default:
 		call.RecordOf(r.Context()).Verdict = string(found.Action)
 		if found.Action == artifact.ActionWarn {
-			w.Header().Add("Warning", warning(found.text(to)))
+			w.Header().Add("Warning", warning(found.text(r.Host, to)))
 		}
 		return true
 	}
@@ -190,7 +191,7 @@ func (q *quarantine) decide(w http.ResponseWriter, r *http.Request, to call.Endp
 // there: clients ask so before they send something, and take another refusal for the end. Where
 // everybody may push, a tag is asked for by those who pull.
 func (q *quarantine) refuse(w http.ResponseWriter, r *http.Request, to call.Endpoint, found ruling) {
-	text := found.text(to)
+	text := found.text(r.Host, to)
 	record := call.RecordOf(r.Context())
 	record.Verdict, record.Why = string(artifact.ActionDeny), text
 	p := call.PrincipalOf(r.Context())
@@ -221,8 +222,9 @@ func unknown(w http.ResponseWriter, kind call.Kind) {
 // maxTold is how much is told of why something is held back, in bytes.
 const maxTold = 1 << 10
 
-// text says in one line what is held back, or warned of, why, and what to do.
-func (r ruling) text(to call.Endpoint) string {
+// text says in one line what is held back, or warned of, why, and what to do. host is what the
+// client called this registry by.
+func (r ruling) text(host string, to call.Endpoint) string {
 	mark, state := ":", "is quarantined"
 	if strings.Contains(to.Reference, ":") {
 		mark = "@"
@@ -232,7 +234,7 @@ func (r ruling) text(to call.Endpoint) string {
 	}
 	told := fmt.Sprintf("%s%s%s %s: %s", to.Repository, mark, to.Reference, state, cmp.Or(r.Why, "no policy allows it"))
 	if r.Remedy != "" {
-		told += "; remedy: " + r.Remedy
+		told += "; remedy: " + remote(r.Remedy, host, to.Repository)
 	}
 	told = strings.Map(func(c rune) rune {
 		if unicode.IsPrint(c) && c != unicode.ReplacementChar {
@@ -241,6 +243,24 @@ func (r ruling) text(to call.Endpoint) string {
 		return ' ' // also what turns the direction of writing
 	}, told)
 	return strings.ToValidUTF8(cut(told, maxTold), "")
+}
+
+// aHost is a name or an address with which references may begin, and mostly a port.
+var aHost = regexp.MustCompile(`^([A-Za-z0-9][A-Za-z0-9.-]{0,252}|\[[0-9A-Fa-f:]{2,39}\])(:[0-9]{1,5})?$`)
+
+// remote has a command name what is in the repository as clients do: without a host it would be
+// what their own store holds.
+func remote(command, host, repo string) string {
+	if !aHost.MatchString(host) {
+		return command // who asks chose the host
+	}
+	words := strings.Split(command, " ")
+	for i, word := range words {
+		if rest, ok := strings.CutPrefix(word, repo); ok && rest != "" && strings.ContainsAny(rest[:1], ":@") {
+			words[i] = host + "/" + word
+		}
+	}
+	return strings.Join(words, " ")
 }
 
 // warning gives the value of a header (OCI distribution-spec 1.1, "Warnings").

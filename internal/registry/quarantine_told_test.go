@@ -59,6 +59,42 @@ func TestQuarantineSaysWhy(t *testing.T) {
 	}
 }
 
+// TestRemedyNamesTheHost: who pulls runs the remedy elsewhere, where the repository without a host
+// is another. Nobody puts words into it by the host that he asks for.
+func TestRemedyNamesTheHost(t *testing.T) {
+	g := openGated(t, registry.Options{})
+	d, _ := g.image("shop/app", "1", "the layer")
+	for _, c := range []struct{ host, remedy, want string }{
+		{"registry.example.com", "plimsoll rebase shop/app:1", "plimsoll rebase registry.example.com/shop/app:1"},
+		{"127.0.0.1:5000", "plimsoll attest shop/app@" + d.String(), "plimsoll attest 127.0.0.1:5000/shop/app@" + d.String()},
+		{"[::1]:5000", "plimsoll build SOURCE -t shop/app:1", "plimsoll build SOURCE -t [::1]:5000/shop/app:1"},
+		{"registry.example.com", "plimsoll rebase team/shop/app:1 --run-image shop/apple:1", "plimsoll rebase team/shop/app:1 --run-image shop/apple:1"},
+		{"registry.example.com", "ask the makers of shop/app", "ask the makers of shop/app"},
+		{"x;reboot", "plimsoll rebase shop/app:1", "plimsoll rebase shop/app:1"},
+		{"--force", "plimsoll rebase shop/app:1", "plimsoll rebase shop/app:1"},
+	} {
+		g.gate.mu.Lock()
+		g.gate.said = map[string]registry.Judgement{"shop/app@" + d.String(): {Action: artifact.ActionDeny, Why: "of shop/app:1", Remedy: c.remedy}}
+		g.gate.mu.Unlock()
+		req, err := http.NewRequest(http.MethodGet, g.url+"/v2/shop/app/manifests/1", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Host = c.host
+		req.SetBasicAuth("reader", "x")
+		resp, err := http.DefaultTransport.RoundTrip(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var answer struct{ Errors []struct{ Message string } }
+		err = json.NewDecoder(resp.Body).Decode(&answer)
+		_ = resp.Body.Close()
+		if want := "shop/app:1 is quarantined: of shop/app:1; remedy: " + c.want; err != nil || len(answer.Errors) != 1 || answer.Errors[0].Message != want {
+			t.Errorf("at %q: %v, %+v, want %q", c.host, err, answer, want)
+		}
+	}
+}
+
 // TestPullsAreRecorded: those who listen hear what was asked for, and what the gate said.
 func TestPullsAreRecorded(t *testing.T) {
 	gate := &rulings{}
