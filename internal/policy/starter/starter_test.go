@@ -139,7 +139,7 @@ func TestRemedies(t *testing.T) {
 
 func TestUnknownProfile(t *testing.T) {
 	if _, err := starter.Policies("paranoid"); fault.KindOf(err) != fault.Usage {
-		t.Errorf("%v, want not found", err)
+		t.Errorf("%v, want wrong usage", err)
 	}
 }
 
