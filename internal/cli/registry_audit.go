@@ -20,12 +20,21 @@ import (
 func newRegistryAudit(env *Env) *cobra.Command {
 	cmd := group("audit", "Show what was done in the registry, and that nobody meddled with the record",
 		newAuditList(env), newAuditExport(env), newAuditVerify(env))
+	cmd.PersistentFlags().String(auditFolderFlag, "", "folder of the log, or of a copy (default: the home's)")
 	cmd.Long = `The audit log is the folder audit in $PLIMSOLL_HOME: a line for each thing that was done or refused,
 each with the hash of the line before, and signed checkpoints between them. A server writes it;
 these commands may run beside it.
 
 docs/registry-operations.md tells more.` + "\n" + exitCodes
 	return cmd
+}
+
+const auditFolderFlag = "folder"
+
+// auditLog gives the folder that the command's flags name.
+func (env *Env) auditLog(cmd *cobra.Command) string {
+	folder, _ := cmd.Flags().GetString(auditFolderFlag)
+	return cmp.Or(folder, env.auditFolder())
 }
 
 // auditFilter are the flags that say which records are wanted.
@@ -68,20 +77,22 @@ func newAuditList(env *Env) *cobra.Command {
 		Example: `  plimsoll registry audit list --refused
   plimsoll registry audit list --who robot+team/ci --since 2027-01-01 --last 0`,
 		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return runAuditList(cmd.Context(), env, o, last) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return runAuditList(cmd.Context(), env, env.auditLog(cmd), o, last)
+		},
 	}
 	o.flags(cmd)
 	cmd.Flags().IntVar(&last, "last", last, "only so many, the newest; 0: all")
 	return cmd
 }
 
-func runAuditList(ctx context.Context, env *Env, o auditFilter, last int) error {
+func runAuditList(ctx context.Context, env *Env, folder string, o auditFilter, last int) error {
 	f, err := o.filter()
 	if err != nil {
 		return err
 	}
 	found := []audit.Entry{}
-	err = audit.Read(ctx, env.auditFolder(), f, func(e *audit.Entry, _ []byte) error {
+	err = audit.Read(ctx, folder, f, func(e *audit.Entry, _ []byte) error {
 		found = append(found, *e)
 		if last > 0 && len(found) >= 2*last {
 			found = append(found[:0], found[len(found)-last:]...)
@@ -133,7 +144,7 @@ checkpoints included, and whoever has the public key can verify them.` + "\n" + 
 				return err
 			}
 			f.Checkpoints = f == audit.Filter{}
-			return audit.Read(cmd.Context(), env.auditFolder(), f, func(_ *audit.Entry, line []byte) error {
+			return audit.Read(cmd.Context(), env.auditLog(cmd), f, func(_ *audit.Entry, line []byte) error {
 				_, err := env.Out.Write(append(line, '\n'))
 				return err
 			})
@@ -157,14 +168,17 @@ func newAuditVerify(env *Env) *cobra.Command {
 		Short: "Say whether the log is as it was written",
 		Long: `Verify follows the log from its first line and holds its checkpoints against the key that signs them:
 by default the home's own. It names the first line that was changed, removed, put in or moved, and
-says when the end is missing. The exit code is 3 when the log does not hold.
+says when the end is missing. The exit code is 3 when the log does not hold, and 1 when there is no
+key: then only the chain was followed, which whoever may write the folder can write anew.
 
 What no log can show by itself is that its whole folder was set back to an earlier state. A checkpoint
 that was kept elsewhere shows that: a server tells each to its own log and to webhooks.` + "\n" + exitCodes,
 		Example: `  plimsoll registry audit verify
-  plimsoll registry audit verify --key audit.pub --checkpoint 12001:9f86d081884c7d65…`,
+  plimsoll registry audit verify --folder /srv/audit-copy --key audit.pub --checkpoint 12001:9f86d081884c7d65…`,
 		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return runAuditVerify(cmd.Context(), env, o) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return runAuditVerify(cmd.Context(), env, env.auditLog(cmd), o)
+		},
 	}
 	flags := cmd.Flags()
 	flags.StringSliceVar(&o.keys, "key", nil, "name of a public key that signs checkpoints (default: the home's)")
@@ -173,7 +187,7 @@ that was kept elsewhere shows that: a server tells each to its own log and to we
 	return cmd
 }
 
-func runAuditVerify(ctx context.Context, env *Env, o verifyAuditOptions) error {
+func runAuditVerify(ctx context.Context, env *Env, folder string, o verifyAuditOptions) error {
 	verify := audit.VerifyOptions{Archived: o.archived}
 	var err error
 	if verify.Contains, err = checkpointOf(o.checkpoint); err != nil {
@@ -182,16 +196,22 @@ func runAuditVerify(ctx context.Context, env *Env, o verifyAuditOptions) error {
 	if verify.Keys, err = env.auditKeys(ctx, o.keys); err != nil {
 		return err
 	}
-	report, err := audit.Verify(ctx, env.auditFolder(), verify)
+	report, err := audit.Verify(ctx, folder, verify)
 	if err != nil {
 		return err
 	}
 	err = env.print(report, func(w io.Writer) { printAuditReport(w, report) })
-	if err != nil || report.Holds {
+	switch {
+	case err != nil:
 		return err
+	case !report.Holds:
+		return fault.New(fault.Denied, "verify audit log", folder, report.Wrong).
+			WithHint("keep the folder as it is for whoever looks into it")
+	case !report.Signed:
+		return fault.Newf(fault.Failed, "verify audit log", folder, "the chain holds, but signatures were not looked at").
+			WithHint("name the public key that signs checkpoints with --key")
 	}
-	return fault.New(fault.Denied, "verify audit log", env.auditFolder(), report.Wrong).
-		WithHint("keep the folder as it is for whoever looks into it")
+	return nil
 }
 
 func printAuditReport(w io.Writer, r audit.Report) {
@@ -205,7 +225,14 @@ func printAuditReport(w io.Writer, r audit.Report) {
 	if r.Torn > 0 {
 		fmt.Fprintf(w, "unfinished line at the end\t%d bytes\n", r.Torn)
 	}
-	fmt.Fprintf(w, "the log\t%s\n", map[bool]string{true: "holds", false: "does not hold"}[r.Holds])
+	said := "holds"
+	switch {
+	case !r.Holds:
+		said = "does not hold"
+	case !r.Signed:
+		said = "cannot be told: only its chain holds"
+	}
+	fmt.Fprintf(w, "the log\t%s\n", said)
 }
 
 // checkpointOf reads a checkpoint that was kept elsewhere; nil for "".

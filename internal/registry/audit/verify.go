@@ -23,7 +23,7 @@ type VerifyOptions struct {
 
 // Report is what Verify found.
 type Report struct {
-	Holds    bool   `json:"holds"`
+	Holds    bool   `json:"holds"`           // the chain, and its signatures where Signed
 	Wrong    *Wrong `json:"wrong,omitempty"` // the first line that is
 	Segments int    `json:"segments"`
 	Records  uint64 `json:"records"` // lines that hold, checkpoints included

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 
 	"plimsoll.dev/plimsoll/internal/fault"
@@ -127,7 +128,26 @@ func (r *Registry) do(request *http.Request, into any) (status int, err error) {
 		return 0, fault.Newf(fault.Failed, "log in", r.Origin, "its answer cannot be read").
 			WithHint("check that it is a plimsoll registry")
 	}
+	if answer.StatusCode == http.StatusTooManyRequests {
+		return 0, r.tooMany(answer.Header, text)
+	}
 	return answer.StatusCode, nil
+}
+
+// tooMany is the error of one who has to wait.
+func (r *Registry) tooMany(header http.Header, text []byte) error {
+	var told struct {
+		Errors []struct{ Message string }
+	}
+	why := "too many requests"
+	if json.Unmarshal(text, &told) == nil && len(told.Errors) > 0 {
+		why = fmt.Sprintf("%.200q", told.Errors[0].Message)
+	}
+	if seconds, err := strconv.Atoi(header.Get("Retry-After")); err == nil && seconds > 0 {
+		why += fmt.Sprintf(", try again in %d s", seconds)
+	}
+	return fault.Newf(fault.Unavailable, "log in", r.Origin, why).
+		WithHint("wait; each further wrong password makes the wait longer")
 }
 
 // bare takes the URL from an error: the fault names it.

@@ -222,6 +222,12 @@ func TestPassword(t *testing.T) {
 	if fault.KindOf(err) != fault.Denied || strings.Contains(err.Error(), "hunter2") {
 		t.Errorf("a wrong password: got %v", err)
 	}
+	for range 20 {
+		_, err = r.Password(t.Context(), "ann", "hunter2")
+	}
+	if fault.KindOf(err) != fault.Unavailable || !strings.Contains(err.Error(), `"too many failed logins", try again in 1 s`) {
+		t.Errorf("after many wrong passwords: got %v", err)
+	}
 	plain := httptest.NewServer(http.NotFoundHandler())
 	defer plain.Close()
 	if _, err := login.Ask(t.Context(), b.client, plain.URL); err == nil || fault.HintOf(err) == "" {
