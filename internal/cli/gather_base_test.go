@@ -19,6 +19,7 @@ import (
 
 	"plimsoll.dev/plimsoll/artifact"
 	"plimsoll.dev/plimsoll/internal/build"
+	"plimsoll.dev/plimsoll/internal/build/cnb"
 	"plimsoll.dev/plimsoll/internal/evidence/attest"
 	"plimsoll.dev/plimsoll/internal/oci"
 	"plimsoll.dev/plimsoll/internal/registry"
@@ -109,6 +110,24 @@ func on(t *testing.T, layers ...v1.Layer) v1.Image {
 	return image
 }
 
+// claiming gives an image whose label says that all of its layers are the base's.
+func claiming(t *testing.T, layers ...v1.Layer) v1.Image {
+	t.Helper()
+	image := on(t, layers...)
+	config, err := image.ConfigFile()
+	if err != nil {
+		t.Fatal(err)
+	}
+	config = config.DeepCopy()
+	config.Config.Labels = map[string]string{
+		cnb.LifecycleMetadataLabel: `{"runImage":{"topLayer":"` + config.RootFS.DiffIDs[len(layers)-1].String() + `"}}`,
+	}
+	if image, err = mutate.ConfigFile(image, config); err != nil {
+		t.Fatal(err)
+	}
+	return image
+}
+
 func someLayer(t *testing.T) v1.Layer {
 	t.Helper()
 	l, err := random.Layer(512, media.OCILayer)
@@ -140,6 +159,7 @@ func TestClaimedBase(t *testing.T) {
 		{"a base that is not there", "nobody can tell", on(t, below, above), "bases/gone:1", approved, nil},
 		{"a name that is none", "nobody can tell", on(t, below, above), "../bases/web:1", approved, nil},
 		{"a digest that is none", "nobody can tell", on(t, below, above), "bases/web:1", "sha256:ab", nil},
+		{"labels that claim its own layers for the base's", "then what else it says of its base is no fact either", claiming(t, below, above), "bases/web:1", approved, nil},
 		{"nobody signed it", "it stands on that, for what it is worth", on(t, mine, above), "team/mine:1", unsigned, &artifact.BaseFacts{Name: "team/mine:1", Digest: unsigned}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
