@@ -109,7 +109,7 @@ func (q *quarantine) ruleWithin(ctx context.Context, repo string, it *item, ask 
 		return ask(ctx, repo, it.digest), nil
 	}
 	subjects, err := q.subjects(ctx, repo, it)
-	if err != nil || len(subjects) == 0 {
+	if err != nil || len(subjects) == 0 || len(subjects) > maxSubjects {
 		return ask(ctx, repo, it.digest), err
 	}
 	if proven, err := q.isEvidence(ctx, repo, it); err != nil || !proven {
@@ -127,6 +127,9 @@ func (q *quarantine) ruleWithin(ctx context.Context, repo string, it *item, ask 
 	}
 	return mildest, nil
 }
+
+// maxSubjects is how many manifests one may be about and be evidence still: each has to be ruled on.
+const maxSubjects = 16
 
 // subjects gives the manifests of the repository that one says it is about: the subject it
 // names, else those of the tags that keep it (cosign's sha256-….sig).
