@@ -72,7 +72,7 @@ docs/registry-mirror.md tells more.` + "\n" + exitCodes,
 		},
 	}
 	cmd.Flags().StringVarP(&o.file, "file", "f", "", "file of ImageImports (default: the home's)")
-	cmd.Flags().BoolVar(&o.dryRun, "dry-run", false, "only say what would be taken in, and whether it is verified")
+	cmd.Flags().BoolVar(&o.dryRun, "dry-run", false, "only say what would be taken in, and whether its source's signatures hold; policies are not asked")
 	return cmd
 }
 
@@ -107,7 +107,12 @@ func runRegistryImport(ctx context.Context, env *Env, o registryImportOptions, n
 	for _, ref := range named {
 		env.remember(ctx, ref)
 	}
-	if err := env.print(reports, func(w io.Writer) { importTable(w, reports) }); err != nil {
+	if err := env.print(reports, func(w io.Writer) {
+		importTable(w, reports)
+		if o.dryRun {
+			fmt.Fprintln(w, "policies were not asked: they judge what is here")
+		}
+	}); err != nil {
 		return err
 	}
 	return failed
@@ -180,6 +185,9 @@ func importTable(w io.Writer, reports []*mirror.Report) {
 				to = r.Destination + ":" + o.To
 			}
 			why := append([]string{o.Why}, o.Notes...)
+			if o.Remedy != "" {
+				why = append(why, "to do: "+o.Remedy)
+			}
 			fmt.Fprintf(w, "%s\t%s\t%s\t%.19s\t%s\t%s\t%s\n", r.Name, visible(o.Tag), visible(to), o.Digest, o.Result, size(o.Bytes),
 				visible(strings.TrimPrefix(strings.Join(why, "; "), "; ")))
 		}

@@ -39,6 +39,7 @@ type Outcome struct {
 	Result   Result   `json:"result"`
 	Bytes    int64    `json:"bytes,omitempty"` // that came
 	Why      string   `json:"why,omitempty"`
+	Remedy   string   `json:"remedy,omitempty"` // of what is denied
 	Notes    []string `json:"notes,omitempty"`
 
 	kind    fault.Kind
@@ -199,7 +200,7 @@ func (r *run) tag(ctx context.Context, tag string) Outcome {
 func (o *Outcome) fail(err error) {
 	o.kind, o.Why, o.Result = fault.KindOf(err), shortened(err.Error()), Broken
 	if o.kind == fault.Denied {
-		o.Result = Denied
+		o.Result, o.Remedy = Denied, shortened(fault.HintOf(err))
 	}
 }
 
@@ -309,7 +310,7 @@ func (r *run) gone(ctx context.Context, chosen []string) error {
 // lost does what is to be done about a tag of ours that the source has no more.
 func (r *run) lost(ctx context.Context, tag string) Outcome {
 	o := r.state.Tags[tag].Outcome
-	o.Result, o.Bytes, o.Notes, o.Why = Missing, 0, nil, "the source has it no more"
+	o.Result, o.Bytes, o.Notes, o.Why, o.Remedy = Missing, 0, nil, "the source has it no more", ""
 	if r.spec.spec.Deletion == v1alpha1.DeletionUntag {
 		if err := r.untag(ctx, &o); err != nil {
 			o.fail(err)

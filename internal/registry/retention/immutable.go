@@ -121,7 +121,7 @@ func (c *change) put(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 		if moves {
-			refuse(w, r, fmt.Sprintf("%s:%s does not move: the project's tags %s are immutable; push another tag, or ask somebody who may approve",
+			refuse(w, r, fmt.Sprintf("%s:%s does not move: the project's tags %s are immutable; push another tag, or ask an admin, or one who is publisher and approver",
 				c.to.Repository, tag, strings.Join(c.patterns(), ", ")))
 			return
 		}
@@ -160,7 +160,7 @@ func (c *change) remove(w http.ResponseWriter, r *http.Request) {
 	case err != nil:
 		failed().Write(w)
 	case tag != "":
-		refuse(w, r, fmt.Sprintf("%s:%s is immutable, and needs it; ask somebody who may approve", c.to.Repository, tag))
+		refuse(w, r, fmt.Sprintf("%s:%s is immutable, and needs it; ask an admin", c.to.Repository, tag))
 	default:
 		c.next.ServeHTTP(w, r)
 	}
