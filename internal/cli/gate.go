@@ -18,11 +18,29 @@ import (
 // are no policies, and it lets all through, unless it is shut.
 type gate struct {
 	keeper  atomic.Pointer[verdicts.Keeper]
-	shut    atomic.Bool                     // there are policies, and nobody decides by them
+	shut    atomic.Pointer[error]           // why nothing is let through though nobody decides
 	figures atomic.Pointer[metrics.Metrics] // counts what it says; nil counts nothing
 }
 
-var errShut = errors.New("there are policies, and they are not taken up")
+// errLost says that a home has no policies any more: the registry must not open for it.
+var errLost = errors.New("this registry had policies and cannot find them")
+
+// shutFor lets nothing through while there is no keeper, for the reason; nil opens it.
+func (g *gate) shutFor(why error) {
+	if why == nil {
+		g.shut.Store(nil)
+		return
+	}
+	g.shut.Store(&why)
+}
+
+// whyShut gives why nothing is let through; nil where something is.
+func (g *gate) whyShut() error {
+	if why := g.shut.Load(); why != nil && g.keeper.Load() == nil {
+		return *why
+	}
+	return nil
+}
 
 // Known gives what stands now.
 func (g *gate) Known(repository string, manifest godigest.Digest) (registry.Judgement, bool) {
@@ -56,10 +74,14 @@ func (g *gate) Judge(ctx context.Context, repository string, manifest godigest.D
 
 // unjudged is what it says where nobody decides.
 func (g *gate) unjudged() (registry.Judgement, error) {
-	if g.shut.Load() {
-		return registry.Judgement{}, errShut
+	switch err := g.whyShut(); {
+	case err == nil:
+		return registry.Judgement{Action: artifact.ActionAllow}, nil
+	case errors.Is(err, errLost):
+		return registry.Judgement{Action: artifact.ActionDeny, Why: errLost.Error(), Remedy: "tell whoever runs the registry"}, nil
+	default:
+		return registry.Judgement{}, err
 	}
-	return registry.Judgement{Action: artifact.ActionAllow}, nil
 }
 
 // counted counts what it gives.

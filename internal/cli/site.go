@@ -17,7 +17,6 @@ import (
 	"plimsoll.dev/plimsoll/internal/registry/access"
 	"plimsoll.dev/plimsoll/internal/registry/call"
 	"plimsoll.dev/plimsoll/internal/registry/events"
-	"plimsoll.dev/plimsoll/internal/registry/metrics"
 	"plimsoll.dev/plimsoll/internal/registry/mirror"
 	"plimsoll.dev/plimsoll/internal/registry/mirror/upstream"
 	"plimsoll.dev/plimsoll/internal/registry/settings"
@@ -61,12 +60,12 @@ func (at *site) open(ctx context.Context, reg *registry.Registry) (stop func(), 
 	here.Registries.Remote = upstream.New(upstream.Options{}) // who may push names hosts to ask for bases
 	at.env = &here
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	if at.keep, err = here.upkeep(ctx, reg, at.said, at.log, at.quarantined, metrics.Probe{Name: "policies", Check: at.probe}); err != nil {
+	if at.keep, err = here.upkeep(ctx, reg, at.said, at.log, at.quarantined, at.stale); err != nil {
 		cancel()
 		return nil, err
 	}
 	at.gate.figures.Store(at.keep.figures)
-	if err := at.openJudge(ctx); err != nil {
+	if err := at.openGate(ctx); err != nil {
 		cancel()
 		at.keep.close()
 		return nil, err
@@ -76,7 +75,9 @@ func (at *site) open(ctx context.Context, reg *registry.Registry) (stop func(), 
 	takes := taking.mirror(mirror.Options{Account: at.account, Named: at.named, Ended: at.imported, Logger: at.log})
 	at.proxy = takes.Proxy(at.said, mirror.ProxyOptions{})
 	var work sync.WaitGroup
-	work.Go(func() { at.watchPolicies(ctx) })
+	if at.o.gate {
+		work.Go(func() { at.watchPolicies(ctx) })
+	}
 	work.Go(func() { at.keep.run(ctx, at.o.ReadOnly) })
 	if !at.o.ReadOnly {
 		work.Go(func() { takes.Run(ctx) })
@@ -96,23 +97,44 @@ func (at *site) open(ctx context.Context, reg *registry.Registry) (stop func(), 
 	}, nil
 }
 
-// probe gives why the site's policies are not in force; nil when they are, or there are none.
-func (at *site) probe(context.Context) error {
-	if at.judged() != nil {
+// stale gives why the site's policies are not in force as their files are; nil when they are, or
+// there never were any.
+func (at *site) stale() error {
+	if j := at.judged(); j != nil {
+		return j.upToDate()
+	}
+	return at.gate.whyShut()
+}
+
+// openGate has the policies there are decide what may be pulled. A home that has lost its policies
+// is served with the gate shut.
+func (at *site) openGate(ctx context.Context) error {
+	if !at.o.gate {
+		at.log.Warn("the gate is off: whatever the policies say, all may be pulled by whoever may pull")
 		return nil
 	}
-	if _, err := at.env.policies(policyOptions{}); !errors.Is(err, errNoPolicies) {
-		return errShut
+	err := at.openJudge(ctx)
+	switch {
+	case errors.Is(err, errLost):
+		at.gate.shutFor(err)
+		at.log.Error("nothing is let through", "error", err, "hint", fault.HintOf(err))
+		return nil
+	case err == nil && at.judged() == nil && at.said.Now() != nil:
+		at.log.Warn("there are no policies: all that is pushed may be pulled", "hint", "take some up with `plimsoll policy add`, or say --gate=false")
 	}
-	return nil
+	return err
 }
 
 // openJudge opens the verdicts, where there are policies. From then on the gate is closed to what
-// they deny.
+// they deny. A home that had policies and has none is errLost.
 func (at *site) openJudge(ctx context.Context) error {
-	if _, err := at.env.policies(policyOptions{}); errors.Is(err, errNoPolicies) {
+	switch _, err := at.env.policies(policyOptions{}); {
+	case errors.Is(err, errNoPolicies) && verdicts.Used(at.env.verdictsFolder()):
+		return fault.New(fault.Failed, "read policies", at.env.policyFolder(), errLost).
+			WithHint("put them back; to let all be pulled without any, serve with --gate=false")
+	case errors.Is(err, errNoPolicies):
 		return nil
-	} else if err != nil {
+	case err != nil:
 		return err
 	}
 	j, err := at.env.judge(ctx, at.log, verdicts.Options{
@@ -141,11 +163,11 @@ func (at *site) watchPolicies(ctx context.Context) {
 		case <-tick.C:
 		}
 		now := at.env.policyState()
-		if now == state && !at.gate.shut.Load() {
+		if now == state && at.gate.whyShut() == nil {
 			continue
 		}
 		err := at.openJudge(ctx)
-		at.gate.shut.Store(err != nil)
+		at.gate.shutFor(err)
 		if err != nil && now != state {
 			at.log.Error("the policies are not taken up: nothing is let through", "error", err)
 		}
@@ -229,7 +251,7 @@ func (at *site) judged() *judge {
 func (at *site) account(ctx context.Context, ref oci.Reference) error {
 	j := at.judged()
 	if j == nil {
-		return nil
+		return at.gate.whyShut()
 	}
 	v, err := j.keeper.Verdict(ctx, verdicts.Image{Repository: ref.Repository(), Digest: ref.Identifier()})
 	if err != nil {

@@ -46,8 +46,8 @@ func (env *Env) eventsFolder() string { return filepath.Join(env.Home, "events")
 func (env *Env) pullsFile() string    { return filepath.Join(env.Home, "pulls") }
 
 // upkeep opens what keeps the registry. quarantined counts the images of each project that may not
-// be pulled; probes are what must be well for it to be ready, beside its store and its log.
-func (env *Env) upkeep(ctx context.Context, reg *registry.Registry, said *settings.File, log *slog.Logger, quarantined func() map[string]int, probes ...metrics.Probe) (u *upkeep, err error) {
+// be pulled; policies gives why the site's are not in force.
+func (env *Env) upkeep(ctx context.Context, reg *registry.Registry, said *settings.File, log *slog.Logger, quarantined func() map[string]int, policies func() error) (u *upkeep, err error) {
 	u = &upkeep{said: said, log: log, fixed: retention.NewImmutable(reg, said.Now)}
 	if u.events, err = env.events(said.Now, log); err != nil {
 		return nil, err
@@ -69,10 +69,13 @@ func (env *Env) upkeep(ctx context.Context, reg *registry.Registry, said *settin
 	}})
 	u.figures = metrics.New(metrics.Options{
 		Project: u.project, Usage: u.quotas.Usage, Quarantined: quarantined, Webhooks: u.events.Stats, Audit: u.audit.Stats,
-		Probes: append([]metrics.Probe{
+		Policies: policies, Settings: said.Stale,
+		Probes: []metrics.Probe{
 			{Name: "store", Check: reg.Reachable},
 			{Name: "audit", Check: func(context.Context) error { return u.audit.Ready() }},
-		}, probes...),
+			{Name: "policies", Check: func(context.Context) error { return policies() }},
+			{Name: "settings", Check: func(context.Context) error { return said.Stale() }},
+		},
 		Allow: metrics.Allow(said.Now, env.Getenv), Logger: log,
 	})
 	return u, nil

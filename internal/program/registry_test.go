@@ -88,14 +88,14 @@ func TestRegistryCommandsBesideAServer(t *testing.T) {
 }
 
 // served serves the home's store on a free port until stop, which gives the exit code.
-func served(t *testing.T, home string) (addr string, stop func() int) {
+func served(t *testing.T, home string, flags ...string) (addr string, stop func() int) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	t.Cleanup(cancel)
 	log, writer := io.Pipe()
 	ended := make(chan int, 1)
 	go func() {
-		_, code := typed(ctx, home, writer, "registry", "serve", "--addr", "127.0.0.1:0")
+		_, code := typed(ctx, home, writer, append([]string{"registry", "serve", "--addr", "127.0.0.1:0"}, flags...)...)
 		writer.Close()
 		ended <- code
 	}()

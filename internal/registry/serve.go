@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -48,13 +49,24 @@ const (
 	stalled = time.Minute
 )
 
+// Check gives what Serve would fail with at once, and leaves nothing open: a server that cannot
+// listen, or has no certificate, should not have opened anything for it.
+func (o ServeOptions) Check(ctx context.Context) error {
+	if _, err := tlsConfig(o); err != nil {
+		return err
+	}
+	listener, err := listen(ctx, cmp.Or(o.Addr, defaultAddr))
+	if err != nil {
+		return err
+	}
+	return listener.Close()
+}
+
 // Serve answers requests until ctx ends, then waits for those under way and gives nil.
 // Each request is logged: method, path, status, bytes, duration and user, never its query
 // or credentials. Errors are *fault.Error.
 func (r *Registry) Serve(ctx context.Context, o ServeOptions) error {
-	if o.Addr == "" {
-		o.Addr = defaultAddr
-	}
+	o.Addr = cmp.Or(o.Addr, defaultAddr)
 	config, err := tlsConfig(o)
 	if err != nil {
 		return err

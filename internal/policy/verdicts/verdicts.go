@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"iter"
 	"log/slog"
 	"os"
@@ -171,21 +172,52 @@ func Open(ctx context.Context, folder string, load Load, facts Facts, store Stor
 	return k, nil
 }
 
+// Used says whether a keeper ever had its state in the folder: whether there once were policies.
+func Used(folder string) bool {
+	_, err := os.Stat(filepath.Join(folder, lockName))
+	return err == nil
+}
+
+// Free gives an error where another process keeps the verdicts in the folder. It writes nothing.
+func Free(folder string) error {
+	lock, err := os.Open(filepath.Join(folder, lockName))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fault.New(fault.Failed, openWhat, folder, err)
+	}
+	return errors.Join(take(lock, folder), lock.Close())
+}
+
+// lockName is the file whose lock a keeper holds; openWhat is what fails without it.
+const (
+	lockName = "lock"
+	openWhat = "open the verdicts"
+)
+
 // lockFolder makes the folder its process's own. The kernel drops the lock with the process.
 func lockFolder(folder string) (*os.File, error) {
-	const what = "open the verdicts"
 	if err := os.MkdirAll(folder, 0o755); err != nil {
-		return nil, fault.New(fault.Failed, what, folder, err)
+		return nil, fault.New(fault.Failed, openWhat, folder, err)
 	}
-	lock, err := os.OpenFile(filepath.Join(folder, "lock"), os.O_CREATE|os.O_RDWR, 0o644)
+	lock, err := os.OpenFile(filepath.Join(folder, lockName), os.O_CREATE|os.O_RDWR, 0o644)
 	if err != nil {
-		return nil, fault.New(fault.Failed, what, folder, err)
+		return nil, fault.New(fault.Failed, openWhat, folder, err)
 	}
-	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		return nil, errors.Join(fault.Newf(fault.Failed, what, folder, "another process keeps them").
-			WithHint("stop the other server of this home, or give this one a home of its own"), lock.Close())
+	if err := take(lock, folder); err != nil {
+		return nil, errors.Join(err, lock.Close())
 	}
 	return lock, nil
+}
+
+// take locks the file of the folder, until it is closed.
+func take(lock *os.File, folder string) error {
+	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		return fault.Newf(fault.Failed, openWhat, folder, "another process keeps them").
+			WithHint("stop the other server of this home, or give this one a home of its own")
+	}
+	return nil
 }
 
 // restore reads what a former keeper left.

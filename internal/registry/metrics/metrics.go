@@ -35,6 +35,9 @@ type Options struct {
 	Webhooks func() []events.Stats
 	// Audit gives how the audit log is doing. As Usage.
 	Audit func() audit.Stats
+	// Policies and Settings give why what counts is not what their files say, nil where it is. As
+	// Usage.
+	Policies, Settings func() error
 	// Probes must all pass for the registry to be ready.
 	Probes []Probe
 	// Allow says who may see /metrics. Nil: everybody.

@@ -75,7 +75,9 @@ func TestFigures(t *testing.T) {
 		Webhooks: func() []events.Stats {
 			return []events.Stats{{Webhook: "ci", Queued: 4, Oldest: time.Minute, Dead: 1, Delivered: 9}}
 		},
-		Audit: func() audit.Stats { return audit.Stats{Queued: 5, Lag: time.Second, Written: 6} },
+		Audit:    func() audit.Stats { return audit.Stats{Queued: 5, Lag: time.Second, Written: 6} },
+		Policies: func() error { return errors.New("a rule is wrong") },
+		Settings: func() error { return nil },
 	})
 	push := call.Record{Method: "PUT", Endpoint: call.Endpoint{Kind: call.KindManifest, Repository: "team/app"}, Status: 201, Took: time.Millisecond}
 	m.Hear(&push)
@@ -112,6 +114,8 @@ func TestFigures(t *testing.T) {
 		{"webhook_delivered_total", map[string]string{"webhook": "ci"}, 9},
 		{"audit_queue_length", map[string]string{}, 5},
 		{"audit_lag_seconds", map[string]string{}, 1},
+		{"policies_stale", map[string]string{}, 1},
+		{"settings_stale", map[string]string{}, 0},
 		{"audit_records_total", map[string]string{}, 6},
 	} {
 		if got := value(t, page, "plimsoll_registry_"+c.name, c.labels); got != c.want {

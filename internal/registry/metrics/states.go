@@ -27,6 +27,9 @@ var (
 	hookFailed    = figure("webhook_failures_total", "Attempts that failed.", "webhook")
 	hookDropped   = figure("webhook_dropped_total", "Events for which there was no room.", "webhook")
 
+	policiesStale = figure("policies_stale", "1 while the policies that count are not those of the files, or none can be found.")
+	settingsStale = figure("settings_stale", "1 while the settings that count are not those of registry.yaml.")
+
 	auditQueued  = figure("audit_queue_length", "Records that wait to be written.")
 	auditLag     = figure("audit_lag_seconds", "Since the oldest record that waits.")
 	auditWritten = figure("audit_records_total", "Records written.")
@@ -70,6 +73,15 @@ func (s states) Collect(to chan<- prometheus.Metric) {
 			give(hookDelivered, prometheus.CounterValue, float64(h.Delivered), h.Webhook)
 			give(hookFailed, prometheus.CounterValue, float64(h.Failed), h.Webhook)
 			give(hookDropped, prometheus.CounterValue, float64(h.Dropped), h.Webhook)
+		}
+	}
+	for d, stale := range map[*prometheus.Desc]func() error{policiesStale: s.o.Policies, settingsStale: s.o.Settings} {
+		switch {
+		case stale == nil:
+		case stale() != nil:
+			gauge(d, 1)
+		default:
+			gauge(d, 0)
 		}
 	}
 	if s.o.Audit != nil {

@@ -65,6 +65,12 @@ func (f *File) Now() *Settings {
 	})
 }
 
+// Stale gives why the last change of the file is not taken up; nil when it is.
+func (f *File) Stale() error {
+	_, err := f.value.Get()
+	return err
+}
+
 // Read reads the file. A Usage fault names the line that is wrong; one that is not there is
 // fs.ErrNotExist.
 func Read(path string, checks ...Check) (*Settings, error) {
