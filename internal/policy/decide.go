@@ -161,10 +161,20 @@ func (q *question) ask(r *rule) artifact.Result {
 	if err != nil {
 		var unknown *missing
 		result.Missing = errors.As(err, &unknown)
-		result.Why = oneLine(err.Error() + ": " + r.Title)
+		result.Why = oneLine(err.Error() + " (wanted: " + inSentence(r.Title) + ")")
 	}
 	result.Gates, result.Deadline = q.actions(r)
 	return result
+}
+
+// inSentence gives a title as it goes on after other words: one that begins with an abbreviation
+// stays as it is.
+func inSentence(title string) string {
+	first, size := utf8.DecodeRuneInString(title)
+	if second, _ := utf8.DecodeRuneInString(title[size:]); unicode.IsUpper(second) {
+		return title
+	}
+	return string(unicode.ToLower(first)) + title[size:]
 }
 
 // actions gives what a rule that does not hold does at each gate now, and from when on it

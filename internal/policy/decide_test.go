@@ -189,7 +189,8 @@ func TestMissingFactIsNamed(t *testing.T) {
 	for _, r := range v.Results {
 		got = append(got, r.Why)
 	}
-	want := []string{"no verified provenance: title 0", "image.created is not known: title 1", "it was never scanned for vulnerabilities: title 2", "image.pushed is not known: title 3"}
+	want := []string{"no verified provenance (wanted: title 0)", "image.created is not known (wanted: title 1)",
+		"it was never scanned for vulnerabilities (wanted: title 2)", "image.pushed is not known (wanted: title 3)"}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}

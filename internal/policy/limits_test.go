@@ -65,15 +65,15 @@ func TestLoopingPolicyIsADenial(t *testing.T) {
 	tests := []struct {
 		name, text, why string
 	}{
-		{"two long loops", rules("", `packages.all(a, packages.all(b, a.name + b.name != ""))`, "true"), "it costs more than a rule may: title 0"},
-		{"lists that double", rules(doubling, `size(variables.v63) == 0`, "true"), "an expression makes a value that is too large: title 0"},
-		{"texts that double", rules(texts, `size(variables.v63) == 0`, "true"), "an expression makes a value that is too large: title 0"},
+		{"two long loops", rules("", `packages.all(a, packages.all(b, a.name + b.name != ""))`, "true"), "it costs more than a rule may (wanted: title 0)"},
+		{"lists that double", rules(doubling, `size(variables.v63) == 0`, "true"), "an expression makes a value that is too large (wanted: title 0)"},
+		{"texts that double", rules(texts, `size(variables.v63) == 0`, "true"), "an expression makes a value that is too large (wanted: title 0)"},
 		{"texts that multiply", rules("variables: [{name: a, expression: 'image.labels[\"long\"].replace(\"\", image.labels[\"long\"])'}]",
-			`variables.a.replace("", variables.a) == ""`, "true"), "an expression makes a value that is too large: title 0"},
-		{"texts that multiply in a list", rules("", `[image.labels["long"]].map(x, x.replace("", x))[0] == ""`, "true"), "an expression makes a value that is too large: title 0"},
-		{"texts that are joined", rules("", `packages.map(p, image.labels["long"]).join("") == ""`, "true"), "an expression makes a value that is too large: title 0"},
-		{"a text that is too long", rules("", `image.user == ""`, "true"), "image.user is longer than 1024 bytes: title 0"},
-		{"a list that is too long", rules("", `size(image.tags) > 0`, "true"), "image.tags has more than 1000 entries: title 0"},
+			`variables.a.replace("", variables.a) == ""`, "true"), "an expression makes a value that is too large (wanted: title 0)"},
+		{"texts that multiply in a list", rules("", `[image.labels["long"]].map(x, x.replace("", x))[0] == ""`, "true"), "an expression makes a value that is too large (wanted: title 0)"},
+		{"texts that are joined", rules("", `packages.map(p, image.labels["long"]).join("") == ""`, "true"), "an expression makes a value that is too large (wanted: title 0)"},
+		{"a text that is too long", rules("", `image.user == ""`, "true"), "image.user is longer than 1024 bytes (wanted: title 0)"},
+		{"a list that is too long", rules("", `size(image.tags) > 0`, "true"), "image.tags has more than 1000 entries (wanted: title 0)"},
 	}
 	facts := largeFacts(2000, 0)
 	facts.Image.Labels["long"] = strings.Repeat("x", 60_000)
@@ -108,7 +108,7 @@ func TestVerdictHasALimit(t *testing.T) {
 		t.Errorf("it took %s", took)
 	}
 	first, last := v.Results[0], v.Results[len(v.Results)-1]
-	if !first.Passed || last.Passed || last.Why != "the policies cost more than a verdict may: title 5" {
+	if !first.Passed || last.Passed || last.Why != "the policies cost more than a verdict may (wanted: title 5)" {
 		t.Errorf("first %+v, last %+v", first, last)
 	}
 }
@@ -116,7 +116,7 @@ func TestVerdictHasALimit(t *testing.T) {
 func TestVeryManyPackagesAreNoPass(t *testing.T) {
 	facts := artifact.Facts{Packages: make([]artifact.Package, maxMany+1)}
 	v := compile(t, rules("", `packages.all(p, p.name == "")`)).Decide(facts, Where{}, theNow())
-	if want := "there are more than 20000 packages: title 0"; v.Results[0].Passed || v.Results[0].Why != want {
+	if want := "there are more than 20000 packages (wanted: title 0)"; v.Results[0].Passed || v.Results[0].Why != want {
 		t.Errorf("got %+v, want %s", v.Results[0], want)
 	}
 	facts.Packages = facts.Packages[:maxMany]

@@ -161,7 +161,7 @@ func TestTimeThatIsToComeIsNoAge(t *testing.T) {
 	set := compile(t, rules("", `age.image < duration("1h")`, `age.advisories < duration("1h")`))
 	v := set.Decide(artifact.Facts{Image: artifact.ImageFacts{Created: now.AddDate(10, 0, 0)}, Advisories: now.Add(time.Minute)}, Where{}, now)
 	got := []string{outcome(v.Results[0]), v.Results[0].Why, outcome(v.Results[1])}
-	if diff := cmp.Diff([]string{"missing", "image.created lies in the future: title 0", "pass"}, got); diff != "" {
+	if diff := cmp.Diff([]string{"missing", "image.created lies in the future (wanted: title 0)", "pass"}, got); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}
 }
