@@ -331,9 +331,18 @@ func TestBrokenPoliciesAtStart(t *testing.T) {
 
 func TestOneKeeperAFolder(t *testing.T) {
 	l, folder := newLedger(signedOnly), t.TempDir()
-	open(t, folder, l, newShelf(), verdicts.Options{})
+	if err := verdicts.Free(folder); err != nil || verdicts.Used(folder) {
+		t.Errorf("nobody has kept it, and it is used or not free: %v", err)
+	}
+	first := open(t, folder, l, newShelf(), verdicts.Options{})
+	if verdicts.Free(folder) == nil {
+		t.Error("it is free while somebody keeps it")
+	}
 	if k, err := verdicts.Open(t.Context(), folder, l.load, l, newShelf(), verdicts.Options{}); err == nil {
 		t.Error(k.Close(), "two keep one folder")
+	}
+	if err := errors.Join(first.Close(), verdicts.Free(folder)); err != nil || !verdicts.Used(folder) {
+		t.Errorf("once kept it is free and used: %v", err)
 	}
 }
 
