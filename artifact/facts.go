@@ -76,9 +76,9 @@ type ImageFacts struct {
 type BaseFacts struct {
 	Name     string    `json:"name,omitempty"` // the reference it was taken by
 	Digest   string    `json:"digest"`
-	Created  time.Time `json:"created,omitzero"`
-	Verified bool      `json:"verified"`     // someone trusted signed it
-	By       string    `json:"by,omitempty"` // who: the key's name or the identity
+	Created  time.Time `json:"created,omitzero"` // when its newest verified provenance says that it was built, else as its configuration does
+	Verified bool      `json:"verified"`         // someone trusted signed it
+	By       string    `json:"by,omitempty"`     // who: the key's name or the identity
 }
 
 // SourceFacts is what verified provenance says of the source.

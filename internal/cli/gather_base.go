@@ -12,6 +12,7 @@ import (
 	"plimsoll.dev/plimsoll/artifact"
 	"plimsoll.dev/plimsoll/internal/build"
 	"plimsoll.dev/plimsoll/internal/evidence/attest"
+	"plimsoll.dev/plimsoll/internal/evidence/facts"
 	"plimsoll.dev/plimsoll/internal/evidence/provenance"
 	"plimsoll.dev/plimsoll/internal/oci"
 )
@@ -21,7 +22,10 @@ func itself(f artifact.Facts) *artifact.BaseFacts {
 	if f.Provenance == nil || f.Provenance.BuildType != provenance.BaseType {
 		return nil
 	}
-	b := &artifact.BaseFacts{Name: f.Image.Repository, Digest: f.Image.Digest, Created: f.Image.Created, Verified: len(f.Signatures) > 0}
+	b := &artifact.BaseFacts{Name: f.Image.Repository, Digest: f.Image.Digest, Created: f.Provenance.Finished, Verified: len(f.Signatures) > 0}
+	if b.Created.IsZero() {
+		b.Created = f.Image.Created
+	}
 	if b.Verified {
 		b.By = f.Signatures[0].By
 	}
@@ -105,7 +109,7 @@ func (b *foundations) look(ctx context.Context, g *gatherer, ref oci.Reference, 
 	return read, nil
 }
 
-// renew looks up who vouches for the base of an image now.
+// renew looks up who vouches for the base of an image now, and when it was last made.
 func (b *foundations) renew(ctx context.Context, g *gatherer, f *artifact.Facts) error {
 	if f.Base == nil || f.Base.Name == "" || f.Base.Digest == f.Image.Digest {
 		return nil // none, or the image itself
@@ -128,7 +132,7 @@ func (b *foundations) renew(ctx context.Context, g *gatherer, f *artifact.Facts)
 		return nil // its registry does not answer: what was known of it stays
 	}
 	told := *f.Base
-	told.Verified, told.By = known.Verified, known.By
+	told.Verified, told.By, told.Created = known.Verified, known.By, known.Created
 	f.Base = &told
 	return nil
 }
@@ -173,7 +177,11 @@ func (g *gatherer) readBase(all context.Context, ref oci.Reference, architecture
 		return out, all.Err()
 	}
 	out.layers, out.Created = config.RootFS.DiffIDs, config.Created.Time
-	for _, c := range attest.Verify(digest, attached, g.trust).Checks {
+	report := attest.Verify(digest, attached, g.trust)
+	if finished := facts.Finished(report); !finished.IsZero() {
+		out.Created = finished
+	}
+	for _, c := range report.Checks {
 		if c.Verified && c.Predicate == artifact.PredicateSignature {
 			out.Verified, out.By = true, c.By
 		}

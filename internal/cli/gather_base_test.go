@@ -21,6 +21,7 @@ import (
 	"plimsoll.dev/plimsoll/internal/build"
 	"plimsoll.dev/plimsoll/internal/build/cnb"
 	"plimsoll.dev/plimsoll/internal/evidence/attest"
+	"plimsoll.dev/plimsoll/internal/evidence/provenance"
 	"plimsoll.dev/plimsoll/internal/oci"
 	"plimsoll.dev/plimsoll/internal/registry"
 )
@@ -167,6 +168,63 @@ func TestClaimedBase(t *testing.T) {
 				t.Errorf("%s (-want +got)\n%s", c.reason, diff)
 			}
 		})
+	}
+}
+
+// TestBaseIsAsNewAsItsBuild: a base that was built again to the same digest is new, by provenance
+// that is verified and by no other's word.
+func TestBaseIsAsNewAsItsBuild(t *testing.T) {
+	b := newBaseBed(t)
+	below, above := someLayer(t), someLayer(t)
+	base := on(t, below)
+	digest := b.put("bases/web:1", base, true)
+	created := func() time.Time {
+		t.Helper()
+		b.gather.stands.forget(digest.String())
+		return b.base(t.Context(), on(t, below, above), "bases/web:1", digest.String()).Created
+	}
+	if got := created(); !got.IsZero() {
+		t.Errorf("without provenance it was made %s, want as its configuration says", got)
+	}
+	stranger, err := (&Env{Home: t.TempDir(), Getenv: b.env.Getenv, Err: io.Discard}).signers(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	built := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	for _, c := range []struct {
+		signers  attest.Signers
+		finished time.Time
+		want     time.Time
+	}{{b.signers, built, built}, {b.signers, built.Add(time.Hour), built.Add(time.Hour)}, {stranger, built.Add(2 * time.Hour), built.Add(time.Hour)}} {
+		b.account(base, c.signers, c.finished)
+		if got := created(); !got.Equal(c.want) {
+			t.Errorf("made %s, want %s", got, c.want)
+		}
+	}
+	facts := artifact.Facts{Image: artifact.ImageFacts{Platform: "linux/amd64"}, Base: &artifact.BaseFacts{Name: "bases/web:1", Digest: digest.String()}}
+	if err := b.gather.stands.renew(t.Context(), b.gather, &facts); err != nil || !facts.Base.Created.Equal(built.Add(time.Hour)) {
+		t.Errorf("renewed: %v, %+v", err, facts.Base)
+	}
+}
+
+// account issues provenance of bases/web:1.
+func (b *baseBed) account(base v1.Image, signers attest.Signers, finished time.Time) {
+	b.Helper()
+	ref, err := oci.Parse("bases/web:1")
+	if err != nil {
+		b.Fatal(err)
+	}
+	d, err := partial.Descriptor(base)
+	if err != nil {
+		b.Fatal(err)
+	}
+	predicate, err := provenance.Base{}.Predicate(provenance.Run{ID: "1", Started: finished, Finished: finished})
+	if err != nil {
+		b.Fatal(err)
+	}
+	evidence := []artifact.Evidence{{Subject: d.Digest.String(), PredicateType: artifact.PredicateProvenance, Predicate: predicate}}
+	if _, err := attest.Issue(b.Context(), b.env.Registries.Session(), ref, *d, evidence, signers, attest.Options{}); err != nil {
+		b.Fatal(err)
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"unicode"
 
 	"plimsoll.dev/plimsoll/artifact"
+	"plimsoll.dev/plimsoll/internal/evidence/attest"
 	"plimsoll.dev/plimsoll/internal/evidence/provenance"
 )
 
@@ -62,6 +63,21 @@ func provenanceOf(claims []claim, builders []Builder) (*artifact.ProvenanceFacts
 		return nil, nil
 	}
 	return &best.build, best.source
+}
+
+// Finished gives when the newest build that verified SLSA Provenance v1 tells of ended; zero where
+// none says. An image that is built again to the same digest is as new as its provenance.
+func Finished(r attest.Report) time.Time {
+	var newest time.Time
+	for _, c := range claimsOf(r) {
+		if c.kind != artifact.PredicateProvenance {
+			continue
+		}
+		if build, _, err := readProvenance(c); err == nil && build.Finished.After(newest) {
+			newest = build.Finished
+		}
+	}
+	return newest
 }
 
 // levelOf gives 0 for a builder that nobody knows, or for which the signer may not speak.
