@@ -33,7 +33,10 @@ type judge struct {
 	index  *inventory.Inventory
 	keeper *verdicts.Keeper
 	seen   state
-	stale  error // why the policies of the files are not taken up; under mu
+	stale  error  // why the policies of the files are not taken up; under mu
+	set    string // digest of the policies that were last read; under mu
+
+	takenUp func(ctx context.Context, set, why string) // hears of the policies that decide
 
 	mu sync.Mutex
 }
@@ -81,6 +84,9 @@ func (j *judge) load(context.Context) (*policy.Set, error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.stale = err
+	if err == nil {
+		j.set = set.Digest()
+	}
 	return set, err
 }
 
@@ -334,8 +340,9 @@ func (j *judge) watch(ctx context.Context) {
 		case <-tick.C:
 		}
 		if now := j.env.policyState(); now != j.seen.policies {
+			changed := changedFiles(j.seen.policies, now)
 			j.seen.policies = now
-			j.reload(ctx)
+			j.reload(ctx, changed)
 		}
 		if now := j.env.trustState(); now != j.seen.trust {
 			was := j.seen.trust
@@ -382,13 +389,22 @@ func (j *judge) recompute(ctx context.Context) {
 	}
 }
 
-func (j *judge) reload(ctx context.Context) {
+func (j *judge) reload(ctx context.Context, changed []string) {
 	stats, err := j.keeper.Reload(ctx)
 	if err != nil {
 		j.log.Error("the policies are not taken up: the former ones stay", "error", err)
 		return
 	}
 	j.log.Info("took up the policies", "images", stats.Images, "verdictsChanged", stats.Changed)
+	j.tell(ctx, "changed: "+strings.Join(changed, ", "))
+}
+
+// tell says which policies decide now.
+func (j *judge) tell(ctx context.Context, why string) {
+	j.mu.Lock()
+	set := j.set
+	j.mu.Unlock()
+	j.takenUp(ctx, set, why)
 }
 
 // distrust forgets who was believed: other keys and identities may be trusted now. It is false

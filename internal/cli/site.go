@@ -147,6 +147,8 @@ func (at *site) openJudge(ctx context.Context) error {
 	at.judge = j
 	at.judging.Unlock()
 	at.gate.keeper.Store(j.keeper)
+	j.takenUp = at.keep.policiesTaken
+	j.tell(ctx, "taken up by a server that began to judge")
 	return nil
 }
 

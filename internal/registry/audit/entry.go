@@ -26,6 +26,7 @@ const (
 	ActionList       Action = "list"   // tags, or the catalog
 	ActionLogin      Action = "login"  // ask for a token, or say who one is
 	ActionRetention  Action = "retention"
+	ActionPolicies   Action = "policies" // other policies decide what may be pulled, or a server began to; Digest is their set's
 	ActionCheckpoint Action = "checkpoint"
 	ActionRecovered  Action = "recovered" // what a killed writer left of a line was cut off
 	ActionLost       Action = "lost"      // records could not be taken

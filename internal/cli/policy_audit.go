@@ -1,0 +1,43 @@
+package cli
+
+import (
+	"context"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"plimsoll.dev/plimsoll/internal/registry/audit"
+)
+
+// recordWithin is how long verdicts wait for the audit log, which goes on trying by itself.
+const recordWithin = 5 * time.Second
+
+// policiesTaken writes down which policies decide from now on: whoever edits their files needs no
+// registry for it, so nothing else of the log tells.
+func (u *upkeep) policiesTaken(ctx context.Context, digest, why string) {
+	ctx, cancel := context.WithTimeout(ctx, recordWithin)
+	defer cancel()
+	entry := audit.Entry{Action: audit.ActionPolicies, Outcome: audit.Done, Principal: "machine", Digest: digest, Why: why}
+	if err := u.audit.Append(ctx, entry); err != nil {
+		u.log.Error("it is not in the audit log yet that other policies decide", "error", err)
+	}
+}
+
+// changedFiles names the files that differ between two states, as stateOf gives them.
+func changedFiles(before, now string) []string {
+	was, is := strings.Split(before, "\n"), strings.Split(now, "\n")
+	var names []string
+	for _, line := range slices.Concat(was, is) {
+		if line == "" || slices.Contains(was, line) && slices.Contains(is, line) {
+			continue
+		}
+		path := line
+		for range 2 { // the size and the time
+			path = path[:max(strings.LastIndexByte(path, ' '), 0)]
+		}
+		names = append(names, filepath.Base(path))
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
