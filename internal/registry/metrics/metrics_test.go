@@ -137,6 +137,8 @@ func TestFiguresOfDocuments(t *testing.T) {
 		Usage:    func() []quota.Usage { return []quota.Usage{{Project: "team", BytesLimit: 1}} },
 		Webhooks: func() []events.Stats { return []events.Stats{{Webhook: "ci"}} },
 		Audit:    func() audit.Stats { return audit.Stats{} },
+		Policies: func() error { return nil },
+		Settings: func() error { return nil },
 	})
 	m.Hear(&call.Record{Method: "GET", Endpoint: call.Endpoint{Kind: call.KindManifest, Repository: "team/app"}, Status: 200})
 	page := scrape(t, m.Pages(nil))
