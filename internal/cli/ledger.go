@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"fmt"
+	"os"
 	"path/filepath"
 	"sync"
 	"time"
@@ -125,8 +126,32 @@ func (l *ledger) publish(ctx context.Context, made pushable, to oci.Reference, i
 		return err
 	}
 	l.record(ctx)
-	l.env.relearn(ctx, to.At(top.Digest))
+	l.learn(ctx, to.At(top.Digest))
 	return nil
+}
+
+// learn has what was made decided anew. Where the home has policies, facts are kept from the start:
+// whoever serves it so hears of a base that was built again, and decides on what stands on that.
+func (l *ledger) learn(ctx context.Context, ref oci.Reference) {
+	if files, _ := os.ReadDir(l.env.policyFolder()); len(files) == 0 || !ref.IsLocal() {
+		l.env.relearn(ctx, ref)
+		return
+	}
+	err := func() error {
+		index, err := l.env.inventory(ctx)
+		if err != nil {
+			return err
+		}
+		defer index.Close()
+		g, err := l.env.gatherer(ctx)
+		if err != nil {
+			return err
+		}
+		return (&judge{env: l.env, gather: g, index: index}).learn(ctx, ref.String())
+	}()
+	if err != nil {
+		l.env.untold(err)
+	}
 }
 
 // account issues the evidence of all images that top, one of them or their index, names.

@@ -162,7 +162,7 @@ var imageObject = newObject("Image", "a manifest in a repository",
 var baseObject = newObject("Base", "the image that another stands on",
 	text("name", `the reference it was taken by, or ""`, func(f *artifact.BaseFacts) string { return f.Name }),
 	text("digest", "of its manifest", func(f *artifact.BaseFacts) string { return f.Digest }),
-	moment("created", "as its configuration has it", func(f *artifact.BaseFacts) time.Time { return f.Created }),
+	moment("created", "when its newest verified provenance says that it was built, else as its configuration has it", func(f *artifact.BaseFacts) time.Time { return f.Created }),
 	flag("verified", "someone trusted signed it", func(f *artifact.BaseFacts) bool { return f.Verified }),
 	text("by", "who: the key's name or the identity", func(f *artifact.BaseFacts) string { return f.By }),
 )
