@@ -185,7 +185,7 @@ func (t *tally) print(r rebase.Result) {
 		}
 		return
 	case rebase.StatusUnchanged:
-		fmt.Fprintf(out, "%-9s  %s  on %s\n", r.Status, r.Ref, bases(r.Images))
+		fmt.Fprintf(out, "%-9s  %s  on %s, which has not changed\n", r.Status, r.Ref, bases(r.Images))
 		return
 	}
 	where := r.Ref
@@ -257,9 +257,6 @@ func (t *tally) end() error {
 		took := time.Since(t.start).Seconds()
 		fmt.Fprintf(t.env.Out, "\n%d images in %.1f s (%.0f a second): %d rebased, %d stale, %d unchanged, %d failed; %s\n", total, took, float64(total)/took,
 			t.count[rebase.StatusRebased], t.count[rebase.StatusStale], t.count[rebase.StatusUnchanged], len(t.failed), size(t.pushed))
-	}
-	if t.single && t.count[rebase.StatusUnchanged] > 0 {
-		fmt.Fprintln(t.env.Err, "hint: the base has not changed; build it again first: plimsoll base build")
 	}
 	switch {
 	case len(t.failed) == 0:
