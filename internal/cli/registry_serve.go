@@ -73,7 +73,6 @@ func runRegistryServe(ctx context.Context, s *store, o serveOptions) error {
 	if err != nil {
 		return err
 	}
-	defer at.close()
 	o.Ready = func(addr net.Addr) {
 		at.warnExposed(addr)
 		log.Info("serving", "addr", addr.String(), "tls", o.TLSCert != "", "accounts", at.accounts(),

@@ -50,9 +50,6 @@ func (env *Env) site(o serveOptions, log *slog.Logger) (*site, error) {
 	return at, err
 }
 
-// close ends what needs no store.
-func (at *site) close() {}
-
 // open opens what works on the store, and gives what ends it.
 func (at *site) open(ctx context.Context, reg *registry.Registry) (stop func(), err error) {
 	here := *at.env

@@ -105,7 +105,7 @@ func (b *bed) serve() {
 		<-ended
 		_ = server.Wait()
 	})
-	if lines.Scan() {
+	for b.registry == "" && lines.Scan() { // it says other things first
 		if found := regexp.MustCompile(`msg=serving addr=(\S+)`).FindStringSubmatch(lines.Text()); found != nil {
 			b.registry = found[1]
 		}
