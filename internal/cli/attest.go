@@ -17,6 +17,7 @@ import (
 	"plimsoll.dev/plimsoll/artifact"
 	"plimsoll.dev/plimsoll/internal/evidence/attest"
 	"plimsoll.dev/plimsoll/internal/fault"
+	"plimsoll.dev/plimsoll/internal/inventory"
 	"plimsoll.dev/plimsoll/internal/oci"
 	"plimsoll.dev/plimsoll/internal/vuln/vex"
 )
@@ -89,28 +90,20 @@ func runAttest(ctx context.Context, env *Env, o attestOptions, text string) erro
 // remember tells the inventory what is attached to an image now, and what that makes known of it
 // to the policies.
 func (env *Env) remember(ctx context.Context, text string) {
-	err := func() error {
-		index, err := env.inventory(ctx)
+	env.tell(ctx, func(index *inventory.Inventory) error {
+		j, err := env.learner(ctx, index)
 		if err != nil {
 			return err
 		}
-		defer index.Close()
-		g, err := env.gatherer(ctx)
+		images, err := j.gather.read(ctx, text)
 		if err != nil {
 			return err
 		}
-		images, err := g.read(ctx, text)
-		if err != nil {
+		if err := j.gather.keep(ctx, index, images); err != nil {
 			return err
 		}
-		if err := g.keep(ctx, index, images); err != nil {
-			return err
-		}
-		return (&judge{env: env, gather: g, index: index}).learn(ctx, text)
-	}()
-	if err != nil {
-		env.untold(err)
-	}
+		return j.learn(ctx, text)
+	})
 }
 
 // attestable gives the type of that name, if a file may say it. What Plimsoll makes itself is

@@ -163,6 +163,12 @@ func (j *judge) keep(ctx context.Context, repository string, image found, tags [
 	return j.gatherer().keep(ctx, j.index, all)
 }
 
+// learner gives a judge that keeps no verdicts, for commands: it finds out what others decide on.
+func (env *Env) learner(ctx context.Context, index *inventory.Inventory) (*judge, error) {
+	g, err := env.gatherer(ctx)
+	return &judge{env: env, gather: g, index: index}, err
+}
+
 // learn gathers the facts of all that a reference names, so that whoever keeps verdicts decides
 // anew.
 func (j *judge) learn(ctx context.Context, text string) error {
@@ -189,39 +195,30 @@ func (env *Env) relearn(ctx context.Context, refs ...oci.Reference) {
 	if len(refs) == 0 {
 		return
 	}
-	err := func() error {
-		index, err := env.inventory(ctx)
-		if err != nil {
-			return err
-		}
-		defer index.Close()
+	env.tell(ctx, func(index *inventory.Inventory) error {
 		which := inventory.Selection{Of: []inventory.Manifest{}}
 		for _, ref := range refs {
 			which.Of = append(which.Of, inventory.Manifest{Repository: ref.Repository(), Digest: ref.Identifier()})
 		}
 		var kept []verdicts.Image
-		err = index.Facts(ctx, which, func(f artifact.Facts) error {
+		err := index.Facts(ctx, which, func(f artifact.Facts) error {
 			kept = append(kept, verdicts.Image{Repository: f.Image.Repository, Digest: f.Image.Digest})
 			return nil
 		})
 		if err != nil || len(kept) == 0 {
 			return err
 		}
-		g, err := env.gatherer(ctx)
+		j, err := env.learner(ctx, index)
 		if err != nil {
 			return err
 		}
-		j := &judge{env: env, gather: g, index: index}
 		for _, image := range kept {
 			if err = j.learn(ctx, image.String()); err != nil && fault.KindOf(err) != fault.NotFound { // else there is none any more
 				return err
 			}
 		}
 		return nil
-	}()
-	if err != nil {
-		env.untold(err)
-	}
+	})
 }
 
 // at gives the image's reference.

@@ -137,21 +137,13 @@ func (l *ledger) learn(ctx context.Context, ref oci.Reference) {
 		l.env.relearn(ctx, ref)
 		return
 	}
-	err := func() error {
-		index, err := l.env.inventory(ctx)
+	l.env.tell(ctx, func(index *inventory.Inventory) error {
+		j, err := l.env.learner(ctx, index)
 		if err != nil {
 			return err
 		}
-		defer index.Close()
-		g, err := l.env.gatherer(ctx)
-		if err != nil {
-			return err
-		}
-		return (&judge{env: l.env, gather: g, index: index}).learn(ctx, ref.String())
-	}()
-	if err != nil {
-		l.env.untold(err)
-	}
+		return j.learn(ctx, ref.String())
+	})
 }
 
 // account issues the evidence of all images that top, one of them or their index, names.

@@ -103,11 +103,10 @@ func (env *Env) gatherBare(ctx context.Context, index *inventory.Inventory) erro
 	if err != nil || len(bare) == 0 {
 		return err
 	}
-	g, err := env.gatherer(ctx)
+	j, err := env.learner(ctx, index)
 	if err != nil {
 		return err
 	}
-	j := &judge{env: env, gather: g, index: index}
 	fmt.Fprintf(env.Err, "gathering the facts of %s\n", plural(len(bare), "image"))
 	var mu sync.Mutex
 	several, inner := errgroup.WithContext(ctx)

@@ -73,6 +73,22 @@ func (l *ledger) record(ctx context.Context) {
 	}
 }
 
+// tell tells the inventory something. It is only an index: when that fails, what was done stands,
+// and that is said.
+func (env *Env) tell(ctx context.Context, do func(*inventory.Inventory) error) {
+	err := func() error {
+		index, err := env.inventory(ctx)
+		if err != nil {
+			return err
+		}
+		defer index.Close()
+		return do(index)
+	}()
+	if err != nil {
+		env.untold(err)
+	}
+}
+
 // untold says that the inventory does not know of what was done.
 func (env *Env) untold(err error) {
 	fmt.Fprintf(env.Err, "warning: the inventory was not told: %s\nhint: %s\n", visible(err.Error()), visible(cmp.Or(fault.HintOf(err), "run `plimsoll inventory rebuild` when that is mended")))

@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"plimsoll.dev/plimsoll/internal/fault"
+	"plimsoll.dev/plimsoll/internal/inventory"
 	"plimsoll.dev/plimsoll/internal/oci"
 	"plimsoll.dev/plimsoll/internal/registry"
 )
@@ -179,17 +180,7 @@ func (env *Env) forget(ctx context.Context, gone []string) {
 	if len(gone) == 0 {
 		return
 	}
-	err := func() error {
-		index, err := env.inventory(ctx)
-		if err != nil {
-			return err
-		}
-		defer index.Close()
-		return index.Remove(ctx, gone...)
-	}()
-	if err != nil {
-		env.untold(err)
-	}
+	env.tell(ctx, func(index *inventory.Inventory) error { return index.Remove(ctx, gone...) })
 }
 
 func newRegistryCollect(s *store) *cobra.Command {

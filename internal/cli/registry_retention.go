@@ -72,12 +72,7 @@ func runRetention(ctx context.Context, s *store, o retentionOptions) error {
 
 // tellRetained tells of what a command removed whom a server tells.
 func (env *Env) tellRetained(ctx context.Context, said *settings.Settings, report retention.Report) error {
-	log := env.warningLog()
-	told, err := env.events(func() *settings.Settings { return said }, log)
-	if err != nil {
-		return err
-	}
-	record, err := env.audit(ctx, said, log, told)
+	record, told, err := env.recorder(ctx, said)
 	if err != nil {
 		return err
 	}

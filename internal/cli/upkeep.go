@@ -211,12 +211,7 @@ func (env *Env) recordRemoved(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	log := env.warningLog()
-	told, err := env.events(func() *settings.Settings { return said }, log)
-	if err != nil {
-		return err
-	}
-	record, err := env.audit(ctx, said, log, told)
+	record, _, err := env.recorder(ctx, said)
 	if err != nil {
 		return err
 	}
@@ -234,6 +229,17 @@ func (env *Env) recordRemoved(ctx context.Context, args []string) error {
 		}
 	}
 	return record.Close()
+}
+
+// recorder opens, for a command, what a server writes down and whom it tells. Close the log.
+func (env *Env) recorder(ctx context.Context, said *settings.Settings) (*audit.Log, *events.Bus, error) {
+	log := env.warningLog()
+	told, err := env.events(func() *settings.Settings { return said }, log)
+	if err != nil {
+		return nil, nil, err
+	}
+	record, err := env.audit(ctx, said, log, told)
+	return record, told, err
 }
 
 // auditKey gives a key's name as seen from here: paths are relative to registry.yaml.
