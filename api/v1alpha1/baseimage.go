@@ -11,15 +11,44 @@ const BaseImageKind = "BaseImage"
 
 // BaseImage declares an approved operating-system base: packages from a signed archive,
 // composed without running any of them.
+//
+// +kubebuilder:object:root=true
+// +kubebuilder:subresource:status
+// +kubebuilder:resource:scope=Cluster,shortName=base,categories=plimsoll
+// +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
+// +kubebuilder:printcolumn:name="Digest",type=string,JSONPath=`.status.published.digest`
+// +kubebuilder:printcolumn:name="Packages",type=integer,JSONPath=`.status.packages`
+// +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 type BaseImage struct {
 	metav1.TypeMeta   `json:",inline"`
 	metav1.ObjectMeta `json:"metadata,omitempty"`
 
 	Spec BaseImageSpec `json:"spec"`
+	// +optional
+	Status BaseImageStatus `json:"status,omitempty,omitzero"`
+}
+
+// BaseImageList is a list of BaseImages.
+//
+// +kubebuilder:object:root=true
+type BaseImageList struct {
+	metav1.TypeMeta `json:",inline"`
+	metav1.ListMeta `json:"metadata,omitempty"`
+
+	Items []BaseImage `json:"items"`
 }
 
 // BaseImageSpec says what the base holds and how it starts.
 type BaseImageSpec struct {
+	// Tag is where a control plane publishes the image. Default: the resource's name with the
+	// tag "1". `plimsoll base build` is told by -t.
+	// +optional
+	Tag string `json:"tag,omitempty"`
+
+	// Update says when a control plane looks for newer packages.
+	// +optional
+	Update Update `json:"update,omitempty,omitzero"`
+
 	Archive Archive `json:"archive"`
 
 	// Architectures, by Debian's names ("amd64", "arm64"). Default: the machine's own.
@@ -79,6 +108,22 @@ type Archive struct {
 	// Keyring is the path of the keys the archive is signed with, relative to the file of
 	// this spec. Default: Debian's own archive keyring.
 	Keyring string `json:"keyring,omitempty"`
+
+	// Keys are the keys themselves, as OpenPGP in ASCII armor, in the place of Keyring: a
+	// resource in a cluster has no file beside it.
+	// +optional
+	Keys string `json:"keys,omitempty"`
+}
+
+// Update is how often something outside is asked for changes.
+type Update struct {
+	// Interval between two looks. Default: 15m.
+	// +optional
+	Interval *metav1.Duration `json:"interval,omitempty"`
+
+	// Suspend looks no more while it is true.
+	// +optional
+	Suspend bool `json:"suspend,omitempty"`
 }
 
 // Omission is a package, or the work of its scripts, left out on purpose.
@@ -177,3 +222,25 @@ type Hardening struct {
 
 // String gives "uid:gid", as an image's configuration has it.
 func (r RunAs) String() string { return fmt.Sprintf("%d:%d", r.UID, r.GID) }
+
+// BaseImageStatus says what the tag names now.
+type BaseImageStatus struct {
+	Status `json:",inline"`
+
+	// +optional
+	Published *Published `json:"published,omitempty"`
+
+	// Previous are digests that the tag named before, newest first; at most 10.
+	// +optional
+	// +listType=atomic
+	Previous []string `json:"previous,omitempty"`
+
+	// Packages in the image of the first architecture.
+	// +optional
+	Packages int64 `json:"packages,omitempty"`
+
+	// Changes are the packages that differ between the last two images: "openssl 3.5.1-1 → 3.5.1-1+deb13u1".
+	// +optional
+	// +listType=atomic
+	Changes []string `json:"changes,omitempty"`
+}

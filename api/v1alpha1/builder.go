@@ -7,16 +7,40 @@ const BuilderKind = "Builder"
 
 // Builder declares what turns source into images: a base to build on, bases to run on, and
 // buildpacks in the order in which they are tried.
+//
+// +kubebuilder:object:root=true
+// +kubebuilder:subresource:status
+// +kubebuilder:resource:scope=Cluster,categories=plimsoll
+// +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
+// +kubebuilder:printcolumn:name="Digest",type=string,JSONPath=`.status.published.digest`
+// +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 type Builder struct {
 	metav1.TypeMeta   `json:",inline"`
 	metav1.ObjectMeta `json:"metadata,omitempty"`
 
 	Spec BuilderSpec `json:"spec"`
+	// +optional
+	Status BuilderStatus `json:"status,omitempty,omitzero"`
+}
+
+// BuilderList is a list of Builders.
+//
+// +kubebuilder:object:root=true
+type BuilderList struct {
+	metav1.TypeMeta `json:",inline"`
+	metav1.ListMeta `json:"metadata,omitempty"`
+
+	Items []Builder `json:"items"`
 }
 
 // BuilderSpec says what the builder image is made of. Relative paths are relative to the
 // file of the spec.
 type BuilderSpec struct {
+	// Tag is where a control plane publishes the builder. Default: the resource's name with the
+	// tag "1". `plimsoll builder build` is told by -t.
+	// +optional
+	Tag string `json:"tag,omitempty"`
+
 	Description string `json:"description,omitempty"`
 
 	// Build is the image that build steps run in. It says by CNB_USER_ID and CNB_GROUP_ID
@@ -92,4 +116,32 @@ type OrderEntry struct {
 	ID       string `json:"id"`
 	Version  string `json:"version,omitempty"` // default: the only one given
 	Optional bool   `json:"optional,omitempty"`
+}
+
+// BuilderStatus says what the tag names now.
+type BuilderStatus struct {
+	Status `json:",inline"`
+
+	// +optional
+	Published *Published `json:"published,omitempty"`
+
+	// Run are the run images as they stand now.
+	// +optional
+	// +listType=atomic
+	Run []RunStatus `json:"run,omitempty"`
+
+	// Buildpacks in it, as "id@version".
+	// +optional
+	// +listType=atomic
+	Buildpacks []string `json:"buildpacks,omitempty"`
+}
+
+// RunStatus is a run image.
+type RunStatus struct {
+	Published `json:",inline"`
+
+	// Buildpacks whose applications run on it; none for the default.
+	// +optional
+	// +listType=atomic
+	Buildpacks []string `json:"buildpacks,omitempty"`
 }

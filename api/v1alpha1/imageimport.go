@@ -6,11 +6,32 @@ import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 const ImageImportKind = "ImageImport"
 
 // ImageImport declares which images of another registry are taken in, how, and under which name.
+//
+// +kubebuilder:object:root=true
+// +kubebuilder:subresource:status
+// +kubebuilder:resource:scope=Cluster,categories=plimsoll
+// +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
+// +kubebuilder:printcolumn:name="Source",type=string,JSONPath=`.spec.source`
+// +kubebuilder:printcolumn:name="To",type=string,JSONPath=`.spec.destination.repository`
+// +kubebuilder:printcolumn:name="Tags",type=integer,JSONPath=`.status.tags`
+// +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 type ImageImport struct {
 	metav1.TypeMeta   `json:",inline"`
 	metav1.ObjectMeta `json:"metadata,omitempty"`
 
 	Spec ImageImportSpec `json:"spec"`
+	// +optional
+	Status ImageImportStatus `json:"status,omitempty,omitzero"`
+}
+
+// ImageImportList is a list of ImageImports.
+//
+// +kubebuilder:object:root=true
+type ImageImportList struct {
+	metav1.TypeMeta `json:",inline"`
+	metav1.ListMeta `json:"metadata,omitempty"`
+
+	Items []ImageImport `json:"items"`
 }
 
 // ImageImportSpec says whence, what, whither and when.
@@ -140,4 +161,17 @@ type UpstreamIdentity struct {
 	IssuerRegexp  string `json:"issuerRegexp,omitempty"`
 	Subject       string `json:"subject,omitempty"`
 	SubjectRegexp string `json:"subjectRegexp,omitempty"`
+}
+
+// ImageImportStatus says how the last import went.
+type ImageImportStatus struct {
+	Status `json:",inline"`
+
+	// Tags that are held.
+	// +optional
+	Tags int64 `json:"tags,omitempty"`
+
+	// RanAt is when the last import ended.
+	// +optional
+	RanAt *metav1.Time `json:"ranAt,omitempty"`
 }

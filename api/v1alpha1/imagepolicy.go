@@ -6,11 +6,31 @@ import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 const ImagePolicyKind = "ImagePolicy"
 
 // ImagePolicy declares which images may be pulled, scheduled, given an identity and called.
+//
+// +kubebuilder:object:root=true
+// +kubebuilder:subresource:status
+// +kubebuilder:resource:scope=Cluster,categories=plimsoll
+// +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
+// +kubebuilder:printcolumn:name="Registry",type=string,JSONPath=`.spec.gates.registry`
+// +kubebuilder:printcolumn:name="Admission",type=string,JSONPath=`.spec.gates.admission`
+// +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 type ImagePolicy struct {
 	metav1.TypeMeta   `json:",inline"`
 	metav1.ObjectMeta `json:"metadata,omitempty"`
 
 	Spec ImagePolicySpec `json:"spec"`
+	// +optional
+	Status ImagePolicyStatus `json:"status,omitempty,omitzero"`
+}
+
+// ImagePolicyList is a list of ImagePolicys.
+//
+// +kubebuilder:object:root=true
+type ImagePolicyList struct {
+	metav1.TypeMeta `json:",inline"`
+	metav1.ListMeta `json:"metadata,omitempty"`
+
+	Items []ImagePolicy `json:"items"`
 }
 
 // ImagePolicySpec says for which images which rules hold, and what follows where they do not.
@@ -26,7 +46,11 @@ type ImagePolicySpec struct {
 
 	// Parameters are values that expressions read as params.NAME: text, numbers, true or
 	// false, and lists of these. An expression is checked against their types.
-	Parameters map[string]any `json:"parameters,omitempty"`
+	// +optional
+	// +kubebuilder:validation:Schemaless
+	// +kubebuilder:validation:Type=object
+	// +kubebuilder:pruning:PreserveUnknownFields
+	Parameters PolicyParameters `json:"parameters,omitempty"`
 
 	// MatchConditions must all hold for the policy to cover an image. One that cannot be
 	// evaluated holds: a fact that is missing never takes an image out of a policy.
@@ -37,6 +61,39 @@ type ImagePolicySpec struct {
 	Variables []NamedExpression `json:"variables,omitempty"`
 
 	Rules []PolicyRule `json:"rules"`
+}
+
+// PolicyParameters are values by name.
+type PolicyParameters map[string]any
+
+// DeepCopy gives a copy that shares nothing with it.
+func (p PolicyParameters) DeepCopy() PolicyParameters {
+	if p == nil {
+		return nil
+	}
+	return copyValue(map[string]any(p)).(map[string]any)
+}
+
+// DeepCopyInto makes out such a copy.
+func (p PolicyParameters) DeepCopyInto(out *PolicyParameters) { *out = p.DeepCopy() }
+
+// copyValue copies what JSON can say; all else is immutable.
+func copyValue(v any) any {
+	switch v := v.(type) {
+	case map[string]any:
+		out := make(map[string]any, len(v))
+		for name, each := range v {
+			out[name] = copyValue(each)
+		}
+		return out
+	case []any:
+		out := make([]any, len(v))
+		for i, each := range v {
+			out[i] = copyValue(each)
+		}
+		return out
+	}
+	return v
 }
 
 // PolicyScope says which images; what is left empty leaves none out.
@@ -115,4 +172,9 @@ type PolicyGrace struct {
 	// say. It may not depend on the time of the verdict, or the grace would never end. Where it
 	// cannot be evaluated there is none.
 	Since string `json:"since"`
+}
+
+// ImagePolicyStatus says whether it is in force.
+type ImagePolicyStatus struct {
+	Status `json:",inline"`
 }

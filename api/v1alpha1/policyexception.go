@@ -6,11 +6,31 @@ import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 const PolicyExceptionKind = "PolicyException"
 
 // PolicyException lets images pass rules that they do not fulfil, for a while.
+//
+// +kubebuilder:object:root=true
+// +kubebuilder:subresource:status
+// +kubebuilder:resource:scope=Cluster,shortName=exception,categories=plimsoll
+// +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
+// +kubebuilder:printcolumn:name="Owner",type=string,JSONPath=`.spec.owner`
+// +kubebuilder:printcolumn:name="Expires",type=date,JSONPath=`.spec.expires`
+// +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 type PolicyException struct {
 	metav1.TypeMeta   `json:",inline"`
 	metav1.ObjectMeta `json:"metadata,omitempty"`
 
 	Spec PolicyExceptionSpec `json:"spec"`
+	// +optional
+	Status PolicyExceptionStatus `json:"status,omitempty,omitzero"`
+}
+
+// PolicyExceptionList is a list of PolicyExceptions.
+//
+// +kubebuilder:object:root=true
+type PolicyExceptionList struct {
+	metav1.TypeMeta `json:",inline"`
+	metav1.ListMeta `json:"metadata,omitempty"`
+
+	Items []PolicyException `json:"items"`
 }
 
 // PolicyExceptionSpec says who answers for it, why, for what and until when. All of this is
@@ -36,4 +56,13 @@ type PolicyExceptionSpec struct {
 
 	// Match is a CEL expression that must hold for the image. Default: it does.
 	Match string `json:"match,omitempty"`
+}
+
+// PolicyExceptionStatus says whether it is in force.
+type PolicyExceptionStatus struct {
+	Status `json:",inline"`
+
+	// Active says that it has not ended.
+	// +optional
+	Active bool `json:"active"`
 }

@@ -1,0 +1,213 @@
+package v1alpha1
+
+import (
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// BuildKind is the kind of Build.
+const BuildKind = "Build"
+
+// Build is one build or rebase of an Image, with its reasons, steps and result. Its spec never
+// changes.
+//
+// +kubebuilder:object:root=true
+// +kubebuilder:subresource:status
+// +kubebuilder:resource:categories=plimsoll
+// +kubebuilder:printcolumn:name="Image",type=string,JSONPath=`.spec.image.name`
+// +kubebuilder:printcolumn:name="Method",type=string,JSONPath=`.spec.method`
+// +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=`.metadata.labels.plimsoll\.dev/reason`
+// +kubebuilder:printcolumn:name="Phase",type=string,JSONPath=`.status.phase`
+// +kubebuilder:printcolumn:name="Digest",type=string,JSONPath=`.status.digest`
+// +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+type Build struct {
+	metav1.TypeMeta   `json:",inline"`
+	metav1.ObjectMeta `json:"metadata,omitempty"`
+
+	Spec BuildSpec `json:"spec"`
+	// +optional
+	Status BuildStatus `json:"status,omitempty"`
+}
+
+// BuildList is a list of Builds.
+//
+// +kubebuilder:object:root=true
+type BuildList struct {
+	metav1.TypeMeta `json:",inline"`
+	metav1.ListMeta `json:"metadata,omitempty"`
+
+	Items []Build `json:"items"`
+}
+
+// BuildSpec is what an Image wanted at one time.
+type BuildSpec struct {
+	// Image that it is of. What the Image says of tags, settings and secrets is read from
+	// there: the generation that was meant stands in Inputs.
+	Image LocalReference `json:"image"`
+
+	// Number counts the Builds of the Image, from 1.
+	Number int64 `json:"number"`
+
+	// Method is Build, from source, or Rebase, of what the tag names.
+	// +kubebuilder:validation:Enum=Build;Rebase
+	Method BuildMethod `json:"method"`
+
+	// Priority orders those that wait: Security before Commit before Routine.
+	// +kubebuilder:validation:Enum=Security;Commit;Routine
+	Priority BuildPriority `json:"priority"`
+
+	// Reasons are the differences that caused it.
+	// +kubebuilder:validation:MinItems=1
+	Reasons []BuildReason `json:"reasons"`
+
+	Inputs BuildInputs `json:"inputs"`
+}
+
+// BuildMethod is Build or Rebase.
+type BuildMethod string
+
+// The methods.
+const (
+	MethodBuild  BuildMethod = "Build"
+	MethodRebase BuildMethod = "Rebase"
+)
+
+// BuildPriority is Security, Commit or Routine.
+type BuildPriority string
+
+// The priorities, most urgent first.
+const (
+	PrioritySecurity BuildPriority = "Security"
+	PriorityCommit   BuildPriority = "Commit"
+	PriorityRoutine  BuildPriority = "Routine"
+)
+
+// BuildInputs are all that decides what comes out of a build. What is "" is not known yet.
+type BuildInputs struct {
+	// Source revision: a commit's id, or a digest.
+	// +optional
+	Source string `json:"source,omitempty"`
+
+	// Builder is the digest of the builder image.
+	// +optional
+	Builder string `json:"builder,omitempty"`
+
+	// RunImage is the run image's tag, RunDigest what it named.
+	// +optional
+	RunImage string `json:"runImage,omitempty"`
+	// +optional
+	RunDigest string `json:"runDigest,omitempty"`
+
+	// Settings is a digest of all settings in the Image's spec that bear on what is built.
+	// +optional
+	Settings string `json:"settings,omitempty"`
+
+	// Overrides is a digest of the DependencyOverrides that hold for the Image.
+	// +optional
+	Overrides string `json:"overrides,omitempty"`
+}
+
+// ReasonType says what kind of change caused a Build.
+type ReasonType string
+
+// The reasons, gravest first.
+const (
+	ReasonAdvisory  ReasonType = "ADVISORY"  // an override that an advisory asked for, or a campaign for one
+	ReasonBase      ReasonType = "BASE"      // the run image is another now
+	ReasonBuildpack ReasonType = "BUILDPACK" // the builder is
+	ReasonConfig    ReasonType = "CONFIG"    // the Image's spec is
+	ReasonCommit    ReasonType = "COMMIT"    // the source is
+	ReasonTrigger   ReasonType = "TRIGGER"   // somebody asked
+)
+
+// BuildReason is one difference.
+type BuildReason struct {
+	// +kubebuilder:validation:Enum=ADVISORY;BASE;BUILDPACK;CONFIG;COMMIT;TRIGGER
+	Type ReasonType `json:"type"`
+
+	// Was and Is are what changed: two commits, two digests, two settings.
+	// +optional
+	Was string `json:"was,omitempty"`
+	// +optional
+	Is string `json:"is,omitempty"`
+
+	// Detail says it in words, or as the lines that differ.
+	// +optional
+	Detail string `json:"detail,omitempty"`
+}
+
+// BuildPhase says how far a Build is.
+type BuildPhase string
+
+// The phases of a Build.
+const (
+	BuildQueued    BuildPhase = "Queued"
+	BuildRunning   BuildPhase = "Running"
+	BuildSucceeded BuildPhase = "Succeeded"
+	BuildFailed    BuildPhase = "Failed"
+	BuildCanceled  BuildPhase = "Canceled"
+)
+
+// Ended says that nothing more will happen.
+func (p BuildPhase) Ended() bool {
+	return p == BuildSucceeded || p == BuildFailed || p == BuildCanceled
+}
+
+// BuildStatus says how far it is and what came of it.
+type BuildStatus struct {
+	Status `json:",inline"`
+
+	// +optional
+	Phase BuildPhase `json:"phase,omitempty"`
+
+	// Attempts counts starts: what fails because a registry or the archive is away starts again.
+	// +optional
+	Attempts int32 `json:"attempts,omitempty"`
+
+	// RetryAt is when the next attempt is due.
+	// +optional
+	RetryAt *metav1.Time `json:"retryAt,omitempty"`
+
+	// +optional
+	StartedAt *metav1.Time `json:"startedAt,omitempty"`
+	// +optional
+	CompletedAt *metav1.Time `json:"completedAt,omitempty"`
+
+	// Steps that have ended, in their order.
+	// +optional
+	// +listType=atomic
+	Steps []BuildStep `json:"steps,omitempty"`
+
+	// Tags that were moved, Digest what they name now, and what was built with.
+	// +optional
+	// +listType=atomic
+	Tags []string `json:"tags,omitempty"`
+	// +optional
+	Digest string `json:"digest,omitempty"`
+	// +optional
+	RunImage *Published `json:"runImage,omitempty"`
+	// +optional
+	// +listType=atomic
+	Buildpacks []string `json:"buildpacks,omitempty"`
+
+	// Unchanged says that all that was there was already made from just these inputs.
+	// +optional
+	Unchanged bool `json:"unchanged,omitempty"`
+
+	// Message is the last line of an error, with what to do about it.
+	// +optional
+	Message string `json:"message,omitempty"`
+}
+
+// BuildStep is a step that has ended.
+type BuildStep struct {
+	Name string `json:"name"`
+
+	// +optional
+	Architecture string `json:"architecture,omitempty"`
+
+	Duration metav1.Duration `json:"duration"`
+
+	// Text says what came of it.
+	// +optional
+	Text string `json:"text,omitempty"`
+}

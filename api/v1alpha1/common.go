@@ -1,0 +1,63 @@
+package v1alpha1
+
+import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+// The conditions of resources (Kubernetes API conventions, "Typical status properties").
+const (
+	// ConditionReady says that what the resource declares is so.
+	ConditionReady = "Ready"
+
+	// ConditionSucceeded says how a Build or a Patch, which end, has ended; Unknown until then.
+	ConditionSucceeded = "Succeeded"
+)
+
+// Labels and annotations that Plimsoll reads and sets.
+const (
+	// LabelTeam names who answers for an Image: builds are shared out fairly between teams, and
+	// campaigns tell whom they touch. Default: the namespace.
+	LabelTeam = "plimsoll.dev/team"
+
+	LabelImage  = "plimsoll.dev/image"  // on a Build: the Image it is of
+	LabelPatch  = "plimsoll.dev/patch"  // on a Build: the campaign that wanted it
+	LabelReason = "plimsoll.dev/reason" // on a Build: the gravest of its reasons
+
+	// AnnotationBuild asks for one more build whenever its value changes: the time, say.
+	AnnotationBuild = "plimsoll.dev/build"
+
+	// Finalizer is on resources that hold something outside the cluster.
+	Finalizer = "plimsoll.dev/finalizer"
+)
+
+// Status is what the status of every resource has.
+type Status struct {
+	// ObservedGeneration is the metadata.generation that the rest of the status speaks of.
+	// +optional
+	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
+
+	// Conditions tell how things stand; Ready, or Succeeded, sums them up.
+	// +optional
+	// +listType=map
+	// +listMapKey=type
+	Conditions []metav1.Condition `json:"conditions,omitempty"`
+}
+
+// LocalReference names a resource in the same namespace.
+type LocalReference struct {
+	Name string `json:"name"`
+}
+
+// ClusterReference names a resource that stands in no namespace.
+type ClusterReference struct {
+	Name string `json:"name"`
+}
+
+// Published is an image as it stands in the registry.
+type Published struct {
+	// Image is the tag with its registry: "registry.example.com/team/shop:1".
+	// +optional
+	Image string `json:"image,omitempty"`
+
+	// Digest that the tag names: "sha256:…".
+	// +optional
+	Digest string `json:"digest,omitempty"`
+}
