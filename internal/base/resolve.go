@@ -16,16 +16,14 @@ import (
 
 // signed verifies the archive's suites.
 func (b *Builder) signed(ctx context.Context, a v1alpha1.Archive, mirrors map[string]string) (*archive.Archive, error) {
-	keyring, err := archive.LoadKeyring(a.Keyring)
+	keyring, err := keyringOf(a)
 	if err != nil {
 		return nil, err
 	}
 	options := archive.Options{
 		Components: a.Components, Keyring: keyring, Agent: b.Agent,
-		Cache: b.cache("debian"), State: filepath.Join(b.Home, "archives"),
-	}
-	for _, suite := range a.Suites {
-		options.Suites = append(options.Suites, archive.Suite{Name: suite, Mirror: mirrors[suite]})
+		Suites: suitesOf(a, mirrors),
+		Cache:  b.cache("debian"), State: filepath.Join(b.Home, "archives"),
 	}
 	done := b.stage("verifying suites", len(a.Suites))
 	signed, err := archive.Open(ctx, options)
@@ -36,6 +34,36 @@ func (b *Builder) signed(ctx context.Context, a v1alpha1.Archive, mirrors map[st
 		done()
 	}
 	return signed, nil
+}
+
+// keyringOf reads the keys that the archive may be signed with.
+func keyringOf(a v1alpha1.Archive) (*archive.Keyring, error) {
+	if a.Keys != "" {
+		return archive.ReadKeyring("archive.keys", []byte(a.Keys))
+	}
+	return archive.LoadKeyring(a.Keyring)
+}
+
+// Signed gives the suites of the archive with the mirrors that serve them, in its order, and the
+// keys that they may be signed with.
+func (b *Builder) Signed(a v1alpha1.Archive) ([]archive.Suite, *archive.Keyring, error) {
+	mirrors, err := b.mirrors(a)
+	if err != nil {
+		return nil, nil, err
+	}
+	keyring, err := keyringOf(a)
+	if err != nil {
+		return nil, nil, err
+	}
+	return suitesOf(a, mirrors), keyring, nil
+}
+
+func suitesOf(a v1alpha1.Archive, mirrors map[string]string) []archive.Suite {
+	suites := make([]archive.Suite, len(a.Suites))
+	for i, suite := range a.Suites {
+		suites[i] = archive.Suite{Name: suite, Mirror: mirrors[suite]}
+	}
+	return suites
 }
 
 // resolve verifies the archive and chooses the packages of every architecture.

@@ -82,6 +82,9 @@ func checkArchive(s *v1alpha1.BaseImageSpec) *manifest.Problem {
 			return manifest.Bad("archive.mirrors."+suite, "no suite of this name is in archive.suites")
 		}
 	}
+	if s.Archive.Keys != "" && s.Archive.Keyring != "" {
+		return manifest.Bad("archive.keys", "there is a keyring, too: want one of them")
+	}
 	for i, a := range s.Architectures {
 		if !slices.Contains(known, a) || slices.Contains(s.Architectures[:i], a) {
 			return manifest.Bad(fmt.Sprintf("architectures[%d]", i), fmt.Sprintf("want each of %s at most once, got %q", strings.Join(known, ", "), a))

@@ -13,6 +13,8 @@ import (
 	"plimsoll.dev/plimsoll/internal/manifest"
 )
 
+const specHint = "docs/base.md describes every field"
+
 // Load reads the BaseImage in the file. Relative paths in it are made absolute.
 func Load(path string) (*v1alpha1.BaseImage, error) {
 	text, err := manifest.ReadFile(path)
@@ -21,11 +23,31 @@ func Load(path string) (*v1alpha1.BaseImage, error) {
 	}
 	image, err := Parse(text)
 	if err != nil {
-		return nil, fault.New(fault.Usage, "read spec", path, err).WithHint("docs/base.md describes every field")
+		return nil, fault.New(fault.Usage, "read spec", path, err).WithHint(specHint)
 	}
 	if key := image.Spec.Archive.Keyring; key != "" && !filepath.IsAbs(key) {
 		image.Spec.Archive.Keyring = filepath.Join(filepath.Dir(path), key)
 	}
+	return image, nil
+}
+
+// FromResource checks a BaseImage that stands in a cluster, and gives a copy with its defaults.
+// There is no file beside it: a relative path in it is below the folder of parts, and no other
+// path is taken.
+func FromResource(resource *v1alpha1.BaseImage, parts string) (*v1alpha1.BaseImage, error) {
+	image := resource.DeepCopy()
+	image.APIVersion, image.Kind = v1alpha1.APIVersion, v1alpha1.BaseImageKind
+	problem := check(image)
+	if key := &image.Spec.Archive.Keyring; problem == nil && *key != "" {
+		if parts == "" || !filepath.IsLocal(*key) {
+			problem = manifest.Bad("spec.archive.keyring", "want a path below the folder of parts, or put the keys themselves into archive.keys")
+		}
+		*key = filepath.Join(parts, *key)
+	}
+	if problem != nil {
+		return nil, fault.New(fault.Usage, "read spec", v1alpha1.BaseImageKind+"/"+image.Name, problem).WithHint(specHint)
+	}
+	setDefaults(&image.Spec)
 	return image, nil
 }
 

@@ -1,6 +1,7 @@
 package builder
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"path/filepath"
@@ -20,7 +21,7 @@ type Spec struct {
 	v1alpha1.Builder
 
 	file string
-	doc  *manifest.Document
+	doc  *manifest.Document // nil: it was read from no file
 }
 
 const specHint = "docs/builders.md describes every field"
@@ -48,15 +49,58 @@ func Parse(file string, text []byte) (*Spec, error) {
 	return s, nil
 }
 
-// fault gives an error about a field, which names its line.
+// FromResource checks a Builder that stands in a cluster. There is no file beside it: a relative
+// path in it is below the folder of parts, and no other path is taken.
+func FromResource(resource *v1alpha1.Builder, parts string) (*Spec, error) {
+	s := &Spec{Builder: *resource.DeepCopy(), file: v1alpha1.BuilderKind + "/" + resource.Name}
+	s.APIVersion, s.Kind = v1alpha1.APIVersion, v1alpha1.BuilderKind
+	bad := check(&s.Builder)
+	if bad == nil {
+		bad = checkParts(&s.Builder.Spec, parts)
+	}
+	if bad != nil {
+		return nil, s.fault(fault.Usage, bad.Field, bad.Text).WithHint(specHint)
+	}
+	s.setDefaults(parts)
+	return s, nil
+}
+
+// checkParts gives the first path that does not lie below the folder of parts, or nil.
+func checkParts(s *v1alpha1.BuilderSpec, parts string) *manifest.Problem {
+	check := func(field, path string) *manifest.Problem {
+		if path == "" || parts != "" && filepath.IsLocal(path) {
+			return nil
+		}
+		return manifest.Bad(field, fmt.Sprintf("want a path below the folder of parts, or name an image, got %q", path))
+	}
+	if p := check("spec.lifecycle.path", s.Lifecycle.Path); p != nil {
+		return p
+	}
+	for i, b := range s.Buildpacks {
+		if p := check(fmt.Sprintf("spec.buildpacks[%d].path", i), b.Path); p != nil {
+			return p
+		}
+	}
+	return nil
+}
+
+// fault gives an error about a field, which names its line where it has one.
 func (s *Spec) fault(kind fault.Kind, field, text string) *fault.Error {
-	return fault.New(kind, "read spec", s.file, s.doc.Wrong(manifest.Bad(field, text)))
+	return fault.New(kind, "read spec", s.file, s.at(field, errors.New(text)))
+}
+
+// at gives err as a complaint about a field.
+func (s *Spec) at(field string, err error) error {
+	if s.doc == nil {
+		return fmt.Errorf("%s: %w", field, err)
+	}
+	return fmt.Errorf("line %d: %s: %w", s.doc.Line(field), field, err)
 }
 
 // wrap gives err, of its own kind, as the fault of a field. The hint is for where err has
 // none.
 func (s *Spec) wrap(field string, err error, hint string) error {
-	wrapped := fault.New(fault.KindOf(err), "make builder", s.file, fmt.Errorf("line %d: %s: %w", s.doc.Line(field), field, err))
+	wrapped := fault.New(fault.KindOf(err), "make builder", s.file, s.at(field, err))
 	if fault.HintOf(err) == "" {
 		return wrapped.WithHint(hint)
 	}

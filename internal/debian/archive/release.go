@@ -66,13 +66,18 @@ func LoadKeyring(path string) (*Keyring, error) {
 	if err != nil {
 		return nil, fault.New(fault.Failed, "read keyring", path, err)
 	}
+	return ReadKeyring(path, text)
+}
+
+// ReadKeyring reads the text of a keyring, binary or armored; path is what errors call it.
+func ReadKeyring(path string, text []byte) (*Keyring, error) {
 	read := openpgp.ReadKeyRing
 	if bytes.HasPrefix(bytes.TrimSpace(text), []byte("-----BEGIN PGP")) {
 		read = openpgp.ReadArmoredKeyRing
 	}
 	keys, err := read(bytes.NewReader(text))
 	if err != nil {
-		return nil, fault.New(fault.Failed, "read keyring", path, err).WithHint("the file must hold OpenPGP public keys")
+		return nil, fault.New(fault.Failed, "read keyring", path, err).WithHint("it must hold OpenPGP public keys")
 	}
 	return &Keyring{path: path, keys: keys}, nil
 }
