@@ -90,17 +90,27 @@ func (f *fixing) group(fix Fix) int {
 	return at
 }
 
-// bundled gives the groups of packages that a runtime brings along, where it does. What a
-// runtime brings stands in its layer, so only of the few layers that hold one are the
-// places read.
+// bundled gives the groups of packages that a runtime brings along, where it does.
 func (a *asking) bundled(f *fixing) (map[spot][]int, error) {
+	spots, err := a.bundledSpots(f.packages)
+	bundled := map[spot][]int{}
+	for at := range spots {
+		bundled[at] = f.bundled[at.pkg]
+	}
+	return bundled, err
+}
+
+// bundledSpots tells where a runtime brings one of those packages along, which an
+// application would choose elsewhere. What a runtime brings stands in its layer, so only of
+// the few layers that hold one are the places read.
+func (a *asking) bundledSpots(packages map[int64]artifact.Package) (map[spot]bool, error) {
 	names, arg := a.tx.Texts("title", []string{"npm", "corepack", "pip", "setuptools", "github.com/buildpacks/lifecycle"})
 	ids, err := a.tx.IDs(a.ctx, "SELECT id FROM packages WHERE "+names, arg)
-	if err != nil || len(ids) == 0 || len(f.packages) == 0 {
+	if err != nil || len(ids) == 0 || len(packages) == 0 {
 		return nil, err
 	}
 	runtimes, asked := membersOf(ids), map[int64]bool{}
-	for id := range f.packages {
+	for id := range packages {
 		asked[id] = true
 	}
 	var sets []int64
@@ -114,12 +124,12 @@ func (a *asking) bundled(f *fixing) (map[spot][]int, error) {
 	if err := a.addPlaces(places, sets, asked); err != nil {
 		return nil, err
 	}
-	bundled := map[spot][]int{}
+	bundled := map[spot]bool{}
 	for at, where := range places {
-		p := f.packages[at.pkg]
+		p := packages[at.pkg]
 		p.Paths = where.Paths
 		if artifact.RemedyOf(p, false, "any") == artifact.RemedyRebuild {
-			bundled[at] = f.bundled[at.pkg]
+			bundled[at] = true
 		}
 	}
 	return bundled, nil

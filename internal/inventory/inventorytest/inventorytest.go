@@ -47,6 +47,7 @@ func Run(t *testing.T, empty func(testing.TB) string) {
 		{"ManyVerdicts", testManyVerdicts},
 		{"Stale", testStale},
 		{"News", testNews},
+		{"Exposed", testExposed},
 		{"HostileText", testHostile},
 		{"Refusals", testRefusals},
 		{"ConcurrentStarts", testConcurrentStarts},
