@@ -111,6 +111,7 @@ type exposing struct {
 
 	standings map[standsOn]*Standing // of those whose name names something now, at first
 	bases     map[int64]standingRow  // by number
+	carrying  map[string]bool        // the names of bases
 	names     map[int64][]string     // of images with several
 	labels    map[int64]map[string]string
 	groups    map[grouped]*group
