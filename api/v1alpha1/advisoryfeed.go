@@ -15,6 +15,9 @@ const AdvisoryFeedKind = "AdvisoryFeed"
 // +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
 // +kubebuilder:printcolumn:name="Records",type=integer,JSONPath=`.status.records`
 // +kubebuilder:printcolumn:name="Synced",type=date,JSONPath=`.status.syncedAt`
+// +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+// +kubebuilder:printcolumn:name="URL",type=string,priority=1,JSONPath=`.spec.url`
+// +kubebuilder:validation:XValidation:rule="self.metadata.name.matches('^[a-z0-9][a-z0-9-]{0,62}$')",message="want a name of at most 63 lower-case letters, digits and dashes"
 type AdvisoryFeed struct {
 	metav1.TypeMeta   `json:",inline"`
 	metav1.ObjectMeta `json:"metadata,omitempty"`
@@ -35,31 +38,47 @@ type AdvisoryFeedList struct {
 }
 
 // AdvisoryFeedSpec says where it is and how often it is asked.
+//
+// +kubebuilder:validation:XValidation:rule="(self.kind == 'debian') != has(self.url)",message="a feed needs a url, but one of kind debian has none: it reads the archive"
+// +kubebuilder:validation:XValidation:rule="(self.kind in ['osv', 'debian-tracker']) == (has(self.ecosystems) && size(self.ecosystems) > 0)",message="feeds of kind osv and debian-tracker need ecosystems, and no other kind takes them"
+// +kubebuilder:validation:XValidation:rule="self.kind == 'debian' || !has(self.suites) && !has(self.mirrors)",message="suites and mirrors are for the kind debian"
+// +kubebuilder:validation:XValidation:rule="self.kind != 'debian-tracker' || !has(self.ecosystems) || self.ecosystems.all(e, e.matches('^Debian:[0-9]+=[a-z]+$'))",message="a debian-tracker's ecosystems name releases, such as Debian:13=trixie"
 type AdvisoryFeedSpec struct {
-	// Kind of what is there: docs/feeds.md tells of each.
+	// Kind of what is there: osv is a database in OSV's format, debian the changelogs of Debian's
+	// security updates, debian-tracker what Debian's security team says of each package, kev what
+	// is known to be exploited, epss how likely that is. docs/feeds.md tells of each.
 	// +kubebuilder:validation:Enum=osv;debian;debian-tracker;kev;epss
 	Kind string `json:"kind"`
 
 	// URL is an http, https or file address. A feed of kind debian has none.
 	// +optional
-	URL string `json:"url,omitempty"`
+	// +kubebuilder:validation:XValidation:rule="!self.matches('^https?://[^/]*@')",message="take the login out of the address: everybody who may read the resource sees it"
+	URL Address `json:"url,omitempty"`
 
 	// Ecosystems to take: "Go", "npm", "PyPI", or "Debian:13=trixie" of a tracker.
 	// +optional
 	// +listType=set
+	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:items:MaxLength=64
+	// +kubebuilder:validation:items:XValidation:rule="self.matches('^[A-Za-z][A-Za-z0-9 ._:+=-]*$')",message="want the name of an ecosystem, such as npm"
 	Ecosystems []string `json:"ecosystems,omitempty"`
 
 	// Suites of a feed of kind debian. Default: those of the machine's apt sources.
 	// +optional
 	// +listType=set
-	Suites []string `json:"suites,omitempty"`
+	// +kubebuilder:validation:MaxItems=32
+	Suites []Suite `json:"suites,omitempty"`
 
 	// Mirrors of the suites, by name.
 	// +optional
+	// +kubebuilder:validation:MaxProperties=32
 	Mirrors map[string]string `json:"mirrors,omitempty"`
 
 	// Interval between two syncs. Default: 15m.
 	// +optional
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=64
+	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]+([.][0-9]+)?(ms|s|m|h))+$') && duration(self) >= duration('10s')",message="want a time of at least 10s, such as 15m or 6h"
 	Interval *metav1.Duration `json:"interval,omitempty"`
 }
 

@@ -19,6 +19,12 @@ const BuildKind = "Build"
 // +kubebuilder:printcolumn:name="Phase",type=string,JSONPath=`.status.phase`
 // +kubebuilder:printcolumn:name="Digest",type=string,JSONPath=`.status.digest`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+// +kubebuilder:printcolumn:name="Priority",type=string,priority=1,JSONPath=`.spec.priority`
+// +kubebuilder:printcolumn:name="Attempts",type=integer,priority=1,JSONPath=`.status.attempts`
+// +kubebuilder:printcolumn:name="Completed",type=date,priority=1,JSONPath=`.status.completedAt`
+// +kubebuilder:printcolumn:name="Message",type=string,priority=1,JSONPath=`.status.message`
+// +kubebuilder:selectablefield:JSONPath=`.spec.image.name`
+// +kubebuilder:selectablefield:JSONPath=`.status.phase`
 type Build struct {
 	metav1.TypeMeta   `json:",inline"`
 	metav1.ObjectMeta `json:"metadata,omitempty"`
@@ -39,12 +45,15 @@ type BuildList struct {
 }
 
 // BuildSpec is what an Image wanted at one time.
+//
+// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="a Build never changes: ask for another with kubectl annotate image NAME plimsoll.dev/build=\"$(date)\" --overwrite"
 type BuildSpec struct {
 	// Image that it is of. What the Image says of tags, settings and secrets is read from
 	// there: the generation that was meant stands in Inputs.
 	Image LocalReference `json:"image"`
 
 	// Number counts the Builds of the Image, from 1.
+	// +kubebuilder:validation:Minimum=1
 	Number int64 `json:"number"`
 
 	// Method is Build, from source, or Rebase, of what the tag names.
@@ -56,9 +65,12 @@ type BuildSpec struct {
 	Priority BuildPriority `json:"priority"`
 
 	// Reasons are the differences that caused it.
+	// +listType=atomic
 	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=64
 	Reasons []BuildReason `json:"reasons"`
 
+	// Inputs are all that decides what comes out.
 	Inputs BuildInputs `json:"inputs"`
 }
 
@@ -85,24 +97,31 @@ const (
 type BuildInputs struct {
 	// Source revision: a commit's id, or a digest.
 	// +optional
+	// +kubebuilder:validation:MaxLength=512
 	Source string `json:"source,omitempty"`
 
 	// Builder is the digest of the builder image.
 	// +optional
+	// +kubebuilder:validation:MaxLength=512
 	Builder string `json:"builder,omitempty"`
 
-	// RunImage is the run image's tag, RunDigest what it named.
+	// RunImage is the run image's tag.
 	// +optional
+	// +kubebuilder:validation:MaxLength=512
 	RunImage string `json:"runImage,omitempty"`
+	// RunDigest is what that tag named.
 	// +optional
+	// +kubebuilder:validation:MaxLength=512
 	RunDigest string `json:"runDigest,omitempty"`
 
 	// Settings is a digest of all settings in the Image's spec that bear on what is built.
 	// +optional
+	// +kubebuilder:validation:MaxLength=512
 	Settings string `json:"settings,omitempty"`
 
 	// Overrides is a digest of the DependencyOverrides that hold for the Image.
 	// +optional
+	// +kubebuilder:validation:MaxLength=512
 	Overrides string `json:"overrides,omitempty"`
 }
 
@@ -121,17 +140,23 @@ const (
 
 // BuildReason is one difference.
 type BuildReason struct {
+	// Type says what kind of change it was.
 	// +kubebuilder:validation:Enum=ADVISORY;BASE;BUILDPACK;CONFIG;COMMIT;TRIGGER
 	Type ReasonType `json:"type"`
 
-	// Was and Is are what changed: two commits, two digests, two settings.
+	// Was is what it was before: a commit, a digest, a setting.
 	// +optional
+	// +kubebuilder:validation:MaxLength=1024
 	Was string `json:"was,omitempty"`
+
+	// Is is what it is now.
 	// +optional
+	// +kubebuilder:validation:MaxLength=1024
 	Is string `json:"is,omitempty"`
 
 	// Detail says it in words, or as the lines that differ.
 	// +optional
+	// +kubebuilder:validation:MaxLength=16384
 	Detail string `json:"detail,omitempty"`
 }
 
@@ -156,7 +181,9 @@ func (p BuildPhase) Ended() bool {
 type BuildStatus struct {
 	Status `json:",inline"`
 
+	// Phase is Queued, Running, Succeeded, Failed or Canceled.
 	// +optional
+	// +kubebuilder:validation:Enum=Queued;Running;Succeeded;Failed;Canceled
 	Phase BuildPhase `json:"phase,omitempty"`
 
 	// Attempts counts starts: what fails because a registry or the archive is away starts again.
@@ -167,24 +194,34 @@ type BuildStatus struct {
 	// +optional
 	RetryAt *metav1.Time `json:"retryAt,omitempty"`
 
+	// StartedAt is when the last attempt began.
 	// +optional
 	StartedAt *metav1.Time `json:"startedAt,omitempty"`
+
+	// CompletedAt is when it ended.
 	// +optional
 	CompletedAt *metav1.Time `json:"completedAt,omitempty"`
 
 	// Steps that have ended, in their order.
 	// +optional
 	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=256
 	Steps []BuildStep `json:"steps,omitempty"`
 
-	// Tags that were moved, Digest what they name now, and what was built with.
+	// Tags that were moved.
 	// +optional
 	// +listType=atomic
 	Tags []string `json:"tags,omitempty"`
+
+	// Digest is what they name now.
 	// +optional
 	Digest string `json:"digest,omitempty"`
+
+	// RunImage that it runs on.
 	// +optional
 	RunImage *Published `json:"runImage,omitempty"`
+
+	// Buildpacks that it was built with, as "id@version".
 	// +optional
 	// +listType=atomic
 	Buildpacks []string `json:"buildpacks,omitempty"`
@@ -200,11 +237,14 @@ type BuildStatus struct {
 
 // BuildStep is a step that has ended.
 type BuildStep struct {
+	// Name of the step.
 	Name string `json:"name"`
 
+	// Architecture that it was for.
 	// +optional
 	Architecture string `json:"architecture,omitempty"`
 
+	// Duration of the step.
 	Duration metav1.Duration `json:"duration"`
 
 	// Text says what came of it.

@@ -38,17 +38,20 @@ type Status struct {
 	// +optional
 	// +listType=map
 	// +listMapKey=type
+	// +kubebuilder:validation:MaxItems=16
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
 }
 
 // LocalReference names a resource in the same namespace.
 type LocalReference struct {
-	Name string `json:"name"`
+	// Name of the resource.
+	Name ObjectName `json:"name"`
 }
 
 // ClusterReference names a resource that stands in no namespace.
 type ClusterReference struct {
-	Name string `json:"name"`
+	// Name of the resource.
+	Name ObjectName `json:"name"`
 }
 
 // Published is an image as it stands in the registry.

@@ -17,6 +17,8 @@ const DependencyOverrideKind = "DependencyOverride"
 // +kubebuilder:printcolumn:name="Floor",type=string,JSONPath=`.spec.version`
 // +kubebuilder:printcolumn:name="Images",type=integer,JSONPath=`.status.images`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+// +kubebuilder:printcolumn:name="Expires",type=date,priority=1,JSONPath=`.spec.expires`
+// +kubebuilder:printcolumn:name="Reason",type=string,priority=1,JSONPath=`.spec.reason`
 type DependencyOverride struct {
 	metav1.TypeMeta   `json:",inline"`
 	metav1.ObjectMeta `json:"metadata,omitempty"`
@@ -37,6 +39,12 @@ type DependencyOverrideList struct {
 }
 
 // DependencyOverrideSpec says which dependency, from which version on, for whom and why.
+//
+// +kubebuilder:validation:XValidation:rule="self.ecosystem != 'npm' || self.__package__.matches('^(@[a-z0-9~-][a-z0-9._~-]*/)?[a-z0-9~-][a-z0-9._~-]*$')",message="want a package of npm, such as lodash or @scope/name"
+// +kubebuilder:validation:XValidation:rule="self.ecosystem != 'Go' || self.__package__.matches('^[A-Za-z0-9][A-Za-z0-9._~-]*(/[A-Za-z0-9._~-]+)*$')",message="want the path of a Go module, such as golang.org/x/net"
+// +kubebuilder:validation:XValidation:rule="self.ecosystem != 'PyPI' || self.__package__.matches('^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$')",message="want a package of PyPI, such as requests"
+// +kubebuilder:validation:XValidation:rule="self.ecosystem != 'Go' || self.version.startsWith('v')",message="a version of a Go module begins with v, such as v0.38.0"
+// +kubebuilder:validation:XValidation:rule="self.ecosystem == oldSelf.ecosystem && self.__package__ == oldSelf.__package__",message="it is an override of this package: make another for another"
 type DependencyOverrideSpec struct {
 	// Ecosystem by OSV's name: npm, Go or PyPI.
 	// +kubebuilder:validation:Enum=npm;Go;PyPI
@@ -44,11 +52,13 @@ type DependencyOverrideSpec struct {
 
 	// Package by the ecosystem's name: "lodash", "@scope/name", "golang.org/x/net", "requests".
 	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=256
 	Package string `json:"package"`
 
 	// Version is the floor: a build that would use a lower one uses this one. A version of
 	// another major than the application's is refused unless Major is true.
-	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=128
+	// +kubebuilder:validation:XValidation:rule="self.matches('^v?[0-9][A-Za-z0-9.!+~_-]*$')",message="want one version, such as 4.17.21, not a range"
 	Version string `json:"version"`
 
 	// Major lets the override cross a major version.
@@ -56,13 +66,13 @@ type DependencyOverrideSpec struct {
 	Major bool `json:"major,omitempty"`
 
 	// Reason says why, for whoever finds another version than the lock file's.
-	// +kubebuilder:validation:MinLength=1
-	Reason string `json:"reason"`
+	Reason Reason `json:"reason"`
 
 	// Advisories that it answers: "CVE-2026-0001", "GHSA-…".
 	// +optional
 	// +listType=set
-	Advisories []string `json:"advisories,omitempty"`
+	// +kubebuilder:validation:MaxItems=256
+	Advisories []Word `json:"advisories,omitempty"`
 
 	// Scope says for which images. Default: all.
 	// +optional
@@ -77,11 +87,15 @@ type DependencyOverrideSpec struct {
 type OverrideScope struct {
 	// Repositories are patterns as in an ImagePolicy's scope.
 	// +optional
-	Repositories []string `json:"repositories,omitempty"`
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=1000
+	Repositories []RepositoryPattern `json:"repositories,omitempty"`
 
 	// Except are patterns of repositories that are left out all the same.
 	// +optional
-	Except []string `json:"except,omitempty"`
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=1000
+	Except []RepositoryPattern `json:"except,omitempty"`
 }
 
 // DependencyOverrideStatus says whom it bears on.

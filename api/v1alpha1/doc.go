@@ -1,5 +1,5 @@
 // Package v1alpha1 takes nothing and gives the resources of Plimsoll: what users declare,
-// in files today and in a cluster tomorrow. Field conventions are Kubernetes' own.
+// in files and in a cluster. Field conventions are Kubernetes' own.
 //
 // +kubebuilder:object:generate=true
 // +groupName=plimsoll.dev
@@ -10,3 +10,4 @@ const APIVersion = "plimsoll.dev/v1alpha1"
 
 //go:generate go tool controller-gen object paths=.
 //go:generate go tool controller-gen crd:maxDescLen=4096 paths=. output:crd:dir=../../config/crd
+//go:generate rm ../../config/crd/plimsoll.dev_registries.yaml

@@ -8,7 +8,8 @@ import (
 // RegistryKind is the kind of Registry.
 const RegistryKind = "Registry"
 
-// Registry declares who may do what in a registry, and how it is kept.
+// Registry declares who may do what in a registry, and how it is kept. It is a file of a home, no
+// resource of a cluster.
 type Registry struct {
 	metav1.TypeMeta   `json:",inline"`
 	metav1.ObjectMeta `json:"metadata,omitempty"`
