@@ -1,0 +1,105 @@
+// Package homefile takes resources of a cluster and gives the files of a home that say the same,
+// where all that reads the home finds them. What somebody else put there is left alone.
+package homefile
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+
+	"sigs.k8s.io/yaml"
+
+	"plimsoll.dev/plimsoll/api/v1alpha1"
+	"plimsoll.dev/plimsoll/internal/aside"
+	"plimsoll.dev/plimsoll/internal/fault"
+)
+
+// Folder is a folder of the home.
+type Folder struct{ Dir string }
+
+// ErrTaken says that a file is another's.
+var ErrTaken = errors.New("the control plane did not write it")
+
+// objectName matches the names that the API takes (RFC 1123 subdomains): none of them is a path.
+var objectName = regexp.MustCompile(`^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$`)
+
+// maxName keeps the names of files below the 255 bytes that file systems take.
+const maxName = 150
+
+// Path gives that of the resource's file.
+func (f Folder) Path(kind, name string) string {
+	if len(name) > maxName {
+		sum := sha256.Sum256([]byte(name))
+		name = name[:maxName] + "-" + hex.EncodeToString(sum[:8])
+	}
+	return filepath.Join(f.Dir, strings.ToLower(kind)+"-"+name+".yaml")
+}
+
+// header is the first line of each file of ours.
+func header(kind, name string) string {
+	return fmt.Sprintf("# From %s/%s in the cluster. Change it there: this file is written anew.\n", kind, name)
+}
+
+// Text gives a resource's file: what it declares, without what the cluster adds.
+func Text(kind, name string, spec any) ([]byte, error) {
+	if !objectName.MatchString(name) {
+		return nil, fault.Newf(fault.Usage, "write "+kind, name, "it has no name that the API takes")
+	}
+	text, err := yaml.Marshal(map[string]any{
+		"apiVersion": v1alpha1.APIVersion, "kind": kind, "metadata": map[string]string{"name": name}, "spec": spec,
+	})
+	return append([]byte(header(kind, name)), text...), err
+}
+
+// Put writes the text of a resource's file, if it is not there already. A file of another's is an
+// error that is ErrTaken.
+func (f Folder) Put(kind, name string, text []byte) (changed bool, err error) {
+	path := f.Path(kind, name)
+	old, err := f.own(kind, name)
+	switch {
+	case err != nil && !errors.Is(err, fs.ErrNotExist):
+		return false, err
+	case err == nil && bytes.Equal(old, text):
+		return false, nil
+	}
+	if err := aside.WriteDurable(path, text); err != nil {
+		return false, fault.New(fault.Failed, "write "+kind, path, err)
+	}
+	return true, nil
+}
+
+// Remove removes a resource's file. None, or another's, is no error.
+func (f Folder) Remove(kind, name string) error {
+	_, err := f.own(kind, name)
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, ErrTaken) {
+		return nil
+	}
+	if err == nil {
+		err = os.Remove(f.Path(kind, name))
+	}
+	if err != nil {
+		return fault.New(fault.Failed, "remove "+kind, f.Path(kind, name), err)
+	}
+	return nil
+}
+
+// own reads a resource's file, which must be ours.
+func (f Folder) own(kind, name string) ([]byte, error) {
+	path := f.Path(kind, name)
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	if !bytes.HasPrefix(text, []byte(header(kind, name))) {
+		return nil, fault.New(fault.Denied, "write "+kind, path, ErrTaken).
+			WithHint("move the file away, or give the resource another name")
+	}
+	return text, nil
+}
