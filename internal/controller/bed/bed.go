@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
+	"reflect"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -115,8 +116,10 @@ func (b *Bed) Create(t testing.TB, o client.Object) {
 // Get reads the object anew.
 func (b *Bed) Get(t testing.TB, o client.Object) {
 	t.Helper()
-	if err := b.Client.Get(t.Context(), client.ObjectKeyFromObject(o), o); err != nil {
-		t.Fatalf("get %s: %v", o.GetName(), err)
+	key := client.ObjectKeyFromObject(o)
+	reflect.ValueOf(o).Elem().SetZero() // decoding keeps what the answer does not say
+	if err := b.Client.Get(t.Context(), key, o); err != nil {
+		t.Fatalf("get %s: %v", key.Name, err)
 	}
 }
 
@@ -203,7 +206,6 @@ func (b *Bed) Until(t testing.TB, missing func() string) {
 		}
 	}
 }
-
 
 func text(err error) string {
 	if err != nil {
