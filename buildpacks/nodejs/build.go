@@ -28,7 +28,7 @@ func (builder) Build(ctx libcnb.BuildContext) (libcnb.BuildResult, error) {
 	}
 	defer os.RemoveAll(scratch)
 	b := build{dir: ctx.Application.Path, layers: ctx.Layers, result: &result}
-	if err := b.run(scratch, ctx.Platform.Bindings); err != nil {
+	if err := b.run(scratch, ctx.Platform); err != nil {
 		return result, fmt.Errorf("nodejs: %w", err)
 	}
 	return result, nil
@@ -43,26 +43,30 @@ type build struct {
 	pkg      manifest.Package
 	lock     manifest.Lock
 	locked   bool     // there is a lock file
+	ownLock  bool     // the build made it
 	vendored bool     // the source brings its node_modules
 	node     string   // release, without the v
 	npm      string   // release
 	env      []string // for npm
 }
 
-func (b *build) run(scratch string, bindings libcnb.Bindings) error {
+func (b *build) run(scratch string, platform libcnb.Platform) error {
 	var err error
 	if b.settings, err = readSettings(); err != nil {
 		return err
 	}
-	if b.pkg, b.lock, b.locked, err = manifest.Read(b.dir); err != nil {
+	if err := b.read(); err != nil {
 		return err
 	}
 	entries, err := os.ReadDir(filepath.Join(b.dir, "node_modules"))
 	b.vendored = err == nil && len(entries) > 0
-	if err := b.tools(scratch, bindings); err != nil {
+	if err := b.tools(scratch, platform.Bindings); err != nil {
 		return err
 	}
 	if err := b.refuse(); err != nil {
+		return err
+	}
+	if err := b.raise(platform.Path); err != nil {
 		return err
 	}
 	if err := b.dependencies(); err != nil {

@@ -148,19 +148,23 @@ func (b *build) npmInstall() error {
 	if b.settings.ignoreScripts {
 		args = append(args, "--ignore-scripts")
 	}
-	err := b.callNPM(args...)
+	return explain("install dependencies", b.callNPM(args...))
+}
+
+// explain gives the line that follows what npm has printed.
+func explain(doing string, err error) error {
 	var failed *tool.Error
 	switch {
 	case !errors.As(err, &failed):
 		return err
 	case failed.Untrusted():
-		return errors.New("install dependencies: the registry has a certificate that is not trusted: give its authority in a service binding of the type ca-certificates")
+		return fmt.Errorf("%s: the registry has a certificate that is not trusted: give its authority in a service binding of the type ca-certificates", doing)
 	case failed.NoNetwork():
-		return errors.New("install dependencies: the registry did not answer: allow the build the network, set NPM_CONFIG_REGISTRY, or commit node_modules")
+		return fmt.Errorf("%s: the registry did not answer: allow the build the network, set NPM_CONFIG_REGISTRY, or commit node_modules", doing)
 	case strings.Contains(failed.Tail, "package.json and package-lock.json"):
-		return errors.New("install dependencies: package.json and its lock file do not agree: run `npm install` and commit the lock file")
+		return fmt.Errorf("%s: package.json and its lock file do not agree: run `npm install` and commit the lock file", doing)
 	}
-	return fmt.Errorf("install dependencies: %w", err)
+	return fmt.Errorf("%s: %w", doing, err)
 }
 
 // runBuild runs the script "build" and tells whether it left node_modules as they were.

@@ -26,6 +26,7 @@ const (
 	SourceSubpathAnnotation = "dev.plimsoll.source.subpath" // the folder of the source
 	BuilderAnnotation       = "dev.plimsoll.builder"        // REF@digest
 	InputsAnnotation        = "dev.plimsoll.build.inputs"   // sha256 of all that a build depends on but the run image
+	OverridesAnnotation     = "dev.plimsoll.overrides"      // what was to be raised in the source: []Overridden as JSON; absent for none
 )
 
 // account takes what the exporter made and gives the image: the run image's own layers as
@@ -152,6 +153,9 @@ func (j *job) annotations() map[string]string {
 	if j.source.Subpath != "" {
 		a[SourceSubpathAnnotation] = j.source.Subpath
 	}
+	if text := j.overrides.annotation(); text != "" {
+		a[OverridesAnnotation] = text
+	}
 	return a
 }
 
@@ -176,11 +180,13 @@ func (j *job) inputs() string {
 		Buildpacks, Bindings            []string
 		Offline                         bool
 		Process                         string
+		Overrides                       string `json:",omitempty"`
 	}{
 		Recipe: recipe, Source: j.source.Digest, URL: j.source.URL(),
 		Builder: j.builderDigest, Architecture: j.architecture, RunImage: j.request.RunImage,
 		Environment: j.settings.Environment, Buildpacks: j.settings.Buildpacks,
 		Offline: j.settings.Offline, Process: j.settings.Process,
+		Overrides: j.overrides.bearing().Digest(),
 	}
 	for _, b := range j.settings.Bindings {
 		in.Bindings = append(in.Bindings, b.Name)

@@ -34,6 +34,7 @@ type job struct {
 	builderDigest string
 	platformAPI   string
 	rootfs        []executor.Layer
+	overrides     overrides
 
 	run      runBase
 	previous *previous // nil when there is none
@@ -58,7 +59,11 @@ func (j *job) build(ctx context.Context) (*Built, error) {
 		return nil, err
 	}
 	if !j.request.Force && j.current(ctx) {
-		return j.unchanged()
+		built, err := j.unchanged()
+		if err != nil {
+			return nil, err
+		}
+		return built, j.enforce(ctx, built.Image)
 	}
 	if err := j.prepare(ctx); err != nil {
 		return nil, err
@@ -72,6 +77,9 @@ func (j *job) build(ctx context.Context) (*Built, error) {
 	built, err := j.account()
 	if err != nil {
 		return nil, fault.New(fault.Failed, "read exported image", j.subject(), err)
+	}
+	if err := j.enforce(ctx, built.Image); err != nil {
+		return nil, err
 	}
 	return built, j.cache.keep()
 }

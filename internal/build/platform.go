@@ -35,6 +35,10 @@ type Platform struct {
 	Verbose    bool            // also what the lifecycle prints, in every phase
 	Progress   func(note Note) // hears of each phase when it ends; may be nil
 	CacheBytes int64           // bound of all builds' caches together; 0 means 20 GiB
+
+	// Contents tells what is in an image, so that one with a dependency below its floor is
+	// refused (package override). nil: buildpacks are believed.
+	Contents func(ctx context.Context, image v1.Image) (artifact.Contents, error)
 }
 
 // Note says that a phase has ended.
@@ -81,7 +85,8 @@ type Result struct {
 	Source    artifact.Source `json:"source"`
 	Unchanged bool            `json:"unchanged"` // the images that are there were built from just this
 	Images    []Built         `json:"images"`
-	Index     v1.ImageIndex   `json:"-"` // nil for one architecture
+	Overrides []Overridden    `json:"overrides,omitempty"` // what was to be raised in the source
+	Index     v1.ImageIndex   `json:"-"`                   // nil for one architecture
 
 	work *work
 }
@@ -149,12 +154,16 @@ func (p *Platform) Build(ctx context.Context, request Request) (result *Result, 
 	if err != nil {
 		return nil, err
 	}
-	result = &Result{Source: source, work: work}
+	overrides, err := p.overrides(request.Tag, tree)
+	if err != nil {
+		return nil, err
+	}
+	result = &Result{Source: source, Overrides: overrides.told(), work: work}
 	for i, architecture := range request.Architectures {
 		j := &job{
 			platform: p, request: request, settings: request.Settings, source: source,
 			builder: b, builders: builders, builderDigest: digest,
-			architecture: architecture, phases: []Phase{fetched},
+			architecture: architecture, overrides: overrides, phases: []Phase{fetched},
 		}
 		if j.work, err = work.enter(architecture, tree, i == len(request.Architectures)-1); err != nil {
 			return nil, fault.New(fault.Failed, "copy source", tree, err)

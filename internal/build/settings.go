@@ -149,6 +149,7 @@ func (j *job) foreign() (foreign, error) {
 	}
 	// Buildpacks of APIs before 0.10 are not told the target by the lifecycle.
 	variables["CNB_TARGET_OS"], variables["CNB_TARGET_ARCH"] = "linux", j.architecture
+	maps.Copy(variables, j.overrides.variables())
 	maps.Copy(variables, j.settings.Environment)
 	bindings := slices.Clone(j.settings.Bindings)
 	if len(j.settings.Authorities) > 0 {
@@ -179,6 +180,13 @@ func (j *job) foreign() (foreign, error) {
 	if len(bindings) > 0 {
 		f.env = append(f.env, "SERVICE_BINDING_ROOT="+platformPath+"/bindings")
 		data(platformPath+"/env/SERVICE_BINDING_ROOT", []byte(platformPath+"/bindings"))
+	}
+	told, err := j.overrides.files()
+	if err != nil {
+		return f, err
+	}
+	for _, name := range slices.Sorted(maps.Keys(told)) {
+		data(overridesPath+"/"+name, told[name])
 	}
 	f.mounts = append(f.mounts, j.order.mounts...)
 	return f, nil

@@ -142,7 +142,9 @@ type Lock struct {
 type Locked struct {
 	Name        string   `json:"name"` // only when it is not the one its folder has
 	Version     string   `json:"version"`
+	Resolved    string   `json:"resolved"`  // where it is fetched from; "" is the registry
 	Integrity   string   `json:"integrity"` // "sha512-" and base64
+	InBundle    bool     `json:"inBundle"`  // it is in the archive of the package that it stands in
 	License     License  `json:"license"`
 	Development bool     `json:"dev"`
 	Link        bool     `json:"link"` // a workspace
@@ -197,7 +199,7 @@ func (l Lock) Installed(cpu string) []Installed {
 		if !allows(p.OS, "linux") || !allows(p.CPU, cpu) || !allows(p.LibC, "glibc") {
 			continue
 		}
-		all = append(all, Installed{Folder: folder, Name: p.name(folder), Version: p.Version, License: string(p.License), Integrity: p.Integrity})
+		all = append(all, Installed{Folder: folder, Name: p.NameIn(folder), Version: p.Version, License: string(p.License), Integrity: p.Integrity})
 	}
 	slices.SortFunc(all, func(a, b Installed) int { return strings.Compare(a.Folder, b.Folder) })
 	return all
@@ -214,7 +216,8 @@ func allows(list []string, value string) bool {
 	return slices.Contains(list, value) || strings.HasPrefix(list[0], "!")
 }
 
-func (p Locked) name(folder string) string {
+// NameIn gives the package's name; folder is where the lock file has it.
+func (p Locked) NameIn(folder string) string {
 	if p.Name != "" {
 		return p.Name
 	}
@@ -253,7 +256,7 @@ func (l Lock) Script(program string) (string, bool) {
 
 func (p Locked) script(folder, program string) (string, bool) {
 	script, ok := p.Bin[program]
-	if !ok && path.Base(p.name(folder)) == program {
+	if !ok && path.Base(p.NameIn(folder)) == program {
 		script, ok = p.Bin[""]
 	}
 	return script, ok && script != "" && program != ""
