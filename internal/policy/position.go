@@ -8,20 +8,34 @@ import (
 	"unicode/utf8"
 
 	"go.yaml.in/yaml/v3"
+
+	"plimsoll.dev/plimsoll/api/v1alpha1"
 )
 
-// locate gives "FILE:LINE:COLUMN" of a problem, or the document's name where it was read from
+// locate gives "FILE:LINE:COLUMN" of a problem, or the document's kind where it was read from
 // no file.
 func (d *Documents) locate(p problem) string {
-	at, name := d.policyAt, "ImagePolicy"
+	at := d.originOf(p)
+	switch {
+	case at.file != "":
+		line, column := position(at.text, p.field, p.wrong)
+		return fmt.Sprintf("%s:%d:%d", at.file, line, column)
+	case p.exception:
+		return v1alpha1.PolicyExceptionKind
+	}
+	return v1alpha1.ImagePolicyKind
+}
+
+// originOf gives where the document of a problem was read; of one that was not, nothing.
+func (d *Documents) originOf(p problem) origins {
+	at := d.policyAt
 	if p.exception {
-		at, name = d.exceptionAt, "PolicyException"
+		at = d.exceptionAt
 	}
-	if p.index >= len(at) || at[p.index].file == "" {
-		return name
+	if p.index < len(at) {
+		return at[p.index]
 	}
-	line, column := position(at[p.index].text, p.field, p.wrong)
-	return fmt.Sprintf("%s:%d:%d", at[p.index].file, line, column)
+	return origins{}
 }
 
 // position gives the line and the column, from 1, of a place in the value of a field.

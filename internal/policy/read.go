@@ -192,6 +192,10 @@ func (d *Documents) describe(p problem) string {
 			name += "/" + d.Policies[p.index].Spec.Rules[i].Name
 		}
 	}
-	parts := []string{name, strings.TrimPrefix(p.field, "spec."), p.text}
+	field := strings.TrimPrefix(p.field, "spec.")
+	if p.wrong.line > 0 && d.originOf(p).file == "" {
+		field = fmt.Sprintf("%s:%d:%d", field, p.wrong.line, p.column+1) // the file's would be given beside it
+	}
+	parts := []string{name, field, p.text}
 	return strings.Join(slices.DeleteFunc(parts, func(s string) bool { return s == "" }), ": ")
 }

@@ -62,7 +62,7 @@ func Text(kind, name string, spec any) ([]byte, error) {
 // error that is ErrTaken.
 func (f Folder) Put(kind, name string, text []byte) (changed bool, err error) {
 	path := f.Path(kind, name)
-	old, err := f.own(kind, name)
+	old, err := f.Get(kind, name)
 	switch {
 	case err != nil && !errors.Is(err, fs.ErrNotExist):
 		return false, err
@@ -77,7 +77,7 @@ func (f Folder) Put(kind, name string, text []byte) (changed bool, err error) {
 
 // Remove removes a resource's file. None, or another's, is no error.
 func (f Folder) Remove(kind, name string) error {
-	_, err := f.own(kind, name)
+	_, err := f.Get(kind, name)
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, ErrTaken) {
 		return nil
 	}
@@ -90,8 +90,8 @@ func (f Folder) Remove(kind, name string) error {
 	return nil
 }
 
-// own reads a resource's file, which must be ours.
-func (f Folder) own(kind, name string) ([]byte, error) {
+// Get gives the text of a resource's file. None is fs.ErrNotExist, another's is ErrTaken.
+func (f Folder) Get(kind, name string) ([]byte, error) {
 	path := f.Path(kind, name)
 	text, err := os.ReadFile(path)
 	if err != nil {
