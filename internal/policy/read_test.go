@@ -96,7 +96,7 @@ func TestCompileWithoutFilesNamesThePolicy(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err = Compile(d.Policies, nil, Options{})
-	if want := "compile policies: ImagePolicy: p/r0: rules[0].expression: undeclared reference to 'nothing'"; err == nil || err.Error() != want {
+	if want := "compile policies: ImagePolicy: p/r0: rules[0].expression:1:1: undeclared reference to 'nothing'"; err == nil || err.Error() != want {
 		t.Errorf("got %v, want %s", err, want)
 	}
 }
