@@ -1,0 +1,235 @@
+// Package image takes Images and gives the Builds that they need: whenever what an Image would be
+// made from now is not what it was made from, there is one Build that says why.
+package image
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/tools/record"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+
+	"plimsoll.dev/plimsoll/api/v1alpha1"
+	"plimsoll.dev/plimsoll/internal/controller/poll"
+	"plimsoll.dev/plimsoll/internal/controller/status"
+)
+
+// Options say what only others know. The zero value knows no overrides, holds nothing back, and
+// leaves verdicts as they are.
+type Options struct {
+	// Overrides gives those of all that hold for a tag.
+	Overrides func(tag string, all []v1alpha1.DependencyOverride, now time.Time) Held
+
+	// Hold says why the Image may not be built for these reasons now: a campaign will see to it,
+	// say. "" is go ahead. Whoever lets go tells Wake.
+	Hold func(image *v1alpha1.Image, reasons []v1alpha1.BuildReason) string
+
+	// Verdict gives the verdict on an image that is published; nil is not known.
+	Verdict func(tag, digest string) *v1alpha1.VerdictStatus
+
+	Poll poll.Options
+}
+
+// Images is the way to tell the reconciler what it cannot see.
+type Images struct {
+	poller *poll.Poller
+	wake   *wakeup
+}
+
+// Ask has the source of the Image asked at once. It is false where nothing is to be asked.
+func (i *Images) Ask(image types.NamespacedName) bool { return i.poller.Ask(image) }
+
+// Wake has the Image looked at again: what the Options' functions say of it is another now.
+func (i *Images) Wake(image types.NamespacedName) { i.wake.add(image) }
+
+// Reconciler keeps Images. Its only state is the poller's.
+type Reconciler struct {
+	client  client.Client
+	events  record.EventRecorder
+	poller  *poll.Poller
+	options Options
+}
+
+// Reconcile looks at one Image.
+func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.Result, error) {
+	var image v1alpha1.Image
+	err := r.client.Get(ctx, request.NamespacedName, &image)
+	if apierrors.IsNotFound(err) || err == nil && !image.DeletionTimestamp.IsZero() {
+		r.poller.Forget(request.NamespacedName) // its Builds go with it
+		return ctrl.Result{}, nil
+	}
+	if err != nil {
+		return ctrl.Result{}, err
+	}
+	facts, err := r.gather(ctx, &image)
+	if err != nil {
+		return ctrl.Result{}, err
+	}
+	wish := facts.wish()
+	if err := r.fulfil(ctx, &image, wish); err != nil {
+		return status.Next(err, 0)
+	}
+	return ctrl.Result{RequeueAfter: wish.again}, nil
+}
+
+// fulfil writes what is wished and is not so.
+func (r *Reconciler) fulfil(ctx context.Context, image *v1alpha1.Image, w wish) error {
+	if w.create != nil {
+		err := r.client.Create(ctx, w.create)
+		if apierrors.IsAlreadyExists(err) {
+			return nil // it was made before, and the cache will say so in a moment
+		}
+		if err != nil {
+			return err
+		}
+		log.FromContext(ctx).Info("build", "build", w.create.Name, "method", w.create.Spec.Method, "reasons", names(w.create.Spec.Reasons))
+	}
+	if !equality.Semantic.DeepEqual(image.Status, w.status) {
+		after := image.DeepCopy()
+		after.Status = w.status
+		if err := status.Write(ctx, r.client, image, after); err != nil {
+			return err
+		}
+		status.Tell(r.events, image, &image.Status.Status, &w.status.Status)
+	}
+	for _, b := range w.remove {
+		// As it was seen: one that has begun to run meanwhile stays.
+		err := r.client.Delete(ctx, b, client.Preconditions{UID: &b.UID, ResourceVersion: &b.ResourceVersion}, client.PropagationPolicy("Background"))
+		if err != nil && !apierrors.IsNotFound(err) && !apierrors.IsConflict(err) {
+			return err
+		}
+	}
+	return nil
+}
+
+// gather reads all that is known of the Image, in the watch cache and from those who know.
+func (r *Reconciler) gather(ctx context.Context, image *v1alpha1.Image) (*facts, error) {
+	f := &facts{image: image, now: time.Now(), verdict: image.Status.Verdict}
+	if err := r.gatherBuilds(ctx, f); err != nil {
+		return nil, err
+	}
+	var builder v1alpha1.Builder
+	switch err := r.client.Get(ctx, types.NamespacedName{Name: image.Spec.Builder.Name}, &builder); {
+	case err == nil:
+		f.builder = &builder
+	case !apierrors.IsNotFound(err):
+		return nil, err
+	}
+	rival, err := r.rival(ctx, image)
+	if err != nil {
+		return nil, err
+	}
+	f.rival = rival
+	f.bases = func(tag string) *v1alpha1.BaseImage { return r.base(ctx, tag) }
+	if r.options.Overrides != nil {
+		var all v1alpha1.DependencyOverrideList
+		if err := r.client.List(ctx, &all, client.UnsafeDisableDeepCopy); err != nil {
+			return nil, err
+		}
+		f.overrides = r.options.Overrides(image.Spec.Tag, all.Items, f.now)
+	}
+	if published := image.Status.LatestImage; r.options.Verdict != nil {
+		f.verdict = nil
+		if published != nil {
+			f.verdict = r.options.Verdict(image.Spec.Tag, published.Digest)
+		}
+	}
+	f.hold = func(reasons []v1alpha1.BuildReason) string {
+		if r.options.Hold == nil {
+			return ""
+		}
+		return r.options.Hold(image, reasons)
+	}
+	r.follow(f)
+	return f, nil
+}
+
+// follow has the source of the Image asked, unless it is fixed or nobody wants to know.
+func (r *Reconciler) follow(f *facts) {
+	name := client.ObjectKeyFromObject(f.image)
+	question, fixed := poll.QuestionOf(f.image)
+	f.touches = func(from, to string, match func(string) bool) (bool, bool) {
+		return r.poller.Touches(name, from, to, match)
+	}
+	switch {
+	case f.image.Spec.Suspend || f.rival != "":
+		r.poller.Forget(name)
+	case fixed != "":
+		r.poller.Forget(name)
+		f.source = poll.State{Revision: fixed}
+		f.touches = func(string, string, func(string) bool) (bool, bool) { return true, true } // somebody chose it
+	default:
+		var interval time.Duration
+		if wanted := f.image.Spec.Triggers.Interval; wanted != nil {
+			interval = wanted.Duration
+		}
+		known := f.image.Status.Source.Revision
+		if f.image.Generation != f.image.Status.ObservedGeneration {
+			known = "" // it may be that of another source
+		}
+		f.source = r.poller.Follow(name, question, known, interval)
+	}
+}
+
+// gatherBuilds adds the Image's Builds, in the order of their numbers.
+func (r *Reconciler) gatherBuilds(ctx context.Context, f *facts) error {
+	var list v1alpha1.BuildList
+	err := r.client.List(ctx, &list, client.InNamespace(f.image.Namespace), client.MatchingFields{indexImage: f.image.Name}, client.UnsafeDisableDeepCopy)
+	if err != nil {
+		return err
+	}
+	for i := range list.Items {
+		b := &list.Items[i]
+		f.highest = max(f.highest, b.Spec.Number)
+		// Those of an Image that had this name before are on their way out.
+		if owned(b, f.image) && b.DeletionTimestamp.IsZero() {
+			f.builds = append(f.builds, b)
+		}
+	}
+	f.highest = max(f.highest, f.image.Status.Builds)
+	slices.SortFunc(f.builds, func(a, b *v1alpha1.Build) int { return cmp.Compare(a.Spec.Number, b.Spec.Number) })
+	return nil
+}
+
+func owned(b *v1alpha1.Build, by *v1alpha1.Image) bool {
+	return slices.ContainsFunc(b.OwnerReferences, func(o metav1.OwnerReference) bool { return o.UID == by.UID })
+}
+
+// rival gives an older Image that has the same tag.
+func (r *Reconciler) rival(ctx context.Context, image *v1alpha1.Image) (string, error) {
+	var list v1alpha1.ImageList
+	if err := r.client.List(ctx, &list, client.MatchingFields{indexTag: image.Spec.Tag}, client.UnsafeDisableDeepCopy); err != nil {
+		return "", err
+	}
+	oldest := image
+	for i := range list.Items {
+		if other := &list.Items[i]; older(other, oldest) {
+			oldest = other
+		}
+	}
+	if oldest.UID == image.UID {
+		return "", nil
+	}
+	return oldest.Namespace + "/" + oldest.Name, nil
+}
+
+func older(a, b *v1alpha1.Image) bool {
+	return cmp.Or(a.CreationTimestamp.Compare(b.CreationTimestamp.Time), cmp.Compare(a.UID, b.UID)) < 0
+}
+
+// base gives the BaseImage that publishes the tag, if one does.
+func (r *Reconciler) base(ctx context.Context, tag string) *v1alpha1.BaseImage {
+	var list v1alpha1.BaseImageList
+	if err := r.client.List(ctx, &list, client.MatchingFields{indexPublished: tag}); err != nil || len(list.Items) != 1 {
+		return nil // it only says more
+	}
+	return &list.Items[0]
+}

@@ -1,0 +1,175 @@
+package image
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strconv"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"plimsoll.dev/plimsoll/api/v1alpha1"
+	"plimsoll.dev/plimsoll/internal/controller/poll"
+	"plimsoll.dev/plimsoll/internal/controller/status"
+)
+
+// The reasons of an Image's conditions that no other kind has.
+const (
+	UpToDate       = "UpToDate"
+	Building       = "Building"
+	BuildFailed    = "BuildFailed"
+	HeldBack       = "HeldBack"
+	SourceUnknown  = "SourceUnknown"
+	SourceAway     = "SourceUnavailable"
+	BuilderMissing = "BuilderNotFound"
+	BuilderUnready = "BuilderNotReady"
+)
+
+// wish is what should be done about an Image.
+type wish struct {
+	status v1alpha1.ImageStatus
+	create *v1alpha1.Build   // nil: none
+	remove []*v1alpha1.Build // superseded before they started, or older than the history goes
+	again  time.Duration     // when to look again though nothing changes; 0 is never
+}
+
+// wish decides. It is a pure function of the facts.
+func (f *facts) wish() wish {
+	f.settings, f.settingsDigest = Settings(&f.image.Spec)
+	w := wish{status: f.absorb()}
+	was := w.status.Inputs
+	is := f.wanted(was)
+	if !f.image.Spec.Suspend && f.rival == "" { // else nobody asks
+		w.status.Source.Revision = f.source.Revision
+	}
+	w.status.Verdict = f.verdict
+	reasons := f.reasons(was, is, w.status.Trigger)
+	ready := f.obstacle(is)
+	if ready == nil {
+		ready = f.settle(&w, was, is, reasons)
+	}
+	if ready.Reason == status.Suspended || ready.Reason == status.TagTaken {
+		w.remove = f.idle()
+	}
+	status.Set(&w.status.Status, f.image.Generation, v1alpha1.ConditionReady, ready.Status, ready.Reason, ready.Message)
+	f.fresh(&w.status)
+	f.prune(&w)
+	if until := f.overrides.Until; !until.IsZero() {
+		w.lookAgain(until.Sub(f.now))
+	}
+	return w
+}
+
+func (w *wish) lookAgain(after time.Duration) {
+	after = max(after, time.Second)
+	if w.again == 0 || after < w.again {
+		w.again = after
+	}
+}
+
+func condition(is metav1.ConditionStatus, reason, message string) *metav1.Condition {
+	return &metav1.Condition{Status: is, Reason: reason, Message: message}
+}
+
+// obstacle gives the condition of an Image that nothing can be done for.
+func (f *facts) obstacle(is v1alpha1.BuildInputs) *metav1.Condition {
+	switch {
+	case f.image.Spec.Suspend:
+		return condition(metav1.ConditionUnknown, status.Suspended, "spec.suspend is true: nothing is built or rebased")
+	case f.rival != "":
+		return condition(metav1.ConditionFalse, status.TagTaken, fmt.Sprintf("the Image %s publishes %s: give this one another tag, or delete that one", f.rival, f.image.Spec.Tag))
+	case f.builder == nil:
+		return condition(metav1.ConditionFalse, BuilderMissing, fmt.Sprintf("there is no Builder %q: make one, or name another in spec.builder (kubectl get builders)", f.image.Spec.Builder.Name))
+	case is.Builder == "":
+		return condition(metav1.ConditionUnknown, BuilderUnready, fmt.Sprintf("the Builder %q has not been built yet: kubectl describe builder %[1]s", f.image.Spec.Builder.Name))
+	case f.source.Revision == "" && f.source.Err != nil:
+		return condition(metav1.ConditionFalse, SourceAway, status.Message(f.source.Err))
+	case f.source.Revision == "":
+		return condition(metav1.ConditionUnknown, SourceUnknown, "the source is being asked for its newest revision")
+	}
+	return nil
+}
+
+// settle adds to the wish what makes the Image what it should be, and gives its condition. There
+// is at most one Build that waits: what changes meanwhile replaces it. While one runs nothing is
+// made: what changes meanwhile is seen when it ends.
+func (f *facts) settle(w *wish, was, is v1alpha1.BuildInputs, reasons []v1alpha1.BuildReason) *metav1.Condition {
+	if b := f.newest(func(b *v1alpha1.Build) bool { return running(b) || waiting(b) && campaign(b) }); b != nil {
+		return underWay(b)
+	}
+	queued := f.newest(waiting)
+	if len(reasons) == 0 {
+		w.remove = f.idle() // what they were for is no more
+		return f.rest()
+	}
+	if held := f.hold(reasons); held != "" {
+		w.remove = f.idle()
+		return condition(metav1.ConditionTrue, HeldBack, held)
+	}
+	if queued != nil && f.same(queued, is) {
+		w.remove = slices.DeleteFunc(f.idle(), func(b *v1alpha1.Build) bool { return b == queued })
+		return underWay(queued)
+	}
+	if queued == nil {
+		if last := f.newest(ended); last != nil && f.same(last, is) && f.unedited(last) {
+			return f.rest() // it would come to the same
+		}
+	}
+	w.create = f.build(was, is, reasons)
+	return underWay(w.create)
+}
+
+// same says that the Build is from just these inputs, and obeys the trigger that stands now.
+func (f *facts) same(b *v1alpha1.Build, is v1alpha1.BuildInputs) bool {
+	value := f.image.Annotations[v1alpha1.AnnotationBuild]
+	return b.Spec.Inputs == is && (value == "" || trigger(b) == value)
+}
+
+// unedited says that nobody has edited the Image since the Build failed: an edit tries again.
+func (f *facts) unedited(b *v1alpha1.Build) bool {
+	return succeeded(b) || b.Annotations[annotationGeneration] == strconv.FormatInt(f.image.Generation, 10)
+}
+
+// idle gives the Image's Builds that wait and that no campaign wants.
+func (f *facts) idle() (out []*v1alpha1.Build) {
+	for _, b := range f.builds {
+		if waiting(b) && !campaign(b) {
+			out = append(out, b)
+		}
+	}
+	return out
+}
+
+// underWay is the condition while the Build waits or runs. A rebase does not show: it is over in
+// moments, and its end is written anyway.
+func underWay(b *v1alpha1.Build) *metav1.Condition {
+	if b.Spec.Method == v1alpha1.MethodRebase {
+		return upToDate()
+	}
+	return condition(metav1.ConditionUnknown, Building, fmt.Sprintf("%s: %s", b.Name, names(b.Spec.Reasons)))
+}
+
+func upToDate() *metav1.Condition {
+	return condition(metav1.ConditionTrue, UpToDate, "the tag names an image of the newest inputs")
+}
+
+// rest is the condition when there is nothing to do.
+func (f *facts) rest() *metav1.Condition {
+	last := f.newest(ended)
+	if last == nil || succeeded(last) {
+		return upToDate()
+	}
+	return condition(metav1.ConditionFalse, BuildFailed, fmt.Sprintf("%s: %s", last.Name, cmp.Or(last.Status.Message, string(last.Status.Phase))))
+}
+
+// fresh says in a condition of its own when the source does not answer, of an Image that stands.
+func (f *facts) fresh(s *v1alpha1.ImageStatus) {
+	generation := f.image.Generation
+	switch {
+	case f.source.Failures >= poll.Alarming:
+		status.Set(&s.Status, generation, v1alpha1.ConditionFresh, metav1.ConditionFalse, SourceAway, status.Message(f.source.Err))
+	case f.source.Err == nil && status.Says(&s.Status, v1alpha1.ConditionFresh) != "":
+		status.Set(&s.Status, generation, v1alpha1.ConditionFresh, metav1.ConditionTrue, UpToDate, "the source answers")
+	}
+}
