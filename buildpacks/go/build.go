@@ -33,7 +33,7 @@ func (builder) Build(ctx libcnb.BuildContext) (libcnb.BuildResult, error) {
 	defer os.RemoveAll(scratch)
 	result := libcnb.NewBuildResult()
 	b := build{dir: ctx.Application.Path, layers: ctx.Layers, result: &result}
-	if err := b.run(scratch, ctx.Platform.Bindings); err != nil {
+	if err := b.run(scratch, ctx.Platform); err != nil {
 		return result, fmt.Errorf("go: %w", err)
 	}
 	return result, nil
@@ -49,14 +49,16 @@ type build struct {
 	vendored bool
 	gocmd    string   // the go command that compiles
 	env      []string // for it
+
+	toolchain libcnb.LayerContributor // the layer that it is in; nil when it is the build image's own
 }
 
-func (b *build) run(scratch string, bindings libcnb.Bindings) error {
+func (b *build) run(scratch string, platform libcnb.Platform) error {
 	var err error
 	if b.settings, err = readSettings(); err != nil {
 		return err
 	}
-	if err := binding.Netrc(bindings, scratch); err != nil {
+	if err := binding.Netrc(platform.Bindings, scratch); err != nil {
 		return err
 	}
 	var note string
@@ -70,6 +72,12 @@ func (b *build) run(scratch string, bindings libcnb.Bindings) error {
 	saveCaches, err := b.openCaches()
 	if err != nil {
 		return err
+	}
+	if err := b.raise(platform.Path); err != nil {
+		return err
+	}
+	if b.toolchain != nil {
+		b.result.Layers = append(b.result.Layers, b.toolchain)
 	}
 	mains, err := b.mains()
 	if err != nil {
@@ -101,7 +109,12 @@ func (b *build) chooseToolchain() error {
 		return err
 	}
 	b.modules = wanted.Modules
-	release, err := toolchain.Choose(own, wanted.Release, b.settings.version)
+	return b.useToolchain(own, wanted.Release, name)
+}
+
+// useToolchain sets the go command to one of that release or a newer one, as somebody wants it.
+func (b *build) useToolchain(own, wanted, who string) error {
+	release, err := toolchain.Choose(own, wanted, b.settings.version)
 	if err != nil {
 		return err
 	}
@@ -115,7 +128,7 @@ func (b *build) chooseToolchain() error {
 		return err
 	}
 	if layer.Text(kept, "release") != release {
-		fmt.Printf("go: toolchain %s: %s wants a newer one than the build image's %s\n", release, name, own)
+		fmt.Printf("go: toolchain %s: %s wants a newer one than the build image's %s\n", release, who, own)
 		if err := layer.Empty(kept); err != nil {
 			return err
 		}
@@ -126,7 +139,7 @@ func (b *build) chooseToolchain() error {
 		fmt.Printf("go: toolchain %s from the cache\n", release)
 	}
 	kept.Metadata = map[string]any{"release": release}
-	b.result.Layers = append(b.result.Layers, layer.Filled(kept))
+	b.toolchain = layer.Filled(kept)
 	b.gocmd = filepath.Join(toolchain.Root(kept.Path), "bin", "go")
 	return nil
 }
@@ -266,6 +279,8 @@ func (b *build) compile(mains []target.Main) error {
 func (b *build) explain(doing string, err error, hint string) error {
 	var failed *tool.Error
 	switch {
+	case err == nil:
+		return nil
 	case !errors.As(err, &failed) || b.vendored:
 	case failed.Untrusted():
 		return fmt.Errorf("%s: the server of the modules has a certificate that is not trusted: give its authority in a service binding of the type ca-certificates", doing)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/buildpacks/libcnb"
 
+	"plimsoll.dev/plimsoll/buildpacks/internal/floor"
 	"plimsoll.dev/plimsoll/buildpacks/internal/layer"
 	"plimsoll.dev/plimsoll/buildpacks/python/process"
 	"plimsoll.dev/plimsoll/buildpacks/python/project"
@@ -18,6 +19,9 @@ import (
 
 // envRequirements names another file than requirements.txt.
 const envRequirements = "BP_PYTHON_REQUIREMENTS"
+
+// requireHashes has pip install nothing without a hash.
+const requireHashes = "--require-hashes"
 
 func requirements() string {
 	if name := os.Getenv(envRequirements); name != "" {
@@ -49,6 +53,7 @@ type build struct {
 	ctx    libcnb.BuildContext
 	app    string // the application's folder
 	result *libcnb.BuildResult
+	floors []floor.Floor
 }
 
 func (b *build) run() error {
@@ -56,8 +61,14 @@ func (b *build) run() error {
 	if err != nil {
 		return err
 	}
+	if b.floors, err = floor.Read(b.ctx.Platform.Path, floor.PyPI); err != nil {
+		return err
+	}
 	want, err := b.wishes(pyproject)
 	if err != nil {
+		return err
+	}
+	if want, err = b.raise(want); err != nil {
 		return err
 	}
 	if want.args != nil {
@@ -84,6 +95,21 @@ type wishes struct {
 	project bool     // the application itself may be among what is installed
 }
 
+// hashed tells whether pip knows by hashes what to install.
+func (w wishes) hashed() bool { return slices.Contains(w.args, requireHashes) }
+
+// links gives pip's arguments by which it finds what is vendored, and nothing else.
+func (w wishes) links() []string {
+	var args []string
+	for _, folder := range w.wheels {
+		args = append(args, "--find-links="+folder)
+	}
+	if args != nil {
+		args = append(args, "--no-index")
+	}
+	return args
+}
+
 // wishes reads requirements.txt, or else the project.
 func (b *build) wishes(pyproject project.Project) (wishes, error) {
 	want := wishes{what: "."}
@@ -99,7 +125,7 @@ func (b *build) wishes(pyproject project.Project) (wishes, error) {
 		}
 		want.args, want.what, want.names = []string{"-r", name}, "-r "+name, list.Names
 		if list.Hashed {
-			want.args = append(want.args, "--require-hashes")
+			want.args = append(want.args, requireHashes)
 		}
 		if want.project = list.Local; !list.Local {
 			want.files = list.Files

@@ -69,6 +69,9 @@ func (b *build) dependencies(want wishes) error {
 	if err != nil {
 		return err
 	}
+	if err := b.hold(packages); err != nil {
+		return err
+	}
 	deps.Metadata = map[string]any{"key": key}
 	deps.LaunchEnvironment.Override("PYTHONUSERBASE", deps.Path)
 	deps.LaunchEnvironment.Default("PORT", "8080") // gunicorn binds to it
@@ -85,6 +88,9 @@ func (b *build) key(want wishes) (string, error) {
 	}
 	sum := sha256.New()
 	fmt.Fprintf(sum, "%s\n%q\n%q\n%q\n", b.ctx.Buildpack.Info.Version, python, arch(), want.args)
+	for _, f := range b.floors {
+		fmt.Fprintf(sum, "%s>=%s\n", f.Package, f.Version)
+	}
 	digest, err := tree.Digest(b.app, want.ignores)
 	fmt.Fprintln(sum, digest)
 	return fmt.Sprintf("%x", sum.Sum(nil)), err
@@ -182,11 +188,13 @@ func (b *build) install(base, fetched string, want wishes) error {
 	if want.wheels == nil {
 		args = append(args, "--cache-dir="+fetched)
 	} else {
-		args = append(args, "--no-index", "--no-cache-dir")
+		args = append(args, "--no-cache-dir")
 	}
-	for _, folder := range want.wheels {
-		args = append(args, "--find-links="+folder)
+	held, err := b.constraints(home, want)
+	if err != nil {
+		return err
 	}
+	args = slices.Concat(args, want.links(), held)
 	source, err := b.source(home, want)
 	if err != nil {
 		return err
@@ -226,6 +234,8 @@ func explain(err error, want wishes) error {
 	switch {
 	case want.wheels != nil && strings.Contains(failed.Tail, "No matching distribution found"):
 		return fmt.Errorf("install requirements: %s/ lacks some of what is required, or of what compiles it: fill it with `pip wheel -w %[1]s %s`", want.wheels[0], want.what)
+	case strings.Contains(failed.Tail, "ResolutionImpossible"):
+		return errConflict
 	case failed.Untrusted():
 		return errors.New("install requirements: the package index has a certificate that is not trusted: give its authority in a service binding of the type ca-certificates")
 	case failed.NoNetwork():

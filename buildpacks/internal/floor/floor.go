@@ -66,7 +66,7 @@ func parse(text []byte, ecosystem string) ([]Floor, error) {
 		if f.Ecosystem != ecosystem {
 			continue
 		}
-		if _, err := compare(ecosystem, f.Version, f.Version); err != nil || f.Package == "" {
+		if _, err := Compare(ecosystem, f.Version, f.Version); err != nil || f.Package == "" {
 			return nil, fmt.Errorf("override %s: %q is no version of %q", f.Name, f.Version, f.Package)
 		}
 		wanted = append(wanted, f)
@@ -77,7 +77,7 @@ func parse(text []byte, ecosystem string) ([]Floor, error) {
 // Below tells whether the version is lower than the floor. One that cannot be read is not: what
 // ends up in the image is looked at again.
 func (f Floor) Below(version string) bool {
-	order, err := compare(f.Ecosystem, version, f.Version)
+	order, err := Compare(f.Ecosystem, version, f.Version)
 	return err == nil && order < 0
 }
 
@@ -90,8 +90,8 @@ func (f Floor) Crossing(version string) error {
 	return fmt.Errorf("override %s: %s %s is of another major than %s, which the application uses: update it there, or set major: true in the override", f.Name, f.Package, f.Version, version)
 }
 
-// compare gives -1 when a is older than b, 1 when it is newer, else 0.
-func compare(ecosystem, a, b string) (order int, err error) {
+// Compare gives -1 when a is older than b, 1 when it is newer, else 0.
+func Compare(ecosystem, a, b string) (order int, err error) {
 	if len(a) > maxVersion || len(b) > maxVersion || a == "" || b == "" {
 		return 0, errors.New("no version")
 	}
