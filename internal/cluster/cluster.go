@@ -174,9 +174,6 @@ func (c *Cluster) Stop(ctx context.Context) error {
 			c.cancel()
 		}
 		c.tasks.Wait()
-		if c.node != nil {
-			c.node.drain(ctx)
-		}
 		for i := len(c.parts) - 1; i >= 0; i-- {
 			c.parts[i].stop(ctx)
 		}

@@ -2,6 +2,7 @@ package cluster_test
 
 import (
 	"testing"
+	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
@@ -20,7 +21,9 @@ func client(t *testing.T, c *cluster.Cluster) *kubernetes.Clientset {
 }
 
 func TestStart(t *testing.T) {
+	t0 := time.Now()
 	c := clustertest.Start(t)
+	t.Log(time.Since(t0))
 	list, err := client(t, c).CoreV1().Namespaces().List(t.Context(), metav1.ListOptions{})
 	if err != nil {
 		t.Fatal(err)

@@ -80,6 +80,7 @@ func (c *Cluster) controllerManager() program {
 		"--root-ca-file=" + c.path("pki", "ca.crt"),
 		"--cluster-signing-cert-file=" + c.path("pki", "ca.crt"), "--cluster-signing-key-file=" + c.path("pki", "ca.key"),
 		"--leader-elect=false", "--profiling=false", "--secure-port=0",
+		"--kube-api-qps=500", "--kube-api-burst=1000", // the default holds the start back for seconds
 	}}
 }
 
@@ -139,9 +140,9 @@ func (c *Cluster) wait(ctx context.Context, what string, parts []*part, ask func
 			return nil
 		}
 		for _, p := range parts {
-			if s := p.state(); s.Restarts >= tries {
-				return fault.Newf(fault.Failed, "start "+s.Name, s.Log, fmt.Sprintf("it ended %d times: %s", s.Restarts, logTail(s.Log))).
-					WithHint("the log " + s.Log + " says why")
+			if times, why := p.end(); times >= tries {
+				return fault.New(fault.Failed, "start "+p.name, p.log.path, fmt.Errorf("it ended %d times, last with %w: %s", times, why, logTail(p.log.path))).
+					WithHint("the log " + p.log.path + " says more")
 			}
 		}
 		select {

@@ -7,7 +7,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -36,8 +35,9 @@ type program struct {
 	// enter is called in the thread that starts the program, before it does, and may move
 	// that thread into namespaces. nil stays where we are.
 	enter func() error
-	// started is called after each start with the program's id; its error ends the program.
-	started func(pid int) error
+	// started is called after each start with the program's id and what it writes to
+	// descriptor 3; its error ends the program.
+	started func(pid int, said *os.File) error
 	// grace is how long the program may take to end when asked; 0 means ten seconds.
 	grace time.Duration
 }
@@ -56,6 +56,14 @@ type part struct {
 	mu       sync.Mutex
 	pid      int
 	restarts int
+	why      error // of the last end
+}
+
+// end gives how often the program ended unasked, and why the last time.
+func (p *part) end() (times int, why error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.restarts, p.why
 }
 
 // startPart starts to run a program and gives it at once.
@@ -83,7 +91,7 @@ func (p *part) keep() {
 		}
 		p.logger.Warn("a part of the cluster ended and is started again", "part", p.name, "why", err, "pause", pause, "log", p.log.path)
 		p.mu.Lock()
-		p.restarts++
+		p.restarts, p.why = p.restarts+1, err
 		p.mu.Unlock()
 		select {
 		case <-p.stopping:
@@ -96,14 +104,9 @@ func (p *part) keep() {
 
 // runOnce runs the program to its end.
 func (p *part) runOnce() error {
-	result := make(chan error, 1)
-	go func() {
-		// The kernel ends the program when the thread that started it does: this one lasts
-		// as long as the program, and is of no use to anybody else when it changed namespaces.
-		runtime.LockOSThread()
-		result <- p.onThisThread()
-	}()
-	return <-result
+	// The kernel ends the program when the thread that started it does: this one lasts as
+	// long as the program, and is of no use to anybody else when it changed namespaces.
+	return onOwnThread(p.onThisThread)
 }
 
 func (p *part) onThisThread() error {
@@ -116,14 +119,27 @@ func (p *part) onThisThread() error {
 	cmd.Env = append(os.Environ(), p.env...)
 	cmd.Stdout, cmd.Stderr = p.log, p.log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL, Cloneflags: p.flags}
+	if p.enter != nil {
+		// It ends with the first process of its namespaces. For a death signal Go has the child
+		// ask who its parent is, and the answer from there would be nobody.
+		cmd.SysProcAttr.Pdeathsig = 0
+	}
 	cmd.WaitDelay = time.Second // who still holds its output is not waited for
-	if err := cmd.Start(); err != nil {
+	said, saying, err := os.Pipe()
+	if err != nil {
+		return err
+	}
+	defer said.Close()
+	cmd.ExtraFiles = []*os.File{saying}
+	err = cmd.Start()
+	saying.Close()
+	if err != nil {
 		return err
 	}
 	p.setPID(cmd.Process.Pid)
 	defer p.setPID(0)
 	if p.started != nil {
-		if err := p.started(cmd.Process.Pid); err != nil {
+		if err := p.started(cmd.Process.Pid, said); err != nil {
 			_ = cmd.Process.Kill() // it has ended already when this fails
 			_ = cmd.Wait()
 			return err

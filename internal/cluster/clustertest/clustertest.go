@@ -58,6 +58,11 @@ func start(t testing.TB, opt cluster.Options) *cluster.Cluster {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
+		if t.Failed() {
+			for _, part := range c.Parts() {
+				t.Logf("%s, which was started again %d times, wrote at last:\n%s", part.Name, part.Restarts, tail(part.Log))
+			}
+		}
 		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 		defer cancel()
 		if err := c.Stop(ctx); err != nil {
@@ -65,4 +70,13 @@ func start(t testing.TB, opt cluster.Options) *cluster.Cluster {
 		}
 	})
 	return c
+}
+
+// tail gives the last lines of a file.
+func tail(path string) string {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return err.Error()
+	}
+	return string(text[max(0, len(text)-4000):])
 }
