@@ -7,9 +7,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
-	"math/rand/v2"
 	"slices"
-	"sync"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -27,6 +25,7 @@ import (
 	"plimsoll.dev/plimsoll/api/v1alpha1"
 	"plimsoll.dev/plimsoll/internal/base/spec"
 	"plimsoll.dev/plimsoll/internal/controller/archives"
+	"plimsoll.dev/plimsoll/internal/controller/looks"
 	"plimsoll.dev/plimsoll/internal/controller/status"
 	"plimsoll.dev/plimsoll/internal/controller/tag"
 	"plimsoll.dev/plimsoll/internal/debian/archive"
@@ -66,23 +65,23 @@ type Options struct {
 }
 
 const (
-	defaultInterval = 15 * time.Minute
-	atOnce          = 2  // bases that are built at a time
-	maxPrevious     = 10 // digests that a status keeps
-	maxChanges      = 500
+	atOnce      = 2  // bases that are built at a time
+	maxPrevious = 10 // digests that a status keeps
+	maxChanges  = 500
 )
 
 // Setup adds the reconciler of BaseImages to the manager. tag.Setup must have been called.
 func Setup(mgr ctrl.Manager, b Builder, o Options) error {
 	r := &Reconciler{
 		client: mgr.GetClient(), events: mgr.GetEventRecorderFor("baseimage"), builder: b, o: o,
-		looks: map[string]look{},
 	}
 	asked := predicate.Or(predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{})
+	changed := builder.WithPredicates(predicate.GenerationChangedPredicate{})
+	rivals := handler.EnqueueRequestsFromMapFunc(tag.Rivals(r.client, v1alpha1.BaseImageKind))
 	c := ctrl.NewControllerManagedBy(mgr).
 		For(&v1alpha1.BaseImage{}, builder.WithPredicates(asked)).
-		Watches(&v1alpha1.BaseImage{}, handler.EnqueueRequestsFromMapFunc(r.rivals), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
-		Watches(&v1alpha1.Builder{}, handler.EnqueueRequestsFromMapFunc(r.rivals), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		Watches(&v1alpha1.BaseImage{}, rivals, changed).
+		Watches(&v1alpha1.Builder{}, rivals, changed).
 		WithOptions(controller.Options{MaxConcurrentReconciles: atOnce, RateLimiter: status.Backoff()})
 	if o.Archives != nil {
 		if err := mgr.Add(o.Archives); err != nil {
@@ -100,17 +99,15 @@ type Reconciler struct {
 	builder Builder
 	o       Options
 
-	mu    sync.Mutex
-	looks map[string]look // the last that went well, by name
+	looks looks.Book[wish]
 }
 
-// look is when and for what a base was last built, or found to be as it should.
-type look struct {
+// wish is what a base is built for.
+type wish struct {
 	uid        types.UID
 	generation int64
 	asked      string // by annotation
 	archive    string // as archives.Watch told of it
-	at         time.Time
 }
 
 // Reconcile implements reconcile.Reconciler.
@@ -121,7 +118,8 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
 	before := image.DeepCopy()
-	now, wait, err := r.reconcile(ctx, &image)
+	began := time.Now()
+	built, wait, err := r.reconcile(ctx, &image)
 	if err != nil && fault.KindOf(err) == fault.Canceled {
 		return ctrl.Result{}, nil
 	}
@@ -131,28 +129,30 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	if failed := status.Write(ctx, r.client, before, &image); failed != nil {
 		return status.Next(failed, 0)
 	}
-	r.remember(image.Name, now)
+	if built != nil { // what is not written yet is to be found again
+		r.looks.Note(image.Name, *built, began)
+	}
 	r.tell(before, &image)
 	return status.Next(err, wait)
 }
 
 // reconcile brings the status up to date. It gives what a build was for, if there was one, and
 // when to look again.
-func (r *Reconciler) reconcile(ctx context.Context, image *v1alpha1.BaseImage) (*look, time.Duration, error) {
+func (r *Reconciler) reconcile(ctx context.Context, image *v1alpha1.BaseImage) (*wish, time.Duration, error) {
 	name, checked, err := r.check(ctx, image)
 	if err != nil || checked == nil {
 		return nil, 0, err // only a change can help, which is an event
 	}
-	now, interval := r.now(ctx, checked), intervalOf(image.Spec.Update)
-	if wait := r.due(image, now, interval); wait > 0 {
+	now, interval := r.now(ctx, checked), looks.Interval(image.Spec.Update.Interval)
+	if wait := r.wait(image, now, interval); wait > 0 {
 		return nil, wait, nil
 	}
 	result, err := r.builder.Build(ctx, checked, name)
 	if err != nil {
-		return nil, jitter(interval), err
+		return nil, looks.Jitter(interval), err
 	}
 	publish(image, result)
-	return &now, jitter(interval), nil
+	return &now, looks.Jitter(interval), nil
 }
 
 // check gives the tag and the checked image, or no image where another publishes under the tag.
@@ -161,25 +161,21 @@ func (r *Reconciler) check(ctx context.Context, image *v1alpha1.BaseImage) (stri
 	if err != nil {
 		return "", nil, err
 	}
-	name, err := tag.Of(image)
+	name, by, err := tag.Taken(ctx, r.client, image)
 	if err != nil {
 		return "", nil, err
 	}
-	claims, err := tag.Claims(ctx, r.client, name)
-	if err != nil {
-		return "", nil, err
-	}
-	if len(claims) > 0 && claims[0].GetUID() != image.UID {
+	if by != "" {
 		status.Set(&image.Status.Status, image.Generation, v1alpha1.ConditionReady, metav1.ConditionFalse, status.TagTaken,
-			fmt.Sprintf("%s/%s publishes under the tag %s: give one of them another", tag.KindOf(claims[0]), claims[0].GetName(), name))
+			fmt.Sprintf("%s publishes under the tag %s: give one of them another", by, name))
 		return name, nil, nil
 	}
 	return name, checked, nil
 }
 
-// now gives what a look at this time would be for.
-func (r *Reconciler) now(ctx context.Context, image *v1alpha1.BaseImage) look {
-	now := look{uid: image.UID, generation: image.Generation, asked: image.Annotations[v1alpha1.AnnotationBuild], at: time.Now()}
+// now gives what a build at this time would be for.
+func (r *Reconciler) now(ctx context.Context, image *v1alpha1.BaseImage) wish {
+	now := wish{uid: image.UID, generation: image.Generation, asked: image.Annotations[v1alpha1.AnnotationBuild]}
 	if r.o.Archives == nil || image.Spec.Update.Suspend {
 		r.unfollow(image.Name)
 		return now
@@ -193,36 +189,17 @@ func (r *Reconciler) now(ctx context.Context, image *v1alpha1.BaseImage) look {
 	return now
 }
 
-// due gives how long there is no reason to look yet.
-func (r *Reconciler) due(image *v1alpha1.BaseImage, now look, interval time.Duration) time.Duration {
-	r.mu.Lock()
-	last, ok := r.looks[image.Name]
-	r.mu.Unlock()
-	same := last
-	same.at = now.at
+// wait gives how long there is no reason to build.
+func (r *Reconciler) wait(image *v1alpha1.BaseImage, now wish, interval time.Duration) time.Duration {
+	last, known := r.looks.Last(image.Name)
 	switch {
 	case !status.Holds(&image.Status.Status, image.Generation, v1alpha1.ConditionReady):
 		return 0
-	case image.Spec.Update.Suspend && (!ok || last.asked == now.asked):
-		return forever
-	case !ok || same != now:
-		return 0
+	case image.Spec.Update.Suspend && (!known || last.asked == now.asked):
+		return looks.Never
 	}
-	return max(0, time.Until(last.at.Add(interval*9/10)))
+	return r.looks.Wait(image.Name, now, interval)
 }
-
-// forever is how long one waits for an event alone.
-const forever = 24 * time.Hour
-
-func intervalOf(u v1alpha1.Update) time.Duration {
-	if u.Interval != nil && u.Interval.Duration > 0 {
-		return u.Interval.Duration
-	}
-	return defaultInterval
-}
-
-// jitter keeps bases that were made together from being looked at together.
-func jitter(d time.Duration) time.Duration { return d*9/10 + rand.N(d/5+1) }
 
 // publish puts a result into the status.
 func publish(image *v1alpha1.BaseImage, result Result) {
@@ -264,38 +241,8 @@ func (r *Reconciler) tell(before, after *v1alpha1.BaseImage) {
 	status.Tell(r.events, after, &before.Status.Status, &after.Status.Status)
 }
 
-// rivals gives the BaseImages that publish under the tag of another resource.
-func (r *Reconciler) rivals(ctx context.Context, o client.Object) []ctrl.Request {
-	name, err := tag.Of(o)
-	if err != nil {
-		return nil
-	}
-	claims, err := tag.Claims(ctx, r.client, name)
-	if err != nil {
-		return nil
-	}
-	var all []ctrl.Request
-	for _, claim := range claims {
-		if tag.KindOf(claim) == v1alpha1.BaseImageKind && claim.GetUID() != o.GetUID() {
-			all = append(all, ctrl.Request{NamespacedName: client.ObjectKeyFromObject(claim)})
-		}
-	}
-	return all
-}
-
-func (r *Reconciler) remember(name string, now *look) {
-	if now == nil {
-		return
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.looks[name] = *now
-}
-
 func (r *Reconciler) forget(name string) {
-	r.mu.Lock()
-	delete(r.looks, name)
-	r.mu.Unlock()
+	r.looks.Forget(name)
 	r.unfollow(name)
 }
 

@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"time"
 
 	"sigs.k8s.io/yaml"
 
@@ -102,4 +103,13 @@ func (f Folder) Get(kind, name string) ([]byte, error) {
 			WithHint("move the file away, or give the resource another name")
 	}
 	return text, nil
+}
+
+// Written gives when a resource's file was last changed.
+func (f Folder) Written(kind, name string) (time.Time, error) {
+	info, err := os.Stat(f.Path(kind, name))
+	if err != nil {
+		return time.Time{}, err
+	}
+	return info.ModTime(), nil
 }

@@ -12,6 +12,7 @@ const (
 	Synced     = "Synced"
 	Imported   = "Imported"
 	NotYetRun  = "NotYetRun"
+	RunFailed  = "RunFailed"
 	Expired    = "Expired"
 	UpToDate   = "UpToDate"
 	LookedUp   = "LookedUp"
@@ -58,6 +59,7 @@ func Reasons() []Reason {
 		{Synced, ready, "the feed was brought up to date"},
 		{Imported, ready, "the last import brought all that is wanted"},
 		{NotYetRun, ready, "declared; the first run has not ended yet"},
+		{RunFailed, ready, "the last import did not bring all that is wanted: the message says why"},
 		{Expired, ready, "its time is over: it is kept, and does nothing"},
 		{UpToDate, fresh, "the last look went well, and what it found is in the image"},
 		{LookedUp, fresh, "no BaseImage keeps what the message names: the registry is asked for it at an interval"},

@@ -10,6 +10,7 @@ import (
 
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
 
 	"plimsoll.dev/plimsoll/api/v1alpha1"
 	"plimsoll.dev/plimsoll/internal/oci"
@@ -49,6 +50,40 @@ func Of(o client.Object) (string, error) {
 		return "", err
 	}
 	return ref.String(), nil
+}
+
+// Taken gives the tag that a BaseImage or Builder publishes, and "KIND/NAME" of an older one that
+// publishes it; "" where it may itself.
+func Taken(ctx context.Context, c client.Reader, o client.Object) (name, by string, err error) {
+	if name, err = Of(o); err != nil {
+		return "", "", err
+	}
+	claims, err := Claims(ctx, c, name)
+	if err != nil || len(claims) == 0 || claims[0].GetUID() == o.GetUID() {
+		return name, "", err
+	}
+	return name, KindOf(claims[0]) + "/" + claims[0].GetName(), nil
+}
+
+// Rivals gives a map function from a BaseImage or Builder to those of the kind that publish its tag.
+func Rivals(c client.Reader, kind string) handler.MapFunc {
+	return func(ctx context.Context, o client.Object) []ctrl.Request {
+		name, err := Of(o)
+		if err != nil {
+			return nil
+		}
+		claims, err := Claims(ctx, c, name)
+		if err != nil {
+			return nil
+		}
+		var all []ctrl.Request
+		for _, claim := range claims {
+			if KindOf(claim) == kind && claim.GetUID() != o.GetUID() {
+				all = append(all, ctrl.Request{NamespacedName: client.ObjectKeyFromObject(claim)})
+			}
+		}
+		return all
+	}
 }
 
 // Claims gives all that would publish the tag, the one that may first.

@@ -59,10 +59,11 @@ func ReadImports(file string) ([]*Import, error) {
 	if err != nil {
 		return nil, err
 	}
-	return parseImports(file, text)
+	return ParseImports(file, text)
 }
 
-func parseImports(file string, text []byte) ([]*Import, error) {
+// ParseImports reads those in a text, as if it stood in the file.
+func ParseImports(file string, text []byte) ([]*Import, error) {
 	var all []*Import
 	wrong := func(err error) error { return fault.New(fault.Usage, "read imports", file, err).WithHint(importHint) }
 	for document := range documents(text) {

@@ -110,7 +110,7 @@ func TestReadImportsRefuses(t *testing.T) {
 			if text == whole {
 				t.Fatal("the test changes nothing")
 			}
-			_, err := parseImports("imports.yaml", []byte(text))
+			_, err := ParseImports("imports.yaml", []byte(text))
 			if c.want == "" {
 				if err != nil {
 					t.Error(err)
@@ -145,7 +145,7 @@ func TestChoose(t *testing.T) {
 		{"more than may be", "{patterns: ['*']}", nil, true},
 	} {
 		text := fmt.Sprintf("apiVersion: plimsoll.dev/v1alpha1\nkind: ImageImport\nmetadata: {name: app}\nspec:\n  source: registry.example.com/app\n  tags: %s\n  destination: {repository: app}\n  limits: {tags: 5}\n", c.tags)
-		all, err := parseImports("app.yaml", []byte(text))
+		all, err := ParseImports("app.yaml", []byte(text))
 		if err != nil {
 			t.Fatal(c.name, err)
 		}
@@ -171,7 +171,7 @@ func TestNext(t *testing.T) {
 		{"never later than the schedule", "{every: 2h}", State{Finished: at, Failures: 60}, at.Add(2 * time.Hour)},
 	} {
 		text := fmt.Sprintf("apiVersion: plimsoll.dev/v1alpha1\nkind: ImageImport\nmetadata: {name: app}\nspec:\n  source: registry.example.com/app\n  tags: {names: [a]}\n  destination: {repository: app}\n  schedule: %s\n", c.schedule)
-		all, err := parseImports("app.yaml", []byte(text))
+		all, err := ParseImports("app.yaml", []byte(text))
 		if err != nil {
 			t.Fatal(c.name, err)
 		}
@@ -244,7 +244,7 @@ func FuzzParseImports(f *testing.F) {
 	f.Add([]byte(strings.Replace(whole, "0 3 * * *", "*/0 3-1 ? L 9", 1)))
 	f.Add([]byte("apiVersion: plimsoll.dev/v1alpha1\nkind: ImageImport\nmetadata: {name: a}\nspec: {source: x.io/a, tags: {patterns: ['[a-']}, destination: {repository: a}}\n"))
 	f.Fuzz(func(t *testing.T, text []byte) {
-		all, err := parseImports("fuzz.yaml", text)
+		all, err := ParseImports("fuzz.yaml", text)
 		if err != nil {
 			if fault.KindOf(err) != fault.Usage {
 				t.Errorf("got kind %v of %v", fault.KindOf(err), err)
