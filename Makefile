@@ -7,10 +7,15 @@ export GOFLAGS ?= -buildvcs=false
 
 .PHONY: all buildpacks demo test bench fuzz setup clean
 
-all: bin/plimsoll bin/lifecycle buildpacks
+all: bin/plimsoll bin/kubernetes bin/lifecycle buildpacks
 
 bin/plimsoll: FORCE
 	@go build -trimpath -ldflags "-X plimsoll.dev/plimsoll/internal/program.release=$(VERSION)" -o $@ ./cmd/plimsoll
+
+# Kubernetes in one program, and what stands beneath its pods. The script knows whether they are
+# up to date, and where it kept them when this clone is new.
+bin/kubernetes: FORCE
+	@scripts/kubernetes bin
 
 # What builder images are made of: the lifecycle of Cloud Native Buildpacks as its makers
 # publish it, and our own buildpacks, for both architectures.

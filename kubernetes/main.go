@@ -1,11 +1,13 @@
 // Command kubernetes is etcd, kube-apiserver, kube-controller-manager, kube-scheduler, kubelet,
 // kube-proxy and kubectl, unmodified, in one program: its first argument says which it is.
+// "version" says what it is made of.
 package main
 
 import (
 	"context"
 	"fmt"
 	"os"
+	"runtime/debug"
 
 	"github.com/spf13/cobra"
 	"go.etcd.io/etcd/server/v3/etcdmain"
@@ -20,15 +22,39 @@ import (
 
 func main() {
 	if len(os.Args) < 2 {
-		fmt.Fprintln(os.Stderr, "kubernetes: say which part to be: etcd, kube-apiserver, kube-controller-manager, kube-scheduler, kubelet, kube-proxy or kubectl")
+		fmt.Fprintln(os.Stderr, "kubernetes: say which part to be: etcd, kube-apiserver, kube-controller-manager, kube-scheduler, kubelet, kube-proxy or kubectl; or version")
 		os.Exit(2)
 	}
 	os.Args = os.Args[1:] // each part reads its own name as the first
-	if os.Args[0] == "etcd" {
+	switch os.Args[0] {
+	case "etcd":
 		etcdmain.Main(os.Args)
+	case "version":
+		printVersions()
+	default:
+		os.Exit(cli.Run(part(os.Args[0])))
+	}
+}
+
+// sources names what this program was compiled from; the linker sets it.
+var sources = "unknown"
+
+// printVersions says what this program is made of, a name and a version a line.
+func printVersions() {
+	fmt.Println("plimsoll", sources)
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
 		return
 	}
-	os.Exit(cli.Run(part(os.Args[0])))
+	for _, made := range info.Deps {
+		switch made.Path {
+		case "go.etcd.io/etcd/server/v3":
+			fmt.Println("etcd", made.Version)
+		case "k8s.io/kubernetes":
+			fmt.Println("kubernetes", made.Version)
+		}
+	}
+	fmt.Println("go", info.GoVersion)
 }
 
 func part(name string) *cobra.Command {
