@@ -11,14 +11,15 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/google/go-containerregistry/pkg/v1/partial"
 	"github.com/spf13/cobra"
 
 	"plimsoll.dev/plimsoll/artifact"
-	"plimsoll.dev/plimsoll/internal/evidence/attest"
 	"plimsoll.dev/plimsoll/internal/fault"
-	"plimsoll.dev/plimsoll/internal/inventory"
 	"plimsoll.dev/plimsoll/internal/oci"
+	"plimsoll.dev/plimsoll/internal/site/judge"
+	"plimsoll.dev/plimsoll/internal/site/known"
+	"plimsoll.dev/plimsoll/internal/site/ledger"
+	"plimsoll.dev/plimsoll/internal/site/verify"
 	"plimsoll.dev/plimsoll/internal/vuln/vex"
 )
 
@@ -57,7 +58,7 @@ func runAttest(ctx context.Context, env *Env, o attestOptions, text string) erro
 		return err
 	}
 	if o.kind == "" {
-		return vouch(ctx, env, ref)
+		return runVouch(ctx, env, ref)
 	}
 	predicate, err := attestable(o.kind)
 	if err != nil {
@@ -70,7 +71,7 @@ func runAttest(ctx context.Context, env *Env, o attestOptions, text string) erro
 	if err := checkPredicate(predicate, o.file, data); err != nil {
 		return err
 	}
-	found, err := env.look(ctx, text, o.platform)
+	found, err := known.Look(ctx, env.home(), text, o.platform)
 	if err != nil {
 		return err
 	}
@@ -78,38 +79,19 @@ func runAttest(ctx context.Context, env *Env, o attestOptions, text string) erro
 	if err := json.Compact(&compact, data); err != nil {
 		return err
 	}
-	evidence := artifact.Evidence{Subject: found.contents.Image, PredicateType: predicate, Predicate: compact.Bytes()}
-	if err := env.attach(ctx, found, evidence); err != nil {
+	evidence := artifact.Evidence{Subject: found.Contents.Image, PredicateType: predicate, Predicate: compact.Bytes()}
+	if err := ledger.Attach(ctx, env.home(), found.Ref, found.Image, evidence); err != nil {
 		return err
 	}
-	env.remember(ctx, text)
-	out := attested{Ref: ref.String(), Digest: found.contents.Image, Evidence: []string{predicateName(predicate)}}
+	judge.Remember(ctx, env.home(), text)
+	out := attested{Ref: ref.String(), Digest: found.Contents.Image, Evidence: []string{verify.Name(predicate)}}
 	return env.print(out, out.table)
-}
-
-// remember tells the inventory what is attached to an image now, and what that makes known of it
-// to the policies.
-func (env *Env) remember(ctx context.Context, text string) {
-	env.tell(ctx, func(index *inventory.Inventory) error {
-		j, err := env.learner(ctx, index)
-		if err != nil {
-			return err
-		}
-		images, err := j.gather.read(ctx, text)
-		if err != nil {
-			return err
-		}
-		if err := j.gather.keep(ctx, index, images); err != nil {
-			return err
-		}
-		return j.learn(ctx, text)
-	})
 }
 
 // attestable gives the type of that name, if a file may say it. What Plimsoll makes itself is
 // no file's word: verifiers take it for what was seen here.
 func attestable(name string) (string, error) {
-	predicate := predicates([]string{name})[0]
+	predicate := verify.Predicates([]string{name})[0]
 	switch predicate {
 	case artifact.PredicateSignature, artifact.PredicateProvenance, artifact.PredicateSPDX, artifact.PredicateCycloneDX,
 		artifact.PredicateHardening, artifact.PredicateMalware, artifact.PredicateVSA:
@@ -221,52 +203,15 @@ func (a attested) table(w io.Writer) {
 	fmt.Fprintf(w, "%s@%s\n%s\n", a.Ref, a.Digest, strings.Join(a.Evidence, ", "))
 }
 
-// attach signs evidence of an image and puts it beside the image.
-func (env *Env) attach(ctx context.Context, found *looked, evidence artifact.Evidence) error {
-	signers, err := env.signers(ctx)
+// runVouch issues all evidence of every image that the reference names.
+func runVouch(ctx context.Context, env *Env, ref oci.Reference) error {
+	vouched, err := ledger.Vouch(ctx, env.home(), ref)
 	if err != nil {
 		return err
 	}
-	d, err := partial.Descriptor(found.image)
-	if err != nil {
-		return err
+	out := attested{Ref: ref.String(), Digest: vouched.Digest.String()}
+	for _, predicate := range vouched.Predicates {
+		out.Evidence = append(out.Evidence, verify.Name(predicate))
 	}
-	keyless, err := env.keyless()
-	if err != nil {
-		return err
-	}
-	issued, err := attest.Issue(ctx, env.Registries.Session(), found.ref, *d, []artifact.Evidence{evidence}, signers, attest.Options{Keyless: keyless})
-	env.warnOfLeft(found.ref, issued.Left)
-	return err
-}
-
-// vouch issues all evidence of every image that the reference names.
-func vouch(ctx context.Context, env *Env, ref oci.Reference) error {
-	l, err := env.ledger(ctx, accounting{})
-	if err != nil {
-		return err
-	}
-	top, err := l.session.Manifest(ctx, ref)
-	if err != nil {
-		return err
-	}
-	images, err := env.Registries.Images(ctx, ref.At(top.Digest))
-	if err != nil {
-		return err
-	}
-	var all []told
-	for _, image := range images {
-		all = append(all, told{image: image})
-	}
-	if err := l.account(ctx, ref, top.Descriptor, all); err != nil {
-		return err
-	}
-	out := attested{Ref: ref.String(), Digest: top.Digest.String()}
-	if len(l.done) > 0 { // each has the same kinds
-		for _, e := range l.done[0].Evidence {
-			out.Evidence = append(out.Evidence, predicateName(e.PredicateType))
-		}
-	}
-	env.remember(ctx, ref.String())
 	return env.print(out, out.table)
 }

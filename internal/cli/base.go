@@ -13,6 +13,7 @@ import (
 	"plimsoll.dev/plimsoll/internal/base/spec"
 	"plimsoll.dev/plimsoll/internal/fault"
 	"plimsoll.dev/plimsoll/internal/oci"
+	"plimsoll.dev/plimsoll/internal/site"
 )
 
 func newBase(env *Env) *cobra.Command {
@@ -82,49 +83,26 @@ func runBaseBuild(ctx context.Context, env *Env, o baseBuildOptions) error {
 			return err
 		}
 	}
-	ledger, err := env.ledger(ctx, o.accounting)
-	if err != nil {
-		return err
-	}
 	progress := env.progress()
-	builder := base.Builder{Home: env.Home, Agent: env.agent(), Progress: progress.update}
-	result, err := builder.Build(ctx, image, options)
+	built, err := env.Site().BuildBase(ctx, site.BaseRequest{
+		Spec: image, Options: options,
+		Publication: site.Publication{Tag: ref, NoEvidence: o.accounting.none, Progress: progress.update},
+		Composed: func(lock *base.Lock) error {
+			progress.close()
+			if o.lock == "" || o.locked {
+				return nil
+			}
+			return lock.Save(o.lock) // before the push: what is published must be locked
+		},
+	})
 	progress.close()
 	if err != nil {
 		return err
 	}
-	if o.lock != "" && !o.locked { // before the push: what is published must be locked
-		if err := result.Lock.Save(o.lock); err != nil {
-			return err
-		}
-	}
-	var images []told
-	for i, built := range result.Images {
-		facts, err := factsOfBase(image, result, i, o.locked)
-		if err != nil {
-			return err
-		}
-		images = append(images, told{built.Image, facts})
-	}
-	made := pushable{result.Index, result.Images[0].Image}
-	if err := ledger.publish(ctx, made, ref, images); err != nil {
-		return err
-	}
-	digest, err := made.digest()
-	if err != nil {
-		return err
-	}
-	return printBase(env, builtBase{Ref: ref.String(), Digest: digest, Images: result.Images})
+	return printBase(env, built)
 }
 
-// builtBase is what `base build` gives a script.
-type builtBase struct {
-	Ref    string       `json:"ref"`
-	Digest string       `json:"digest"`
-	Images []base.Built `json:"images"`
-}
-
-func printBase(env *Env, out builtBase) error {
+func printBase(env *Env, out *site.BuiltBase) error {
 	return env.print(out, func(w io.Writer) {
 		printWarnings(env.Err, out.Images)
 		fmt.Fprintf(w, "%s@%s\n", out.Ref, out.Digest)

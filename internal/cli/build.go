@@ -11,11 +11,12 @@ import (
 	"github.com/spf13/cobra"
 	"k8s.io/apimachinery/pkg/api/resource"
 
-	"plimsoll.dev/plimsoll/artifact"
 	"plimsoll.dev/plimsoll/internal/build"
 	"plimsoll.dev/plimsoll/internal/executor"
 	"plimsoll.dev/plimsoll/internal/fault"
 	"plimsoll.dev/plimsoll/internal/oci"
+	"plimsoll.dev/plimsoll/internal/site"
+	"plimsoll.dev/plimsoll/internal/site/ledger"
 	"plimsoll.dev/plimsoll/internal/source"
 )
 
@@ -84,58 +85,22 @@ func runBuild(ctx context.Context, env *Env, o buildOptions, location string) er
 	if err != nil {
 		return err
 	}
-	steps, err := env.Executor()
-	if err != nil {
-		return err
-	}
-	ledger, err := env.ledger(ctx, o.accounting)
-	if err != nil {
-		return err
-	}
-	request.Believe = ledger.believe(ctx, request.Tag)
-	log := io.Writer(env.Err)
+	request.Log, request.Verbose, request.Progress = io.Writer(env.Err), o.verbose, env.note
 	if env.format != "" {
-		log = nil // a script reads one document
+		request.Log = nil // a script reads one document
 	}
 	started := time.Now()
-	platform := build.Platform{
-		Home: env.Home, Executor: steps, Registries: env.Registries, Log: log, Verbose: o.verbose,
-		Progress: func(n build.Note) { env.note(n) },
-	}
-	result, err := platform.Build(ctx, request)
+	built, err := env.Site().Build(ctx, request)
 	if err != nil {
 		return err
 	}
-	defer result.Close()
-	pushing := time.Now()
-	var images []told
-	for _, built := range result.Images {
-		facts, err := factsOfBuild(o, request, result, built)
-		if err != nil {
-			return err
-		}
-		images = append(images, told{built.Image, facts})
-	}
-	made := pushable{result.Index, result.Images[0].Image}
-	if !result.Unchanged {
-		if err := ledger.publish(ctx, made, request.Tag, images); err != nil {
-			return err
-		}
-	}
-	push := build.Phase{Name: "push", Duration: time.Since(pushing)}
-	for i := range result.Images {
-		result.Images[i].Phases = append(result.Images[i].Phases, push)
-	}
-	digest, err := made.digest()
-	if err != nil {
-		return err
-	}
-	return printBuilt(env, builtImage{Ref: request.Tag.String(), Digest: digest, Result: result}, time.Since(started))
+	return printBuilt(env, built, time.Since(started))
 }
 
 // request reads the flags.
-func (o buildOptions) request(env *Env, location string) (build.Request, error) {
-	r := build.Request{RunImage: o.runImage, Fresh: o.fresh, Force: o.force}
+func (o buildOptions) request(env *Env, location string) (site.BuildRequest, error) {
+	r := site.BuildRequest{Location: location, Source: o.source, NoEvidence: o.accounting.none}
+	r.RunImage, r.Fresh, r.Force = o.runImage, o.fresh, o.force
 	var err error
 	if r.Tag, err = oci.ParseTag(o.tag); err != nil {
 		return r, err
@@ -156,10 +121,6 @@ func (o buildOptions) request(env *Env, location string) (build.Request, error) 
 	}
 	if r.Settings, err = o.settings(env); err != nil {
 		return r, err
-	}
-	fetcher := source.Fetcher{Images: env.Registries, Agent: env.agent()}
-	r.Fetch = func(ctx context.Context, dir string) (artifact.Source, error) {
-		return fetcher.Fetch(ctx, location, o.source, dir)
 	}
 	return r, nil
 }
@@ -248,14 +209,7 @@ func (env *Env) note(n build.Note) {
 	fmt.Fprintf(env.Err, "%-9s %6.1f s  %s\n", n.Phase, n.Duration.Seconds(), visible(n.Text))
 }
 
-// builtImage is what `build` gives a script.
-type builtImage struct {
-	Ref    string `json:"ref"`
-	Digest string `json:"digest"`
-	*build.Result
-}
-
-func printBuilt(env *Env, out builtImage, took time.Duration) error {
+func printBuilt(env *Env, out *site.Built, took time.Duration) error {
 	return env.print(out, func(w io.Writer) {
 		fmt.Fprintf(w, "%s@%s\n", out.Ref, out.Digest)
 		if out.Unchanged {
@@ -265,19 +219,12 @@ func printBuilt(env *Env, out builtImage, took time.Duration) error {
 		for _, image := range out.Images {
 			fmt.Fprintf(w, "\nARCH\tLAYER\tSIZE\t\tDIGEST\n")
 			for _, l := range image.Layers {
-				fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%.19s\n", image.Architecture, visible(appLayerName(l)), size(l.Size), reused(l.Reused), l.Digest)
+				fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%.19s\n", image.Architecture, visible(ledger.LayerName(l)), size(l.Size), reused(l.Reused), l.Digest)
 			}
 			fmt.Fprintf(w, "%s\ton %s\t\t\t%.19s\n", image.Architecture, visible(beforeAt(image.RunImage)), image.Digest)
 		}
 		fmt.Fprintf(w, "\nbuilt by %s in %.1f s\n", visible(strings.Join(out.Images[0].Buildpacks, ", ")), took.Seconds())
 	})
-}
-
-func appLayerName(l build.Layer) string {
-	if l.Buildpack == "" {
-		return l.Name
-	}
-	return l.Name + " (" + l.Buildpack + ")"
 }
 
 func reused(yes bool) string {
@@ -290,4 +237,11 @@ func reused(yes bool) string {
 func beforeAt(ref string) string {
 	name, _, _ := strings.Cut(ref, "@")
 	return name
+}
+
+// accounting are the flags of commands that make images.
+type accounting struct{ none bool }
+
+func (a *accounting) flags(cmd *cobra.Command) {
+	cmd.Flags().BoolVar(&a.none, "no-evidence", false, "issue neither signature nor SBOM nor any other evidence")
 }

@@ -8,6 +8,7 @@ import (
 
 	"plimsoll.dev/plimsoll/internal/build"
 	"plimsoll.dev/plimsoll/internal/fault"
+	"plimsoll.dev/plimsoll/internal/site"
 )
 
 // TestBuildIsSafeToShow: names that foreign code chose do nothing to a terminal.
@@ -17,7 +18,7 @@ func TestBuildIsSafeToShow(t *testing.T) {
 	env := &Env{Out: &out, Err: &errs}
 	env.note(build.Note{Phase: "detect", Text: evil})
 	printError(env, fault.Newf(fault.Failed, "build", "app:1", evil).WithHint(evil))
-	err := printBuilt(env, builtImage{Ref: "app:1", Result: &build.Result{Images: []build.Built{{
+	err := printBuilt(env, &site.Built{Ref: "app:1", Result: &build.Result{Images: []build.Built{{
 		Architecture: "amd64", RunImage: evil, Buildpacks: []string{evil}, Layers: []build.Layer{{Name: evil, Buildpack: evil}},
 	}}}}, 0)
 	if err != nil {

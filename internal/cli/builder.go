@@ -9,6 +9,7 @@ import (
 
 	"plimsoll.dev/plimsoll/internal/build/builder"
 	"plimsoll.dev/plimsoll/internal/oci"
+	"plimsoll.dev/plimsoll/internal/site"
 )
 
 func newBuilder(env *Env) *cobra.Command {
@@ -53,44 +54,18 @@ func runBuilderBuild(ctx context.Context, env *Env, o builderBuildOptions) error
 	if err != nil {
 		return err
 	}
-	ledger, err := env.ledger(ctx, o.accounting)
-	if err != nil {
-		return err
-	}
 	progress := env.progress()
-	maker := builder.Maker{Home: env.Home, Registries: env.Registries, Progress: progress.update}
-	result, err := maker.Make(ctx, spec)
+	built, err := env.Site().BuildBuilder(ctx, site.BuilderRequest{
+		Spec: spec, Publication: site.Publication{Tag: ref, NoEvidence: o.accounting.none, Progress: progress.update},
+	})
 	progress.close()
 	if err != nil {
 		return err
 	}
-	var images []told
-	for _, built := range result.Images {
-		facts, err := factsOfBuilder(ref.String(), built)
-		if err != nil {
-			return err
-		}
-		images = append(images, told{built.Image, facts})
-	}
-	made := pushable{result.Index, result.Images[0].Image}
-	if err := ledger.publish(ctx, made, ref, images); err != nil {
-		return err
-	}
-	digest, err := made.digest()
-	if err != nil {
-		return err
-	}
-	return printBuilder(env, builtBuilder{Ref: ref.String(), Digest: digest, Images: result.Images})
+	return printBuilder(env, built)
 }
 
-// builtBuilder is what `builder build` gives a script.
-type builtBuilder struct {
-	Ref    string          `json:"ref"`
-	Digest string          `json:"digest"`
-	Images []builder.Built `json:"images"`
-}
-
-func printBuilder(env *Env, out builtBuilder) error {
+func printBuilder(env *Env, out *site.BuiltBuilder) error {
 	return env.print(out, func(w io.Writer) {
 		fmt.Fprintf(w, "%s@%s\n", out.Ref, out.Digest)
 		for _, image := range out.Images {

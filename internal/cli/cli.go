@@ -5,15 +5,18 @@ package cli
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"strings"
+	"sync"
 
 	"github.com/spf13/cobra"
 
 	"plimsoll.dev/plimsoll/internal/executor"
 	"plimsoll.dev/plimsoll/internal/fault"
-	"plimsoll.dev/plimsoll/internal/keys"
 	"plimsoll.dev/plimsoll/internal/oci"
+	"plimsoll.dev/plimsoll/internal/site"
+	"plimsoll.dev/plimsoll/internal/site/home"
 )
 
 // Env is what every command needs of the world outside.
@@ -28,13 +31,34 @@ type Env struct {
 	Executor   func() (executor.Executor, error) // runs steps; opened when first needed
 	Getenv     func(string) string               // the user's environment
 
-	format format          // of results and errors, from -o
-	opened *keys.Keychain  // see keychain
-	unread map[string]bool // see readableKeys
+	format format // of results and errors, from -o
+
+	opening sync.Once
+	opened  *site.Site // see Site
 }
 
-// agent names this program to the servers it asks.
-func (env *Env) agent() string { return "plimsoll/" + env.Version }
+// Site gives the site of the home, which commands share; Run closes it.
+func (env *Env) Site() *site.Site {
+	env.opening.Do(func() {
+		env.opened = site.New(env.Home, env.Registries, site.Options{
+			Options:  home.Options{Version: env.Version, Getenv: env.Getenv, Password: env.askPassword(), Warn: env.warn},
+			Executor: env.Executor,
+		})
+	})
+	return env.opened
+}
+
+// home gives what is configured in the home.
+func (env *Env) home() *home.Home { return env.Site().Home }
+
+// warn shows what is wrong and stops nothing.
+func (env *Env) warn(warning, hint string) {
+	text := "warning: " + visible(warning) + "\n"
+	if hint != "" {
+		text += "hint: " + visible(hint) + "\n"
+	}
+	fmt.Fprint(env.Err, text) // at once: others may warn at the same time
+}
 
 const exitCodes = `
 Exit codes: 0 done, 1 failed, 2 wrong usage, 3 denied by policy or verification.`
@@ -44,6 +68,7 @@ func Run(ctx context.Context, env *Env, args []string) int {
 	root := newRoot(env)
 	root.SetArgs(args)
 	env.format = formatIn(args)
+	defer env.Site().Close()
 	cmd, err := root.ExecuteContextC(ctx)
 	if err == nil {
 		return 0

@@ -10,8 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"plimsoll.dev/plimsoll/internal/fault"
-	"plimsoll.dev/plimsoll/internal/inventory"
-	"plimsoll.dev/plimsoll/internal/vuln/advisory"
+	"plimsoll.dev/plimsoll/internal/site/feeds"
 	"plimsoll.dev/plimsoll/internal/vuln/feed"
 )
 
@@ -37,60 +36,24 @@ others are synced all the same. docs/feeds.md tells more.` + "\n" + exitCodes,
 	return cmd
 }
 
-// syncedFeeds is what `feed sync` gives a script.
-type syncedFeeds struct {
-	Feeds      []feed.Status        `json:"feeds"`
-	Advisories advisory.Stats       `json:"advisories"`
-	Changed    int                  `json:"changedPackages"` // names of packages of which something else is said
-	Inventory  *inventory.Rematched `json:"inventory,omitempty"`
-}
-
 func runFeedSync(ctx context.Context, env *Env, force bool) error {
-	a, err := env.advisories()
+	f, err := feeds.Open(env.home())
 	if err != nil {
 		return err
 	}
-	failed := a.sync(ctx, force)
-	if ctx.Err() != nil || !a.synced() {
+	progress := env.progress()
+	out, failed := f.Sync(ctx, feeds.SyncOptions{Force: force, Progress: progress.update, Fetched: progress.close})
+	if out == nil {
 		return failed
 	}
-	old, rescored := a.before()
-	if old != nil { // else there is nothing to compare with: all packages are matched
-		defer old.Close()
-	}
-	var out syncedFeeds
-	if out.Advisories, err = a.compile(ctx); err != nil {
-		return env.second(failed, err)
-	}
-	db, err := advisory.Open(a.path())
-	if err != nil {
-		return env.second(failed, err)
-	}
-	defer db.Close()
-	if out.Inventory, out.Changed, err = a.rematch(ctx, old, db, rescored); err == nil {
-		err = a.noteMatch(db)
-	}
-	if err != nil {
-		return env.second(failed, err)
-	}
-	out.Feeds = a.store.Status(a.feeds, time.Now())
 	if err := env.print(out, func(w io.Writer) {
 		printFeeds(w, out.Feeds)
 		fmt.Fprintf(w, "\n%d vulnerabilities in %d packages; %d packages have changed\n", out.Advisories.Vulnerabilities, out.Advisories.Packages, out.Changed)
 		fmt.Fprintf(w, "%d packages of the inventory were matched: %d new findings, %d gone\n", out.Inventory.Packages, out.Inventory.New, out.Inventory.Gone)
 	}); err != nil {
-		return env.second(failed, err)
+		return err
 	}
 	return failed
-}
-
-// second gives err, and tells of what failed before it, if anything did, as a warning: an
-// error is one line.
-func (env *Env) second(failed, err error) error {
-	if failed != nil {
-		fmt.Fprintf(env.Err, "warning: %s\n", visible(failed.Error()))
-	}
-	return err
 }
 
 func newFeedStatus(env *Env) *cobra.Command {
@@ -99,11 +62,11 @@ func newFeedStatus(env *Env) *cobra.Command {
 		Short: "Say how old and how large the feeds are, and what went wrong",
 		Args:  cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			a, err := env.advisories()
+			f, err := feeds.Open(env.home())
 			if err != nil {
 				return err
 			}
-			all := a.store.Status(a.feeds, time.Now())
+			all := f.Status()
 			return env.print(all, func(w io.Writer) { printFeeds(w, all) })
 		},
 	}
@@ -179,15 +142,15 @@ func newFeedRemove(env *Env) *cobra.Command {
 
 // changeFeeds writes feeds.yaml anew.
 func changeFeeds(env *Env, change func([]feed.Feed) ([]feed.Feed, error)) error {
-	a, err := env.advisories()
+	f, err := feeds.Open(env.home())
 	if err != nil {
 		return err
 	}
-	all, err := change(a.feeds)
+	all, err := change(f.All())
 	if err != nil {
 		return err
 	}
-	if err := feed.Save(env.feedsFile(), all); err != nil {
+	if err := feed.Save(env.home().FeedsFile(), all); err != nil {
 		return err
 	}
 	shown := make([]feed.Feed, len(all))

@@ -14,6 +14,8 @@ import (
 	"plimsoll.dev/plimsoll/internal/fault"
 	"plimsoll.dev/plimsoll/internal/oci"
 	"plimsoll.dev/plimsoll/internal/oci/bundle"
+	"plimsoll.dev/plimsoll/internal/site/judge"
+	"plimsoll.dev/plimsoll/internal/site/verify"
 )
 
 type importOptions struct {
@@ -80,7 +82,7 @@ func runImport(ctx context.Context, env *Env, o importOptions) error {
 			if out[i].Sent, err = b.Push(ctx, session, out[i].image, out[i].ref); err != nil {
 				return err
 			}
-			env.remember(ctx, out[i].To)
+			judge.Remember(ctx, env.home(), out[i].To)
 		}
 	}
 	return env.print(out, func(w io.Writer) {
@@ -147,7 +149,7 @@ func (o importOptions) verify(ctx context.Context, env *Env, b *bundle.Bundle, i
 	if err != nil {
 		return err
 	}
-	trust, err := env.trust(ctx, o.trustOptions)
+	trust, err := o.trust(ctx, env)
 	if err != nil {
 		return err
 	}
@@ -166,10 +168,10 @@ func verifyIn(ctx context.Context, session *oci.Session, image bundle.Named, tru
 	if err != nil {
 		return err
 	}
-	report, err := verifyAll(ctx, session, here.At(image.Digest), trust, want)
+	report, err := verify.All(ctx, session, here.At(image.Digest), trust, want)
 	if err != nil {
 		return err
 	}
 	report.Ref = image.Name
-	return report.err()
+	return report.Err()
 }

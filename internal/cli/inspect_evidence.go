@@ -10,6 +10,7 @@ import (
 	"plimsoll.dev/plimsoll/internal/build/inspect"
 	"plimsoll.dev/plimsoll/internal/evidence/attest"
 	"plimsoll.dev/plimsoll/internal/oci"
+	"plimsoll.dev/plimsoll/internal/site/verify"
 )
 
 // inspected is what `inspect` gives a script.
@@ -29,7 +30,7 @@ func (env *Env) evidenceOf(ctx context.Context, ref oci.Reference, digest string
 	if err != nil {
 		return nil, err
 	}
-	return attest.Verify(hash, attached, env.trustOfHome(ctx)).Checks, nil
+	return attest.Verify(hash, attached, env.home().Believed(ctx)).Checks, nil
 }
 
 // evidence says who vouches for what, and what nobody here knows the signer of.
@@ -44,7 +45,7 @@ func (p *page) evidence() {
 		if by[who] == nil {
 			order = append(order, who)
 		}
-		if name := predicateName(c.Predicate); !slices.Contains(by[who], name) {
+		if name := verify.Name(c.Predicate); !slices.Contains(by[who], name) {
 			by[who] = append(by[who], name)
 		}
 	}

@@ -30,7 +30,7 @@ The password is that of $PLIMSOLL_KEY_PASSWORD, else it is asked for. docs/keys.
 		Example: `  plimsoll key generate images.key`,
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if _, err := env.keychain().Generate(cmd.Context(), args[0]); err != nil {
+			if _, err := env.home().Keychain().Generate(cmd.Context(), args[0]); err != nil {
 				return err
 			}
 			return showKey(cmd.Context(), env, keys.PublicPath(args[0]))
@@ -59,7 +59,7 @@ type shownKey struct {
 }
 
 func showKey(ctx context.Context, env *Env, name string) error {
-	public, err := env.keychain().Public(ctx, name)
+	public, err := env.home().Keychain().Public(ctx, name)
 	if err != nil {
 		return err
 	}
@@ -71,17 +71,6 @@ func showKey(ctx context.Context, env *Env, name string) error {
 	return env.print(out, func(w io.Writer) {
 		fmt.Fprintf(w, "%s\n%s\n%s", out.Name, out.Fingerprint, out.PublicKey)
 	})
-}
-
-// keychain opens keys by name, each once. It asks for passwords on a terminal.
-func (env *Env) keychain() *keys.Keychain {
-	if env.opened == nil {
-		env.opened = keys.New(keys.Options{
-			Prompt: env.askPassword(),
-			Warn:   func(line string) { fmt.Fprintf(env.Err, "warning: %s\n", line) },
-		})
-	}
-	return env.opened
 }
 
 // askPassword gives nil where no person is there to ask.

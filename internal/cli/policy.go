@@ -2,10 +2,8 @@ package cli
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -18,6 +16,7 @@ import (
 	"plimsoll.dev/plimsoll/internal/fault"
 	"plimsoll.dev/plimsoll/internal/policy"
 	"plimsoll.dev/plimsoll/internal/policy/starter"
+	"plimsoll.dev/plimsoll/internal/site/home"
 )
 
 func newPolicy(env *Env) *cobra.Command {
@@ -31,19 +30,13 @@ docs/policy.md tells how to write them, docs/policies/starter.md what the starte
 	return cmd
 }
 
-// policyFolder is where the policies of the home are.
-func (env *Env) policyFolder() string { return filepath.Join(env.Home, "policies") }
-
 // policyOptions are the flags that name policies, instead of the home's.
-type policyOptions struct {
-	files    []string
-	profiles []string
-}
+type policyOptions struct{ home.PolicySource }
 
 func (o *policyOptions) flags(cmd *cobra.Command) {
 	flags := cmd.Flags()
-	flags.StringArrayVarP(&o.files, "file", "f", nil, "file or folder of policies, instead of the home's")
-	flags.StringArrayVar(&o.profiles, "profile", nil, "profile of the starter set, instead of the home's policies: "+strings.Join(profiles(), ", "))
+	flags.StringArrayVarP(&o.Files, "file", "f", nil, "file or folder of policies, instead of the home's")
+	flags.StringArrayVar(&o.Profiles, "profile", nil, "profile of the starter set, instead of the home's policies: "+strings.Join(profiles(), ", "))
 }
 
 // profiles names those of the starter set, the mildest first.
@@ -53,60 +46,6 @@ func profiles() []string {
 		names = append(names, p.Name)
 	}
 	return names
-}
-
-// errNoPolicies says that the home has no policies, which not everybody minds.
-var errNoPolicies = errors.New("there are no policies")
-
-// documents reads the policies that the flags name, else the home's.
-func (env *Env) documents(o policyOptions) (*policy.Documents, error) {
-	if len(o.files)+len(o.profiles) == 0 {
-		return env.ownDocuments()
-	}
-	all, err := policy.Load(o.files...)
-	if err != nil {
-		return nil, err
-	}
-	for _, name := range o.profiles {
-		text, err := starter.Policies(name)
-		if err != nil {
-			return nil, err
-		}
-		profile, err := policy.Read("profile "+name, text)
-		if err != nil {
-			return nil, err
-		}
-		all.Add(profile)
-	}
-	return all, nil
-}
-
-func (env *Env) ownDocuments() (*policy.Documents, error) {
-	folder := env.policyFolder()
-	_, err := os.Stat(folder)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, fault.New(fault.Failed, "read policies", folder, err)
-	}
-	all := &policy.Documents{}
-	if err == nil {
-		if all, err = policy.Load(folder); err != nil {
-			return nil, err
-		}
-	}
-	if len(all.Policies) == 0 {
-		return nil, fault.New(fault.Usage, "read policies", folder, errNoPolicies).
-			WithHint("take up a profile with `plimsoll policy add " + profiles()[0] + "`, or name one with --profile")
-	}
-	return all, nil
-}
-
-// policies gives the policies that the flags name, else the home's, ready to decide.
-func (env *Env) policies(o policyOptions) (*policy.Set, error) {
-	all, err := env.documents(o)
-	if err != nil {
-		return nil, err
-	}
-	return all.Compile(policy.Options{})
 }
 
 func newPolicyAdd(env *Env) *cobra.Command {
@@ -140,11 +79,11 @@ Profiles: ` + strings.Join(profiles(), ", ") + ". docs/policies/starter.md says 
 
 // addPolicy writes a new file of policies.
 func (env *Env) addPolicy(name string, text []byte) error {
-	path := filepath.Join(env.policyFolder(), name)
-	if exists(path) {
+	path := filepath.Join(env.home().PolicyFolder(), name)
+	if _, err := os.Stat(path); err == nil {
 		return fault.Newf(fault.Failed, "write a policy", path, "there is such a file already").WithHint("edit it, or remove it first")
 	}
-	if err := os.MkdirAll(env.policyFolder(), 0o755); err != nil {
+	if err := os.MkdirAll(env.home().PolicyFolder(), 0o755); err != nil {
 		return fault.New(fault.Failed, "write a policy", path, err)
 	}
 	if err := aside.WriteBytes(path, text); err != nil {
@@ -168,7 +107,7 @@ func newPolicyList(env *Env) *cobra.Command {
 		Short:   "List policies, their rules, and exceptions with when they end",
 		Args:    cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			all, err := env.documents(o)
+			all, err := env.home().Documents(o.PolicySource)
 			if err != nil {
 				return err
 			}

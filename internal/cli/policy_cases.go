@@ -30,7 +30,7 @@ docs/policy.md shows the form.` + "\n" + exitCodes,
 }
 
 func runPolicyTest(env *Env, o policyOptions, paths []string) error {
-	policies, err := env.documents(o)
+	policies, err := env.home().Documents(o.PolicySource)
 	if err != nil {
 		return err
 	}

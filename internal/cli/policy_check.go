@@ -15,6 +15,7 @@ import (
 	"plimsoll.dev/plimsoll/internal/fault"
 	"plimsoll.dev/plimsoll/internal/oci"
 	"plimsoll.dev/plimsoll/internal/policy"
+	"plimsoll.dev/plimsoll/internal/site/judge"
 )
 
 type checkOptions struct {
@@ -91,27 +92,27 @@ func runPolicyCheck(ctx context.Context, env *Env, o checkOptions, text string) 
 	}
 	var set *policy.Set
 	if !o.facts {
-		if set, err = env.policies(o.policyOptions); err != nil {
+		if set, err = env.home().Policies(o.PolicySource); err != nil {
 			return err
 		}
 	}
-	g, err := env.gatherer(ctx)
+	g, err := judge.NewGatherer(ctx, env.home())
 	if err != nil {
 		return err
 	}
-	known, err := g.fleet(ctx, ref)
+	fleet, err := g.Fleet(ctx, ref)
 	if err != nil {
 		return err
 	}
 	if o.facts {
-		return encode(env.Out, cmp.Or(env.format, "yaml"), known.all())
+		return encode(env.Out, cmp.Or(env.format, "yaml"), fleet.All())
 	}
-	verdict := known.decide(set, o.where, at)
+	verdict := fleet.Decide(set, o.where, at)
 	checked := checked{Ref: text, Gate: gate, Action: verdict.At(gate), Verdict: verdict}
 	if err := env.print(checked, func(w io.Writer) { checked.table(w, o.all) }); err != nil {
 		return err
 	}
-	return checked.err()
+	return judge.Denial(verdict, gate, text)
 }
 
 // checked is what `policy check` gives a script.
@@ -174,34 +175,4 @@ func (c checked) result(r artifact.Result) string {
 		return fmt.Sprintf("%s until %s", action, day(*r.Deadline))
 	}
 	return string(action)
-}
-
-// err gives nil for an image that is let through the gate.
-func (c checked) err() error {
-	if c.Action != artifact.ActionDeny {
-		return nil
-	}
-	why, remedy := reasons(c.Verdict, c.Gate)
-	return fault.Newf(fault.Denied, "check", c.Ref, "denied at the "+string(c.Gate)+" gate: "+why).WithHint(remedy)
-}
-
-// reasons says in one line why a verdict is no plain pass at the gate, and what to do about it.
-func reasons(v artifact.Verdict, gate artifact.Gate) (why, remedy string) {
-	action, covered := v.Gates[gate]
-	if !covered {
-		return "no policy covers it", "write one that does, or widen the scope of one: plimsoll policy list"
-	}
-	var whys []string
-	for _, r := range v.Results {
-		if r.Passed || r.Excused != "" || r.Gates[gate] != action {
-			continue
-		}
-		whys = append(whys, cmp.Or(r.Why, r.Title, r.Rule))
-		remedy = cmp.Or(remedy, r.Remedy)
-	}
-	const shown = 3
-	if more := len(whys) - shown; more > 0 {
-		whys = append(whys[:shown], fmt.Sprintf("and %d more", more))
-	}
-	return visible(strings.Join(whys, "; ")), visible(remedy)
 }

@@ -19,7 +19,8 @@ import (
 	"plimsoll.dev/plimsoll/internal/fault"
 	"plimsoll.dev/plimsoll/internal/inventory"
 	"plimsoll.dev/plimsoll/internal/policy"
-	"plimsoll.dev/plimsoll/internal/policy/verdicts"
+	"plimsoll.dev/plimsoll/internal/site/home"
+	"plimsoll.dev/plimsoll/internal/site/judge"
 )
 
 type diffOptions struct {
@@ -49,7 +50,7 @@ Of images that nobody has asked about, the facts are gathered first, which takes
 	}
 	o.flags(cmd)
 	flags := cmd.Flags()
-	flags.StringArrayVar(&o.against.files, "against", nil, "file or folder of policies to hold them against, instead of the home's")
+	flags.StringArrayVar(&o.against.Files, "against", nil, "file or folder of policies to hold them against, instead of the home's")
 	flags.StringVar(&o.gate, "gate", string(artifact.GateRegistry), "gate at which verdicts are compared")
 	flags.StringVar(&o.where.Namespace, "namespace", "", "Kubernetes namespace in which images are to run")
 	flags.StringVar(&o.where.Environment, "environment", "", "environment in which images are to run")
@@ -68,25 +69,25 @@ func runPolicyDiff(ctx context.Context, env *Env, o diffOptions) error {
 	if err != nil {
 		return err
 	}
-	old, err := env.policies(o.against)
-	if err != nil && !errors.Is(err, errNoPolicies) {
+	old, err := env.home().Policies(o.against.PolicySource)
+	if err != nil && !errors.Is(err, home.ErrNoPolicies) {
 		return err // a home without policies lets everything through
 	}
 	next := old
-	if len(o.files)+len(o.profiles) > 0 {
-		if next, err = env.policies(o.policyOptions); err != nil {
+	if len(o.Files)+len(o.Profiles) > 0 {
+		if next, err = env.home().Policies(o.PolicySource); err != nil {
 			return err
 		}
 	} else if o.at == "" || old == nil {
 		return fault.Newf(fault.Usage, "read flags", "-f", "nothing is named to hold the policies against").
 			WithHint("name policies with -f or --profile, or a time with --at")
 	}
-	index, err := env.inventory(ctx)
+	index, err := env.home().Inventory(ctx)
 	if err != nil {
 		return err
 	}
-	defer index.Close()
-	if err := env.gatherBare(ctx, index); err != nil {
+	begins := func(images int) { fmt.Fprintf(env.Err, "gathering the facts of %s\n", plural(images, "image")) }
+	if err := judge.GatherBare(ctx, env.home(), begins); err != nil {
 		return err
 	}
 	c := &comparison{gate: gate, where: o.where, old: side{old, now}, next: side{next, then}, children: map[string]pair{}}
@@ -95,36 +96,6 @@ func runPolicyDiff(ctx context.Context, env *Env, o diffOptions) error {
 	}
 	diff := c.diff()
 	return env.print(diff, diff.table)
-}
-
-// gatherBare finds out the facts of images of which the inventory has none.
-func (env *Env) gatherBare(ctx context.Context, index *inventory.Inventory) error {
-	bare, err := index.Bare(ctx)
-	if err != nil || len(bare) == 0 {
-		return err
-	}
-	j, err := env.learner(ctx, index)
-	if err != nil {
-		return err
-	}
-	fmt.Fprintf(env.Err, "gathering the facts of %s\n", plural(len(bare), "image"))
-	var mu sync.Mutex
-	several, inner := errgroup.WithContext(ctx)
-	several.SetLimit(2)
-	for _, m := range bare {
-		several.Go(func() error {
-			image := verdicts.Image(m)
-			_, err := j.Gather(inner, image)
-			if err != nil && inner.Err() == nil {
-				mu.Lock()
-				defer mu.Unlock()
-				fmt.Fprintf(env.Err, "warning: nothing is known of %s: %s\n", image, visible(err.Error()))
-				return nil
-			}
-			return inner.Err()
-		})
-	}
-	return several.Wait()
 }
 
 // side is one of what is compared.
@@ -282,7 +253,7 @@ func (c *comparison) note(f artifact.Facts, old, next artifact.Verdict) {
 	}
 	one := changedVerdict{Repository: f.Image.Repository, Digest: f.Image.Digest, Tags: f.Image.Tags, From: from, To: to}
 	if to == artifact.ActionDeny {
-		one.Why, one.Remedy = reasons(next, c.gate)
+		one.Why, one.Remedy = judge.Reasons(next, c.gate)
 	}
 	c.changed = append(c.changed, one)
 }
@@ -318,7 +289,7 @@ func (d policyDiff) table(w io.Writer) {
 			fmt.Fprintf(w, "… and %d more: -o json has all\n", len(d.Changed)-shown)
 			break
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", visible(v.name()), v.From, v.To, v.Why)
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", visible(v.name()), v.From, v.To, visible(v.Why))
 	}
 	fmt.Fprintf(w, "\n%s at the %s gate: %d change; then %d allowed, %d denied\n", plural(d.Images, "image"), d.Gate, len(d.Changed), d.Allowed, d.Denied)
 }

@@ -13,6 +13,7 @@ import (
 	"plimsoll.dev/plimsoll/api/v1alpha1"
 	"plimsoll.dev/plimsoll/internal/fault"
 	"plimsoll.dev/plimsoll/internal/policy"
+	"plimsoll.dev/plimsoll/internal/site/home"
 )
 
 func newPolicyExcept(env *Env) *cobra.Command {
@@ -67,7 +68,7 @@ func (env *Env) addException(name string, spec v1alpha1.PolicyExceptionSpec) err
 		return fmt.Errorf("encode exception: %w", err)
 	}
 	text = []byte(strings.Replace(string(text), "  creationTimestamp: null\n", "", 1))
-	all, err := env.ownDocuments()
+	all, err := env.home().Documents(home.PolicySource{})
 	if err != nil {
 		return err
 	}

@@ -40,11 +40,10 @@ func runQuery(ctx context.Context, env *Env, text string, page inventory.Page) e
 	if err != nil {
 		return err
 	}
-	index, err := env.inventory(ctx)
+	index, err := env.home().Inventory(ctx)
 	if err != nil {
 		return err
 	}
-	defer index.Close()
 	result, err := index.Query(ctx, question, page)
 	if err != nil {
 		return err

@@ -19,13 +19,13 @@ import (
 	"plimsoll.dev/plimsoll/internal/build/rebase"
 	"plimsoll.dev/plimsoll/internal/fault"
 	"plimsoll.dev/plimsoll/internal/oci"
+	"plimsoll.dev/plimsoll/internal/site"
 )
 
 type rebaseOptions struct {
-	rebase.FleetOptions
-	file, tag  string
-	vouch      bool
-	accounting accounting
+	site.RebaseOptions
+	runImage, file, tag string
+	accounting          accounting
 }
 
 func newRebase(env *Env) *cobra.Command {
@@ -53,13 +53,13 @@ docs/rebase.md tells more.` + "\n" + exitCodes,
 		RunE: func(cmd *cobra.Command, args []string) error { return runRebase(cmd.Context(), env, o, args) },
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&o.RunImage, "run-image", "", "run image to put them on (default: the one each image names)")
+	flags.StringVar(&o.runImage, "run-image", "", "run image to put them on (default: the one each image names)")
 	flags.BoolVar(&o.DryRun, "dry-run", false, "only say what would change")
 	flags.BoolVar(&o.Force, "force", false, "rebase images that are marked as not rebasable, are for another target, or do not name the run image")
 	flags.StringVarP(&o.tag, "tag", "t", "", "where to write the result of a single REF (default: its tag moves)")
 	flags.StringVarP(&o.file, "file", "f", "", "file with a REF on each line; - is standard input, as is a REF of -")
 	flags.IntVar(&o.Jobs, "jobs", 16, "images at a time")
-	flags.BoolVar(&o.vouch, "vouch", false, "sign what is rebased even if nobody who is trusted signed it before")
+	flags.BoolVar(&o.Vouch, "vouch", false, "sign what is rebased even if nobody who is trusted signed it before")
 	o.accounting.flags(cmd)
 	return cmd
 }
@@ -75,22 +75,20 @@ func runRebase(ctx context.Context, env *Env, o rebaseOptions, args []string) er
 		return err
 	}
 	if o.tag != "" {
-		if o.Tag, err = oci.ParseTag(o.tag); err != nil {
+		if o.To, err = oci.ParseTag(o.tag); err != nil {
 			return err
 		}
 	}
-	ledger, err := env.ledger(ctx, o.accounting)
-	if err != nil {
-		return err
-	}
-	o.Account = ledger.movers(ctx, o.vouch)
+	o.NoEvidence = o.accounting.none
 	t := tally{env: env, start: time.Now(), count: map[rebase.Status]int{}, told: map[string]bool{}, single: len(args) == 1 && args[0] != "-"}
-	err = rebase.Fleet(ctx, env.Registries, refs, o.FleetOptions, func(r rebase.Result) {
-		t.add(r)
-		ledger.landed(ctx, r)
-	})
-	ledger.record(ctx)
-	if err != nil {
+	items := func(yield func(site.RebaseItem, error) bool) {
+		for ref, err := range refs {
+			if !yield(site.RebaseItem{Tag: ref}, err) {
+				return
+			}
+		}
+	}
+	if err := env.Site().RebaseOnto(ctx, o.runImage, items, o.RebaseOptions, func(out site.RebaseOutcome) { t.add(out.Result) }); err != nil {
 		return err
 	}
 	return t.end()

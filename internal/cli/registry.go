@@ -2,22 +2,18 @@ package cli
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
-	"path/filepath"
+	"log/slog"
 	"slices"
-	"strings"
 	"time"
 
-	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/spf13/cobra"
 
 	"plimsoll.dev/plimsoll/internal/fault"
-	"plimsoll.dev/plimsoll/internal/inventory"
 	"plimsoll.dev/plimsoll/internal/oci"
 	"plimsoll.dev/plimsoll/internal/registry"
+	"plimsoll.dev/plimsoll/internal/site/served"
 )
 
 // store says which store a registry command works on.
@@ -41,17 +37,8 @@ docs/registry.md tells more.` + "\n" + exitCodes
 }
 
 // with opens the store for the length of one call.
-func (s *store) with(ctx context.Context, o registry.Options, do func(*registry.Registry) error) error {
-	o.Root, o.Config = filepath.Join(s.env.Home, "registry"), s.config
-	reg, err := registry.Open(ctx, o)
-	if err != nil {
-		return err
-	}
-	err = do(reg)
-	if closed := reg.Close(); err == nil && closed != nil {
-		return fault.New(fault.Failed, "close registry", o.Root, closed)
-	}
-	return err
+func (s *store) with(ctx context.Context, do func(*registry.Registry) error) error {
+	return served.With(ctx, s.env.home(), registry.Options{Config: s.config}, do)
 }
 
 func newRegistryList(s *store) *cobra.Command {
@@ -62,13 +49,16 @@ func newRegistryList(s *store) *cobra.Command {
 		Short:   "List the images of the store",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return s.with(cmd.Context(), registry.Options{}, func(reg *registry.Registry) error {
+			return s.with(cmd.Context(), func(reg *registry.Registry) error {
 				entries, err := reg.List(cmd.Context())
 				if err != nil {
 					return err
 				}
 				if !all {
-					entries = slices.DeleteFunc(entries, func(e registry.Entry) bool { return isSignature(e.Tag) })
+					entries = slices.DeleteFunc(entries, func(e registry.Entry) bool {
+						_, signature := oci.SignatureTag(e.Tag)
+						return signature
+					})
 				}
 				return s.env.print(entries, func(w io.Writer) {
 					fmt.Fprintln(w, "REPOSITORY\tTAG\tDIGEST\tSIZE")
@@ -83,12 +73,6 @@ func newRegistryList(s *store) *cobra.Command {
 	return cmd
 }
 
-// isSignature tells the tags below which signatures lie from those of images.
-func isSignature(tag string) bool {
-	_, ok := oci.SignatureTag(tag)
-	return ok
-}
-
 func newRegistryRemove(s *store) *cobra.Command {
 	return &cobra.Command{
 		Use:   "rm REF...",
@@ -97,90 +81,11 @@ func newRegistryRemove(s *store) *cobra.Command {
 "plimsoll registry gc".` + "\n" + exitCodes,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			var done, gone []string
-			var changed []oci.Reference
-			err := s.with(cmd.Context(), registry.Options{}, func(reg *registry.Registry) error {
-				for _, arg := range args {
-					touched := s.env.touched(cmd.Context(), arg)
-					names, err := removeReference(cmd.Context(), reg, arg)
-					if err != nil {
-						return err
-					}
-					done, gone, changed = append(done, arg), append(gone, names...), append(changed, touched...)
-				}
-				return nil
+			return s.with(cmd.Context(), func(reg *registry.Registry) error {
+				return served.Remove(cmd.Context(), s.env.home(), reg, s.env.warningLog(), args)
 			})
-			s.env.forget(cmd.Context(), gone)
-			s.env.relearn(cmd.Context(), changed...)
-			return errors.Join(err, s.env.recordRemoved(cmd.Context(), done))
 		},
 	}
-}
-
-// touched gives the manifests of which policies know less once the reference is removed: the one
-// that a tag names, and those that what it names is about.
-func (env *Env) touched(ctx context.Context, arg string) []oci.Reference {
-	ref, err := oci.Parse(arg)
-	if err != nil {
-		return nil // removing it says so
-	}
-	m, err := env.Registries.Session().Manifest(ctx, ref)
-	if err != nil {
-		return nil
-	}
-	if m.Digest.String() != ref.Identifier() {
-		return []oci.Reference{untagged(ref, m.Digest)}
-	}
-	var said struct {
-		Subject *v1.Descriptor `json:"subject"`
-	}
-	if json.Unmarshal(m.Raw, &said) != nil || said.Subject == nil {
-		return nil
-	}
-	return []oci.Reference{ref.At(said.Subject.Digest)}
-}
-
-// untagged gives the manifest of which policies know less once a tag names it no more: the image
-// that the tag keeps signatures of, else what it named.
-func untagged(tag oci.Reference, named v1.Hash) oci.Reference {
-	if subject, ok := oci.SignatureTag(tag.Identifier()); ok {
-		return tag.At(subject)
-	}
-	return tag.At(named)
-}
-
-// removeReference gives the references that name nothing any more.
-func removeReference(ctx context.Context, reg *registry.Registry, arg string) (gone []string, err error) {
-	ref, err := oci.Parse(arg)
-	if err != nil {
-		return nil, err
-	}
-	if !ref.IsLocal() {
-		return nil, fault.Newf(fault.Usage, "remove", arg, "it names another registry").
-			WithHint("give a REF without a host")
-	}
-	repository, what := ref.Context().RepositoryStr(), ref.Identifier()
-	if !strings.Contains(what, ":") { // a tag
-		return []string{repository + ":" + what}, reg.Remove(ctx, repository, what)
-	}
-	entries, err := reg.List(ctx)
-	if err != nil {
-		return nil, err
-	}
-	for _, e := range entries {
-		if e.Repository == repository && e.Digest.String() == what {
-			gone = append(gone, repository+":"+e.Tag)
-		}
-	}
-	return gone, reg.Remove(ctx, repository, what)
-}
-
-// forget tells the inventory of references that name nothing any more.
-func (env *Env) forget(ctx context.Context, gone []string) {
-	if len(gone) == 0 {
-		return
-	}
-	env.tell(ctx, func(index *inventory.Inventory) error { return index.Remove(ctx, gone...) })
 }
 
 func newRegistryCollect(s *store) *cobra.Command {
@@ -207,7 +112,7 @@ func runRegistryCollect(ctx context.Context, s *store, o registry.CollectOptions
 	case o.Grace == 0:
 		o.Grace = time.Nanosecond // the zero Grace means the default
 	}
-	return s.with(ctx, registry.Options{}, func(reg *registry.Registry) error {
+	return s.with(ctx, func(reg *registry.Registry) error {
 		report, err := reg.Collect(ctx, o)
 		if err != nil {
 			return err
@@ -232,7 +137,7 @@ func newRegistryReindex(s *store) *cobra.Command {
 a store that another registry wrote to.` + "\n" + exitCodes,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return s.with(cmd.Context(), registry.Options{}, func(reg *registry.Registry) error {
+			return s.with(cmd.Context(), func(reg *registry.Registry) error {
 				report, err := reg.Rebuild(cmd.Context())
 				if err != nil {
 					return err
@@ -244,4 +149,9 @@ a store that another registry wrote to.` + "\n" + exitCodes,
 			})
 		},
 	}
+}
+
+// warningLog gives a command's own log: what is wrong, on standard error.
+func (env *Env) warningLog() *slog.Logger {
+	return slog.New(slog.NewTextHandler(env.Err, &slog.HandlerOptions{Level: slog.LevelWarn}))
 }

@@ -15,6 +15,7 @@ import (
 
 	"plimsoll.dev/plimsoll/internal/fault"
 	"plimsoll.dev/plimsoll/internal/registry/audit"
+	"plimsoll.dev/plimsoll/internal/site/served"
 )
 
 func newRegistryAudit(env *Env) *cobra.Command {
@@ -34,7 +35,7 @@ const auditFolderFlag = "folder"
 // auditLog gives the folder that the command's flags name.
 func (env *Env) auditLog(cmd *cobra.Command) string {
 	folder, _ := cmd.Flags().GetString(auditFolderFlag)
-	return cmp.Or(folder, env.auditFolder())
+	return cmp.Or(folder, served.AuditFolder(env.home()))
 }
 
 // auditFilter are the flags that say which records are wanted.
@@ -260,23 +261,23 @@ func checkpointOf(text string) (*audit.Checkpoint, error) {
 // home's; none where it signs none.
 func (env *Env) auditKeys(ctx context.Context, names []string) ([]crypto.PublicKey, error) {
 	if len(names) == 0 {
-		said, err := env.settingsNow()
+		said, err := served.SettingsNow(env.home())
 		if err != nil {
 			return nil, err
 		}
 		if said != nil && said.Audit.Key != "" {
-			names = []string{auditKey(said, said.Audit.Key)}
+			names = []string{served.AuditKey(said, said.Audit.Key)}
 		} else {
-			s, err := env.signing()
+			s, err := env.home().Signing()
 			if err != nil {
 				return nil, err
 			}
-			_, names = env.ownKeys(s)
+			_, names = env.home().OwnKeys(s)
 		}
 	}
 	var all []crypto.PublicKey
 	for _, name := range names {
-		public, err := env.keychain().Public(ctx, name)
+		public, err := env.home().Keychain().Public(ctx, name)
 		if err != nil {
 			return nil, err
 		}

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"plimsoll.dev/plimsoll/internal/registry/events"
+	"plimsoll.dev/plimsoll/internal/site/served"
 )
 
 func newRegistryEvents(env *Env) *cobra.Command {
@@ -27,7 +28,7 @@ func newEventsList(env *Env) *cobra.Command {
 		Short: "List events that wait, and those that were given up",
 		Args:  cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			all, err := events.List(env.eventsFolder())
+			all, err := events.List(served.EventsFolder(env.home()))
 			if err != nil {
 				return err
 			}
@@ -58,7 +59,7 @@ func newEventsResend(env *Env) *cobra.Command {
 		Short: "Queue events again that were given up: all, or those of the ids",
 		Long:  `Resend queues dead letters anew. A server takes them up within seconds, or when it starts.` + "\n" + exitCodes,
 		RunE: func(_ *cobra.Command, ids []string) error {
-			n, err := events.Resend(env.eventsFolder(), webhook, ids...)
+			n, err := events.Resend(served.EventsFolder(env.home()), webhook, ids...)
 			if err != nil {
 				return err
 			}

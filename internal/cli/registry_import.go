@@ -2,43 +2,19 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"maps"
-	"net/http"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"plimsoll.dev/plimsoll/artifact"
-	"plimsoll.dev/plimsoll/internal/fault"
-	"plimsoll.dev/plimsoll/internal/oci"
-	"plimsoll.dev/plimsoll/internal/policy"
 	"plimsoll.dev/plimsoll/internal/registry"
 	"plimsoll.dev/plimsoll/internal/registry/mirror"
-	"plimsoll.dev/plimsoll/internal/registry/retention"
+	"plimsoll.dev/plimsoll/internal/site/served"
 )
-
-// mirror gives what takes images of other registries into this one, with what the options add.
-func (env *Env) mirror(o mirror.Options) *mirror.Mirror {
-	env.keychain() // now, for several will want it at once
-	o.Registries, o.Dir, o.Verify, o.Getenv = env.Registries, filepath.Join(env.Home, "imports"), env.verifyUpstream, env.Getenv
-	return mirror.New(o)
-}
-
-// served gives the registries whose local one is that, behind those doors.
-func (env *Env) served(reg *registry.Registry, doors ...func(http.Handler) http.Handler) *oci.Registries {
-	local := reg.TransportThrough(doors...)
-	return &oci.Registries{
-		Local: func(context.Context) (http.RoundTripper, error) { return local, nil },
-		Keys:  env.Registries.Keys, Agent: env.Registries.Agent, Remote: env.Registries.Remote,
-	}
-}
 
 type registryImportOptions struct {
 	file   string
@@ -60,15 +36,7 @@ docs/registry-mirror.md tells more.` + "\n" + exitCodes,
   plimsoll registry import -f import.yaml
   plimsoll registry import nginx redis`,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			said, err := s.env.registrySettings(slog.New(slog.DiscardHandler))
-			if err != nil {
-				return err
-			}
-			return s.with(cmd.Context(), registry.Options{}, func(reg *registry.Registry) error {
-				here := *s.env
-				here.Registries = here.served(reg, retention.NewImmutable(reg, said.Now).Door)
-				return runRegistryImport(cmd.Context(), &here, o, args)
-			})
+			return s.with(cmd.Context(), func(reg *registry.Registry) error { return runRegistryImport(cmd.Context(), s.env, reg, o, args) })
 		},
 	}
 	cmd.Flags().StringVarP(&o.file, "file", "f", "", "file of ImageImports (default: the home's)")
@@ -76,36 +44,15 @@ docs/registry-mirror.md tells more.` + "\n" + exitCodes,
 	return cmd
 }
 
-func runRegistryImport(ctx context.Context, env *Env, o registryImportOptions, names []string) error {
-	judges, err := env.importJudge(ctx)
-	if err != nil {
-		return err
-	}
-	var named []string
-	m := env.mirror(mirror.Options{
-		Account: judges, Named: func(repository, tag, _ string) { named = append(named, repository+":"+tag) },
-	})
-	imports, err := chosenImports(m, o.file, names)
-	if err != nil {
-		return err
-	}
+func runRegistryImport(ctx context.Context, env *Env, reg *registry.Registry, o registryImportOptions, names []string) error {
 	bars := env.progress()
 	defer bars.close()
-	var reports []*mirror.Report
-	var failed error
-	for _, i := range imports {
-		options := mirror.ImportOptions{DryRun: o.dryRun, Done: func(_ mirror.Outcome, done, total int) { bars.update("import "+i.Name, done, total) }}
-		report, err := m.Import(ctx, i, options)
-		if report != nil {
-			reports = append(reports, report)
-		}
-		if err == nil {
-			err = report.Err()
-		}
-		failed = worse(failed, err)
-	}
-	for _, ref := range named {
-		env.remember(ctx, ref)
+	reports, failed := served.Import(ctx, env.home(), reg, served.ImportOptions{
+		File: o.file, Names: names, DryRun: o.dryRun,
+		Done: func(name string, done, total int) { bars.update("import "+name, done, total) },
+	})
+	if reports == nil && failed != nil {
+		return failed
 	}
 	if err := env.print(reports, func(w io.Writer) {
 		importTable(w, reports)
@@ -116,64 +63,6 @@ func runRegistryImport(ctx context.Context, env *Env, o registryImportOptions, n
 		return err
 	}
 	return failed
-}
-
-// worse gives the error that says more of what is to be done: what is denied is so by intent.
-func worse(a, b error) error {
-	if b == nil || a != nil && fault.KindOf(a) != fault.Denied {
-		return a
-	}
-	return b
-}
-
-// chosenImports reads the file, or the home's, and gives those with the names.
-func chosenImports(m *mirror.Mirror, file string, names []string) ([]*mirror.Import, error) {
-	load := m.Load
-	if file != "" {
-		load = func() ([]*mirror.Import, error) { return mirror.ReadImports(file) }
-	}
-	all, err := load()
-	if err != nil {
-		return nil, err
-	}
-	for _, name := range names {
-		if !slices.ContainsFunc(all, func(i *mirror.Import) bool { return i.Name == name }) {
-			return nil, fault.Newf(fault.NotFound, "choose imports", name, "there is no such ImageImport").
-				WithHint("`plimsoll registry imports` lists those of the home")
-		}
-	}
-	if len(names) > 0 {
-		all = slices.DeleteFunc(all, func(i *mirror.Import) bool { return !slices.Contains(names, i.Name) })
-	}
-	if len(all) == 0 {
-		return nil, fault.Newf(fault.Usage, "choose imports", file, "there is no ImageImport").
-			WithHint("name a file with -f, or put it into the folder imports of the home")
-	}
-	return all, nil
-}
-
-// importJudge gives what holds an image against this home's policies before a tag names it; nil
-// where there are none.
-func (env *Env) importJudge(ctx context.Context) (func(context.Context, oci.Reference) error, error) {
-	set, err := env.policies(policyOptions{})
-	if errors.Is(err, errNoPolicies) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	g, err := env.gatherer(ctx)
-	if err != nil {
-		return nil, err
-	}
-	return func(ctx context.Context, ref oci.Reference) error {
-		known, err := g.fleet(ctx, ref)
-		if err != nil {
-			return err
-		}
-		verdict := known.decide(set, policy.Where{}, time.Now())
-		return checked{Ref: ref.String(), Gate: artifact.GateRegistry, Action: verdict.At(artifact.GateRegistry), Verdict: verdict}.err()
-	}, nil
 }
 
 func importTable(w io.Writer, reports []*mirror.Report) {
@@ -204,10 +93,10 @@ func newRegistryImports(s *store) *cobra.Command {
 }
 
 func runRegistryImports(env *Env, names []string) error {
-	m := env.mirror(mirror.Options{})
+	m := served.Mirror(env.home(), mirror.Options{})
 	imports, err := m.Load()
 	if err == nil && len(names) > 0 {
-		imports, err = chosenImports(m, "", names)
+		imports, err = served.ChosenImports(m, "", names)
 	}
 	if err != nil {
 		return err

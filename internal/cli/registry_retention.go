@@ -13,6 +13,7 @@ import (
 	"plimsoll.dev/plimsoll/internal/registry/quota"
 	"plimsoll.dev/plimsoll/internal/registry/retention"
 	"plimsoll.dev/plimsoll/internal/registry/settings"
+	"plimsoll.dev/plimsoll/internal/site/served"
 )
 
 func newRegistryRetention(s *store) *cobra.Command {
@@ -46,38 +47,13 @@ type retentionOptions struct {
 }
 
 func runRetention(ctx context.Context, s *store, o retentionOptions) error {
-	env, log := s.env, s.env.warningLog()
-	said, err := env.settingsNow()
-	if err != nil {
-		return err
-	}
-	pulls, err := retention.OpenPulls(env.pullsFile(), log)
-	if err != nil {
-		return err
-	}
-	now := func() *settings.Settings { return said }
-	return s.with(ctx, registry.Options{}, func(reg *registry.Registry) error {
-		report, err := retention.New(reg, now, pulls, retention.Options{Grace: cmp.Or(o.grace, time.Nanosecond), Logger: log}).Run(ctx, o.dryRun)
-		if !o.dryRun && len(report.Removed) > 0 {
-			if told := env.tellRetained(ctx, said, report); err == nil {
-				err = told
-			}
-		}
+	return s.with(ctx, func(reg *registry.Registry) error {
+		report, err := served.Retain(ctx, s.env.home(), reg, served.RetainOptions{DryRun: o.dryRun, Grace: o.grace, Logger: s.env.warningLog()})
 		if err != nil {
 			return err
 		}
-		return env.print(report, func(w io.Writer) { printRetention(w, report) })
+		return s.env.print(report, func(w io.Writer) { printRetention(w, report) })
 	})
-}
-
-// tellRetained tells of what a command removed whom a server tells.
-func (env *Env) tellRetained(ctx context.Context, said *settings.Settings, report retention.Report) error {
-	record, told, err := env.recorder(ctx, said)
-	if err != nil {
-		return err
-	}
-	env.retained(ctx, report, record, told)
-	return record.Close()
 }
 
 func printRetention(w io.Writer, r retention.Report) {
@@ -101,11 +77,11 @@ func newRegistryUsage(s *store) *cobra.Command {
 A project without a name stands for the repositories that belong to none.` + "\n" + exitCodes,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			said, err := s.env.settingsNow()
+			said, err := served.SettingsNow(s.env.home())
 			if err != nil {
 				return err
 			}
-			return s.with(cmd.Context(), registry.Options{}, func(reg *registry.Registry) error {
+			return s.with(cmd.Context(), func(reg *registry.Registry) error {
 				quotas, err := quota.Open(cmd.Context(), reg, func() *settings.Settings { return said }, quota.Options{})
 				if err != nil {
 					return err

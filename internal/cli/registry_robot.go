@@ -15,6 +15,7 @@ import (
 	"plimsoll.dev/plimsoll/internal/registry/access/robot"
 	"plimsoll.dev/plimsoll/internal/registry/call"
 	"plimsoll.dev/plimsoll/internal/registry/settings"
+	"plimsoll.dev/plimsoll/internal/site/served"
 )
 
 func newRegistryRobot(env *Env) *cobra.Command {
@@ -91,7 +92,7 @@ a robot may do that is told nothing.` + "\n" + exitCodes,
 
 // projectOfRobot refuses a robot that could do nothing.
 func (env *Env) projectOfRobot(project, full string) error {
-	said, err := settings.Read(env.registryFile(), registryChecks()...)
+	said, err := settings.Read(served.SettingsFile(env.home()), served.Checks()...)
 	if fault.KindOf(err) == fault.NotFound && err != nil {
 		return fault.Newf(fault.Usage, "create robot", full, "this home has no registry.yaml: nobody needs an account").
 			WithHint("docs/registry-access.md shows what the file says")

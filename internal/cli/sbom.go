@@ -13,6 +13,7 @@ import (
 	"plimsoll.dev/plimsoll/internal/evidence/sbom/cyclonedx"
 	"plimsoll.dev/plimsoll/internal/evidence/sbom/spdx"
 	"plimsoll.dev/plimsoll/internal/fault"
+	"plimsoll.dev/plimsoll/internal/site/known"
 )
 
 type sbomOptions struct{ form, platform string }
@@ -48,24 +49,24 @@ func runSBOM(ctx context.Context, env *Env, o sbomOptions, text string) error {
 	default:
 		return fault.Newf(fault.Usage, "read flags", "--format "+o.form, "want spdx or cyclonedx")
 	}
-	found, err := env.look(ctx, text, o.platform)
+	found, err := known.Look(ctx, env.home(), text, o.platform)
 	if err != nil {
 		return err
 	}
 	if o.form == "" {
-		return env.print(found.contents, func(w io.Writer) { printContents(w, found) })
+		return env.print(found.Contents, func(w io.Writer) { printContents(w, found) })
 	}
-	about, err := evidence.About(found.ref, found.image, env.Version)
+	about, err := evidence.About(found.Ref, found.Image, env.Version)
 	if err != nil {
 		return err
 	}
-	_, err = env.Out.Write(append(encode(found.contents, about), '\n'))
+	_, err = env.Out.Write(append(encode(found.Contents, about), '\n'))
 	return err
 }
 
-func printContents(w io.Writer, found *looked) {
-	c := found.contents
-	fmt.Fprintf(w, "%s@%s  %s", found.ref, c.Image, visible(c.Platform))
+func printContents(w io.Writer, found *known.Looked) {
+	c := found.Contents
+	fmt.Fprintf(w, "%s@%s  %s", found.Ref, c.Image, visible(c.Platform))
 	if c.Distro.Name != "" {
 		fmt.Fprintf(w, "  %s", visible(c.Distro.Name))
 	}

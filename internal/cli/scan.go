@@ -5,15 +5,14 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
 	"plimsoll.dev/plimsoll/artifact"
 	"plimsoll.dev/plimsoll/internal/fault"
-	"plimsoll.dev/plimsoll/internal/vuln/match"
+	"plimsoll.dev/plimsoll/internal/site/known"
+	"plimsoll.dev/plimsoll/internal/site/ledger"
 	"plimsoll.dev/plimsoll/internal/vuln/report"
-	"plimsoll.dev/plimsoll/internal/vuln/vex"
 )
 
 type scanOptions struct {
@@ -64,7 +63,7 @@ func runScan(ctx context.Context, env *Env, o scanOptions, text string) error {
 	if err != nil {
 		return err
 	}
-	found, scan, err := env.scan(ctx, o, text)
+	found, scan, err := known.Scan(ctx, env.home(), text, o.platform, o.vex)
 	if err != nil {
 		return err
 	}
@@ -73,7 +72,7 @@ func runScan(ctx context.Context, env *Env, o scanOptions, text string) error {
 		if err != nil {
 			return err
 		}
-		if err := env.attach(ctx, found, evidence); err != nil {
+		if err := ledger.Attach(ctx, env.home(), found.Ref, found.Image, evidence); err != nil {
 			return err
 		}
 	}
@@ -114,44 +113,6 @@ func (o scanOptions) writer(env *Env) (func(report.Scan) error, error) {
 		return func(s report.Scan) error { return report.WriteCycloneDX(env.Out, s) }, nil
 	}
 	return nil, fault.Newf(fault.Usage, "read flags", "--format "+o.form, "want sarif or cyclonedx")
-}
-
-// scan looks into the image and matches what it finds.
-func (env *Env) scan(ctx context.Context, o scanOptions, text string) (*looked, report.Scan, error) {
-	scan := report.Scan{Reference: text, Version: env.Version, Started: time.Now()}
-	a, err := env.advisories()
-	if err != nil {
-		return nil, scan, err
-	}
-	db, err := a.open(ctx)
-	if err != nil {
-		return nil, scan, err
-	}
-	defer db.Close()
-	found, err := env.look(ctx, text, o.platform)
-	if err != nil {
-		return nil, scan, err
-	}
-	scan.Contents, scan.Database.Version = found.contents, db.Version()
-	if scan.Findings, err = match.Contents(ctx, db, found.contents); err != nil {
-		return nil, scan, err
-	}
-	if scan.Unmatched, err = match.Missing(db, found.contents); err != nil {
-		return nil, scan, err
-	}
-	documents, err := env.statements(ctx, o.vex, found)
-	if err != nil {
-		return nil, scan, err
-	}
-	about := vex.Image{Contents: found.contents, Digests: []string{found.digest.String()}, Repository: found.ref.Repository()}
-	scan.Findings = vex.Apply(scan.Findings, about, documents)
-	for _, s := range a.store.Status(a.feeds, time.Now()) {
-		if s.Synced.After(scan.Database.Updated) {
-			scan.Database.Updated = s.Synced
-		}
-	}
-	scan.Finished = time.Now()
-	return found, scan, nil
 }
 
 func printScan(w io.Writer, s report.Scan, all bool) {

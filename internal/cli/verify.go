@@ -6,17 +6,15 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"slices"
 	"strings"
 
-	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/spf13/cobra"
 
-	"plimsoll.dev/plimsoll/artifact"
-	"plimsoll.dev/plimsoll/internal/evidence"
 	"plimsoll.dev/plimsoll/internal/evidence/attest"
 	"plimsoll.dev/plimsoll/internal/fault"
 	"plimsoll.dev/plimsoll/internal/oci"
+	"plimsoll.dev/plimsoll/internal/site/home"
+	"plimsoll.dev/plimsoll/internal/site/verify"
 )
 
 type verifyOptions struct {
@@ -24,20 +22,6 @@ type verifyOptions struct {
 	want []string
 	show string
 	only bool // nothing is wanted but what is to be shown
-}
-
-// wants are the short names of predicate types.
-var wants = []struct{ name, predicate string }{
-	{"signature", artifact.PredicateSignature},
-	{"spdx", artifact.PredicateSPDX},
-	{"cyclonedx", artifact.PredicateCycloneDX},
-	{"provenance", artifact.PredicateProvenance},
-	{"hardening", artifact.PredicateHardening},
-	{"malware", artifact.PredicateMalware},
-	{"tests", artifact.PredicateTestResult},
-	{"vex", artifact.PredicateVEX},
-	{"vulns", artifact.PredicateVulns},
-	{"vsa", artifact.PredicateVSA},
 }
 
 func newVerify(env *Env) *cobra.Command {
@@ -76,13 +60,13 @@ nothing else must be there then.` + "\n" + exitCodes,
 
 func (o *verifyOptions) flags(cmd *cobra.Command) {
 	flags := cmd.Flags()
-	flags.StringSliceVar(&o.keys, "key", nil, "public key that signs images: a file, env://NAME or a URI")
-	flags.StringSliceVar(&o.attestationKeys, "attestation-key", nil, "public key that signs attestations (default: those of --key)")
-	flags.StringVar(&o.identity.Issuer, "issuer", "", "who issued the identity that a certificate names, a URL")
-	flags.StringVar(&o.identity.IssuerRegexp, "issuer-regexp", "", "the same as a regular expression")
-	flags.StringVar(&o.identity.Subject, "subject", "", "the identity: an address or a workflow")
-	flags.StringVar(&o.identity.SubjectRegexp, "subject-regexp", "", "the same as a regular expression")
-	flags.StringVar(&o.root, "trusted-root", "", "file of a Sigstore trusted root, to verify certificates and logs with")
+	flags.StringSliceVar(&o.Keys, "key", nil, "public key that signs images: a file, env://NAME or a URI")
+	flags.StringSliceVar(&o.AttestationKeys, "attestation-key", nil, "public key that signs attestations (default: those of --key)")
+	flags.StringVar(&o.Identity.Issuer, "issuer", "", "who issued the identity that a certificate names, a URL")
+	flags.StringVar(&o.Identity.IssuerRegexp, "issuer-regexp", "", "the same as a regular expression")
+	flags.StringVar(&o.Identity.Subject, "subject", "", "the identity: an address or a workflow")
+	flags.StringVar(&o.Identity.SubjectRegexp, "subject-regexp", "", "the same as a regular expression")
+	flags.StringVar(&o.Root, "trusted-root", "", "file of a Sigstore trusted root, to verify certificates and logs with")
 	flags.StringSliceVar(&o.want, "want", []string{"signature", "spdx", "cyclonedx", "provenance"}, "what must be there: signature, spdx, cyclonedx, provenance, hardening, malware, tests, vex, vulns, vsa, or a predicate type")
 }
 
@@ -95,32 +79,25 @@ func runVerify(ctx context.Context, env *Env, o verifyOptions, arg string) error
 	if err != nil {
 		return err
 	}
-	trust, err := env.trust(ctx, o.trustOptions)
+	trust, err := o.trust(ctx, env)
 	if err != nil {
 		return err
 	}
-	report, err := verifyAll(ctx, env.Registries.Session(), ref, trust, want)
+	report, err := verify.All(ctx, env.Registries.Session(), ref, trust, want)
 	if err != nil {
 		return err
 	}
-	if o.show != "" && (report.Verified || o.only && report.has()) {
-		return report.show(env.Out, predicates([]string{o.show})[0])
+	if o.show != "" && (report.Verified || o.only && report.Has()) {
+		return show(env.Out, report, verify.Predicates([]string{o.show})[0])
 	}
-	if err := env.print(report, report.table); err != nil {
+	if err := env.print(report, func(w io.Writer) { printVerified(w, report) }); err != nil {
 		return err
 	}
-	return report.err()
-}
-
-// has says whether nothing that is wanted of the images is missing, whatever it says of them.
-func (v *verified) has() bool {
-	return !slices.ContainsFunc(v.Parts, func(part verifiedImage) bool {
-		return part.Platform != indexPart && len(part.Missing) > 0
-	})
+	return report.Err()
 }
 
 // show prints the predicates of one type, as they were signed.
-func (v *verified) show(w io.Writer, predicate string) error {
+func show(w io.Writer, v *verify.Report, predicate string) error {
 	shown := false
 	for _, part := range v.Parts {
 		for _, e := range part.Evidence() {
@@ -136,7 +113,7 @@ func (v *verified) show(w io.Writer, predicate string) error {
 		}
 	}
 	if !shown {
-		return fault.Newf(fault.NotFound, "verify", v.Ref, "nobody who is trusted says anything of type "+predicateName(predicate)).
+		return fault.Newf(fault.NotFound, "verify", v.Ref, "nobody who is trusted says anything of type "+verify.Name(predicate)).
 			WithHint("see what is there without --show")
 	}
 	return nil
@@ -145,135 +122,15 @@ func (v *verified) show(w io.Writer, predicate string) error {
 // wanted gives the types that must be there: those of --want, or the one that is shown.
 func (o verifyOptions) wanted() ([]string, error) {
 	if o.show != "" {
-		shown, err := types("--show", o.show)
+		shown, err := verify.Types("--show", o.show)
 		if err != nil || o.only {
 			return shown, err
 		}
 	}
-	return types("--want", o.want...)
+	return verify.Types("--want", o.want...)
 }
 
-// types gives the types of the words of a flag. A word that is none would be missed in every
-// image, which is not the image's fault.
-func types(flag string, words ...string) ([]string, error) {
-	all := predicates(words)
-	for i, predicate := range all {
-		if !strings.Contains(predicate, "://") {
-			return nil, fault.Newf(fault.Usage, "read flags", flag+" "+words[i], "it is neither a type that is known nor a URI").
-				WithHint("want signature, spdx, cyclonedx, provenance, hardening, malware, tests, vex, vulns, vsa or a URI")
-		}
-	}
-	return all, nil
-}
-
-// predicates gives the types of those names.
-func predicates(names []string) []string {
-	var out []string
-	for _, name := range names {
-		predicate := name
-		for _, w := range wants {
-			if w.name == name {
-				predicate = w.predicate
-			}
-		}
-		out = append(out, predicate)
-	}
-	return out
-}
-
-// predicateName is the short name of a type, or the type itself.
-func predicateName(predicate string) string {
-	for _, w := range wants {
-		if w.predicate == predicate {
-			return w.name
-		}
-	}
-	return predicate
-}
-
-// verified is what `verify` gives a script.
-type verified struct {
-	Ref      string          `json:"ref"`
-	Digest   string          `json:"digest"`
-	Verified bool            `json:"verified"`
-	Parts    []verifiedImage `json:"images"` // the image; or the index, then its images
-}
-
-// indexPart stands for an index where images have their platform.
-const indexPart = "index"
-
-type verifiedImage struct {
-	Platform string `json:"platform"` // indexPart for an index
-	attest.Report
-	Refused []attest.Missing `json:"refused,omitempty"` // what is wanted, verified, and speaks against the image
-}
-
-// verifyAll verifies an image, or an index with all its images: of an index itself only
-// the signature is wanted, for all else is said of its images.
-func verifyAll(ctx context.Context, session *oci.Session, ref oci.Reference, trust attest.Trust, want []string) (*verified, error) {
-	m, err := session.Manifest(ctx, ref)
-	if err != nil {
-		return nil, err
-	}
-	out := &verified{Ref: ref.String(), Digest: m.Digest.String(), Verified: true}
-	add := func(platform string, digest v1.Hash, want []string) error {
-		attached, err := attest.List(ctx, session, ref, digest)
-		if err != nil {
-			return err
-		}
-		part := verifiedImage{Platform: platform, Report: attest.Verify(digest, attached, trust, want...)}
-		part.heed(want)
-		out.Parts, out.Verified = append(out.Parts, part), out.Verified && part.Verified
-		return nil
-	}
-	if m.Index == nil {
-		return out, add("", m.Digest, want)
-	}
-	if err := add(indexPart, m.Digest, []string{artifact.PredicateSignature}); err != nil {
-		return nil, err
-	}
-	refuse := func(why string) error {
-		return fault.Newf(fault.Denied, "verify", ref.String(), why).WithHint("verify each of its images by its digest")
-	}
-	for _, d := range m.Index.Manifests {
-		if d.Platform != nil && d.Platform.OS == "unknown" {
-			continue // nobody runs it: attestations of other builders
-		}
-		if !d.MediaType.IsImage() {
-			return nil, refuse("its index names something that is no image: " + d.Digest.String())
-		}
-		platform := "image"
-		if d.Platform != nil {
-			platform = d.Platform.String()
-		}
-		if err := add(platform, d.Digest, want); err != nil {
-			return nil, err
-		}
-	}
-	if len(out.Parts) == 1 {
-		return nil, refuse("its index names no image")
-	}
-	return out, nil
-}
-
-// heed notes what verified claims say. Who wants a malware report or tests wants an image
-// that is clean and passes: one that is not is not verified.
-func (v *verifiedImage) heed(want []string) {
-	for i, c := range v.Checks {
-		e, ok := c.Evidence()
-		if !ok {
-			continue
-		}
-		said := evidence.Says(e)
-		v.Checks[i].Says = cut(said.Text, 120)
-		if said.Against && slices.Contains(want, c.Predicate) {
-			v.Refused = append(v.Refused, attest.Missing{Predicate: c.Predicate, Why: v.Checks[i].Says})
-			v.Verified = false
-		}
-	}
-}
-
-func (v *verified) table(w io.Writer) {
+func printVerified(w io.Writer, v *verify.Report) {
 	fmt.Fprintf(w, "%s@%s\n", v.Ref, v.Digest)
 	for _, part := range v.Parts {
 		if part.Platform != "" {
@@ -285,10 +142,10 @@ func (v *verified) table(w io.Writer) {
 			if !c.Verified {
 				by = c.Why
 			}
-			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", visible(predicateName(c.Predicate)), yesNo(c.Verified), visible(c.Says), visible(by), forms(c.Forms))
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", visible(verify.Name(c.Predicate)), yesNo(c.Verified), visible(c.Says), visible(by), forms(c.Forms))
 		}
 		for _, m := range part.Missing {
-			fmt.Fprintf(w, "%s\tMISSING\t\t%s\t\n", visible(predicateName(m.Predicate)), visible(m.Why))
+			fmt.Fprintf(w, "%s\tMISSING\t\t%s\t\n", visible(verify.Name(m.Predicate)), visible(m.Why))
 		}
 	}
 	if v.Verified {
@@ -311,33 +168,31 @@ func forms(all []attest.Form) string {
 	return strings.Join(out, ", ")
 }
 
-// err gives nil for what is verified, else what is missing of which image or speaks against
-// it.
-func (v *verified) err() error {
-	if v.Verified {
-		return nil
+// trustOptions are the flags that say whom to believe, instead of what the home says.
+type trustOptions struct{ home.Named }
+
+// check refuses flags that name half of somebody.
+func (o trustOptions) check() error {
+	i := o.Identity
+	issuer, subject := i.Issuer+i.IssuerRegexp, i.Subject+i.SubjectRegexp
+	switch {
+	case len(o.AttestationKeys) > 0 && len(o.Keys) == 0 && i == (attest.Identity{}):
+		return fault.Newf(fault.Usage, "read flags", "--attestation-key", "nothing says who signs images").
+			WithHint("name that key with --key; without --attestation-key it counts for attestations too")
+	case issuer != "" && subject == "":
+		return fault.Newf(fault.Usage, "read flags", "--issuer", "without a subject it would be anybody whom that issuer knows").
+			WithHint("name the identity with --subject or --subject-regexp")
+	case subject != "" && issuer == "":
+		return fault.Newf(fault.Usage, "read flags", "--subject", "without an issuer it would be whoever anybody calls so").
+			WithHint("name who issued the identity with --issuer or --issuer-regexp")
 	}
-	var why []string
-	hint := "whoever makes the image issues it; `plimsoll attest` does for one that is there"
-	for _, part := range v.Parts {
-		for _, m := range slices.Concat(part.Refused, part.Missing) {
-			name := predicateName(m.Predicate)
-			if part.Platform != "" {
-				name = part.Platform + " " + name
-			}
-			why = append(why, name+": "+m.Why)
-		}
-		switch {
-		case len(part.Refused) > 0:
-			hint = "see what it says with --show " + predicateName(part.Refused[0].Predicate)
-		case slices.ContainsFunc(part.Missing, part.attached):
-			hint = "name the keys it should be signed with (--key, --attestation-key), or sign it"
-		}
-	}
-	return fault.Newf(fault.Denied, "verify", v.Ref, visible(strings.Join(why, "; "))).WithHint(hint)
+	return nil
 }
 
-// attached says whether what is missing is there, and not verified.
-func (v verifiedImage) attached(m attest.Missing) bool {
-	return slices.ContainsFunc(v.Checks, func(c attest.Check) bool { return c.Predicate == m.Predicate })
+// trust gives whom the flags name; without any, whom the home believes.
+func (o trustOptions) trust(ctx context.Context, env *Env) (attest.Trust, error) {
+	if err := o.check(); err != nil {
+		return attest.Trust{}, err
+	}
+	return env.home().Trust(ctx, o.Named)
 }

@@ -1,0 +1,174 @@
+// Package home takes the folder that everything of a site lies in and gives what is configured
+// there: whose keys sign and whom one believes, its policies and registry, its inventory.
+package home
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"path/filepath"
+	"sync"
+
+	"plimsoll.dev/plimsoll/internal/evidence/hardening"
+	"plimsoll.dev/plimsoll/internal/evidence/malware"
+	"plimsoll.dev/plimsoll/internal/evidence/sbom"
+	"plimsoll.dev/plimsoll/internal/fault"
+	"plimsoll.dev/plimsoll/internal/inventory"
+	"plimsoll.dev/plimsoll/internal/keys"
+	"plimsoll.dev/plimsoll/internal/oci"
+)
+
+// Home is an open home. It is safe for concurrent use, as other processes may use the folder too.
+type Home struct {
+	Folder     string
+	Registries *oci.Registries // the home's own registry and the remote ones
+	Version    string          // of this program
+	Getenv     func(string) string
+
+	warn func(warning, hint string)
+	*held
+}
+
+// held is what several views of one home share.
+type held struct {
+	keychain *keys.Keychain
+
+	mu          sync.Mutex
+	inventories map[string]*inventory.Inventory // open, by address
+	unread      map[string]bool                 // keys of which it was said that they cannot be read
+}
+
+// Options are what New may be told.
+type Options struct {
+	Version  string                                          // of this program
+	Getenv   func(string) string                             // the user's environment; nil is an empty one
+	Password func(context.Context, keys.Ask) ([]byte, error) // asks a person; nil where nobody is there
+
+	// Warn hears in a line each of what is wrong and stops nothing, with what helps, which may be
+	// "". Both may hold what foreign code said. nil hears nothing.
+	Warn func(warning, hint string)
+}
+
+// New gives the home in the folder. Nothing is opened until it is needed; Close it.
+func New(folder string, registries *oci.Registries, o Options) *Home {
+	h := &Home{Folder: folder, Registries: registries, Version: o.Version, Getenv: o.Getenv, warn: o.Warn}
+	if h.Getenv == nil {
+		h.Getenv = func(string) string { return "" }
+	}
+	h.held = &held{inventories: map[string]*inventory.Inventory{}, unread: map[string]bool{}}
+	h.keychain = keys.New(keys.Options{Prompt: o.Password, Warn: func(line string) { h.Warn(line, "") }})
+	return h
+}
+
+// Close closes what was opened.
+func (h *Home) Close() error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	var failed error
+	for address, index := range h.inventories {
+		failed = errors.Join(failed, index.Close())
+		delete(h.inventories, address)
+	}
+	return failed
+}
+
+// Through gives the same home with other ways to its registries.
+func (h *Home) Through(registries *oci.Registries) *Home {
+	other := *h
+	other.Registries = registries
+	return &other
+}
+
+// Warning gives the same home with another who hears its warnings.
+func (h *Home) Warning(warn func(warning, hint string)) *Home {
+	other := *h
+	other.warn = warn
+	return &other
+}
+
+// Warn tells of what is wrong and stops nothing, and what helps, if there is such.
+func (h *Home) Warn(warning, hint string) {
+	if h.warn != nil {
+		h.warn(warning, hint)
+	}
+}
+
+// Agent names this program to the servers it asks.
+func (h *Home) Agent() string { return "plimsoll/" + h.Version }
+
+// Path gives the path of something in the home.
+func (h *Home) Path(names ...string) string {
+	return filepath.Join(append([]string{h.Folder}, names...)...)
+}
+
+// PolicyFolder is where the policies of the home are.
+func (h *Home) PolicyFolder() string { return h.Path("policies") }
+
+// VerdictsFolder is where what is to be decided still is kept.
+func (h *Home) VerdictsFolder() string { return h.Path("verdicts") }
+
+// FeedsFile says where advisories come from.
+func (h *Home) FeedsFile() string { return h.Path("feeds.yaml") }
+
+// InventoryVariable names the database of the inventory, where it is not the home's own.
+const InventoryVariable = "PLIMSOLL_INVENTORY"
+
+// InventoryAddress is where the inventory is, as inventory.Open takes it. It may hold a password.
+func (h *Home) InventoryAddress() string {
+	return cmp.Or(h.Getenv(InventoryVariable), "sqlite:"+h.Path("inventory.db"))
+}
+
+// Inventory gives the index over all images, which stays open until the home is closed.
+func (h *Home) Inventory(ctx context.Context) (*inventory.Inventory, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	address := h.InventoryAddress()
+	if index := h.inventories[address]; index != nil {
+		return index, nil
+	}
+	index, err := inventory.Open(ctx, address, inventory.Options{})
+	if err != nil {
+		return nil, err
+	}
+	h.inventories[address] = index
+	return index, nil
+}
+
+// Keychain gives what opens keys by name, each once.
+func (h *Home) Keychain() *keys.Keychain { return h.keychain }
+
+// clamdVariable says where a ClamAV daemon answers; without it nobody looks for malware.
+const clamdVariable = "PLIMSOLL_CLAMD"
+
+// Malware gives who looks for malware here; nil where nobody does.
+func (h *Home) Malware() (*malware.Scanner, error) {
+	address := h.Getenv(clamdVariable)
+	if address == "" {
+		return nil, nil
+	}
+	clamd, err := malware.NewClamd(address)
+	if err != nil {
+		return nil, err
+	}
+	return malware.New(clamd, h.Path("cache", "malware"), malware.Options{AllowUnscanned: true}), nil
+}
+
+// Hardening gives the scanner of this home that keeps what it found.
+func (h *Home) Hardening() *hardening.Scanner { return hardening.New(h.Path("cache", "hardening")) }
+
+// Contents gives the scanner of this home.
+func (h *Home) Contents() *sbom.Scanner {
+	return sbom.New(sbom.Options{Cache: h.Path("cache", "contents")})
+}
+
+// Tell tells the inventory something. It is only an index: when that fails, what was done stands,
+// and that is said.
+func (h *Home) Tell(ctx context.Context, do func(*inventory.Inventory) error) {
+	index, err := h.Inventory(ctx)
+	if err == nil {
+		err = do(index)
+	}
+	if err != nil {
+		h.Warn("the inventory was not told: "+err.Error(), cmp.Or(fault.HintOf(err), "run `plimsoll inventory rebuild` when that is mended"))
+	}
+}
