@@ -72,11 +72,12 @@ type ExposedImage struct {
 	Sourced  bool // it says where its source is
 	Carries  bool // others say that they stand on what the name names
 
-	// Group is the same for images with the same Hits, On and Sourced: whatever follows of
+	// Group is the same for images with the same Hits, On, ByBase and Sourced: whatever follows of
 	// those alone needs to be found once for all of them.
 	Group  int
 	Hits   []Hit
 	On     *Standing         // never nil
+	ByBase bool              // what it stands on is enough for it to be meant
 	Labels map[string]string // those asked for; shared between images
 }
 
@@ -273,7 +274,8 @@ func (e *exposing) images(tell func(ExposedImage) error) error {
 		image := ExposedImage{Digest: digestText(digest), Platform: platform[on], Size: size, Sourced: source != e.unsourced, Labels: e.labels[id]}
 		image.On = e.standing(base, on)
 		g := e.group(stack, string(digest), &image)
-		if image.Group, image.Hits = g.number, g.hits; len(g.hits) == 0 && !e.stands(image.On) {
+		image.ByBase = e.stands(image.On)
+		if image.Group, image.Hits = g.number, g.hits; len(g.hits) == 0 && !image.ByBase {
 			return nil
 		}
 		names := e.names[id]

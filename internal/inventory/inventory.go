@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"plimsoll.dev/plimsoll/internal/fault"
+	"plimsoll.dev/plimsoll/internal/inventory/campaigns"
 	"plimsoll.dev/plimsoll/internal/inventory/postgres"
 	"plimsoll.dev/plimsoll/internal/inventory/sqlite"
 	"plimsoll.dev/plimsoll/internal/inventory/store"
@@ -126,3 +127,6 @@ func moment(s int64) time.Time {
 	}
 	return time.Unix(s, 0).UTC()
 }
+
+// Campaigns gives what is kept of patches, in the same database.
+func (inv *Inventory) Campaigns() *campaigns.Store { return campaigns.New(inv.db, inv.now) }

@@ -53,7 +53,9 @@ func NewPopulation(t testing.TB) *Population {
 	}
 	p := &Population{debian: map[string]debPackage{}, apps: map[string][]string{}}
 	stanza := map[string]string{}
-	for lines := bufio.NewScanner(bytes.NewReader(out)); lines.Scan(); {
+	lines := bufio.NewScanner(bytes.NewReader(out))
+	lines.Buffer(nil, 1<<20) // what some packages provide is a long list
+	for lines.Scan() {
 		if lines.Text() == "" {
 			p.add(stanza)
 			clear(stanza)
@@ -61,6 +63,9 @@ func NewPopulation(t testing.TB) *Population {
 		if name, value, found := strings.Cut(lines.Text(), ": "); found && !strings.HasPrefix(name, " ") {
 			stanza[name] = value
 		}
+	}
+	if err := lines.Err(); err != nil {
+		t.Fatal(err)
 	}
 	random := rand.New(rand.NewPCG(1, 1))
 	for _, ecosystem := range []string{"golang", "maven", "npm", "pypi"} {

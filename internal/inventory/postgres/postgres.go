@@ -13,6 +13,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/jackc/pgx/v5/stdlib"
 
 	"plimsoll.dev/plimsoll/internal/fault"
@@ -33,19 +34,14 @@ const lock = 0x506c696d736f6c6c // "Plimsoll"
 func Open(ctx context.Context, address string) (*store.DB, error) {
 	config, err := pgx.ParseConfig(address)
 	if err != nil {
-		// The cause quotes the address.
-		return nil, fault.Newf(fault.Usage, "open the inventory", "postgres", "the address is not understood").
-			WithHint("write postgres://USER@HOST/DATABASE; a password can come from PGPASSWORD or a passfile")
+		return nil, misread()
 	}
 	// Each question is planned for its own lists, and none is worth compiling or sharing
 	// out: that takes longer than they do.
 	config.RuntimeParams["plan_cache_mode"] = "force_custom_plan"
 	config.RuntimeParams["jit"] = "off"
 	config.RuntimeParams["max_parallel_workers_per_gather"] = "0"
-	config.RuntimeParams["application_name"] = "plimsoll"
-	if config.RuntimeParams["search_path"] == "" {
-		config.RuntimeParams["search_path"] = "plimsoll"
-	}
+	name(config.RuntimeParams)
 	pool := stdlib.OpenDB(*config)
 	pool.SetMaxOpenConns(connections)
 	pool.SetMaxIdleConns(connections)
@@ -61,6 +57,32 @@ func Open(ctx context.Context, address string) (*store.DB, error) {
 		return nil, errors.Join(err, db.Close())
 	}
 	return db, nil
+}
+
+// misread says that the address is wrong. Its cause quotes the address, password and all.
+func misread() error {
+	return fault.Newf(fault.Usage, "open the inventory", "postgres", "the address is not understood").
+		WithHint("write postgres://USER@HOST/DATABASE; a password can come from PGPASSWORD or a passfile")
+}
+
+// name says who we are, and in which schema our tables are.
+func name(parameters map[string]string) {
+	parameters["application_name"] = "plimsoll"
+	if parameters["search_path"] == "" {
+		parameters["search_path"] = "plimsoll"
+	}
+}
+
+// Pool opens a pool of few connections for whoever needs tables beside the inventory's, in
+// the same schema. The inventory must have been opened before.
+func Pool(ctx context.Context, address string) (*pgxpool.Pool, error) {
+	config, err := pgxpool.ParseConfig(address)
+	if err != nil {
+		return nil, misread()
+	}
+	name(config.ConnConfig.RuntimeParams)
+	config.MaxConns = connections
+	return pgxpool.NewWithConfig(ctx, config)
 }
 
 // makeSchema makes the schema named, where it is missing.

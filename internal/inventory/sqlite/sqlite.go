@@ -36,18 +36,12 @@ func Open(ctx context.Context, path string) (*store.DB, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return nil, fault.New(fault.Failed, "open the inventory", path, err).WithHint("name a path in a folder that can be written")
 	}
-	// Waits are long: a batch of another process is over in seconds. NORMAL loses the last
-	// transactions of a power cut, but never the file; what is lost is in the registries.
-	shared := url.Values{"_pragma": {"busy_timeout(60000)", "journal_mode(WAL)", "synchronous(NORMAL)", "cache_size(-32000)", "mmap_size(1073741824)"}}
-	writing := url.Values{"_pragma": shared["_pragma"], "_txlock": {"immediate"}}
-	reading := url.Values{"_pragma": append([]string{"query_only(1)"}, shared["_pragma"]...)}
-	file := url.URL{Scheme: "file", OmitHost: true, Path: path}
-	writer, err := sql.Open("sqlite", file.String()+"?"+writing.Encode())
+	reading := append([]string{"query_only(1)"}, pragmas...)
+	writer, err := Pool(path)
 	if err != nil {
-		return nil, fault.New(fault.Failed, "open the inventory", path, err)
+		return nil, err
 	}
-	writer.SetMaxOpenConns(1)
-	reader, err := sql.Open("sqlite", file.String()+"?"+reading.Encode())
+	reader, err := sql.Open("sqlite", source(path, url.Values{"_pragma": reading}))
 	if err != nil {
 		return nil, fault.New(fault.Failed, "open the inventory", path, errors.Join(err, writer.Close()))
 	}
@@ -62,6 +56,26 @@ func Open(ctx context.Context, path string) (*store.DB, error) {
 		return nil, errors.Join(err, db.Close())
 	}
 	return db, nil
+}
+
+// Waits are long: a batch of another process is over in seconds. NORMAL loses the last
+// transactions of a power cut, but never the file; what is lost is in the registries.
+var pragmas = []string{"busy_timeout(60000)", "journal_mode(WAL)", "synchronous(NORMAL)", "cache_size(-32000)", "mmap_size(1073741824)"}
+
+// Pool opens a pool of one connection, whose transactions write from their begin: in one
+// process there may be several such pools of one file, which wait for each other.
+func Pool(path string) (*sql.DB, error) {
+	pool, err := sql.Open("sqlite", source(path, url.Values{"_pragma": pragmas, "_txlock": {"immediate"}}))
+	if err != nil {
+		return nil, fault.New(fault.Failed, "open the inventory", path, err)
+	}
+	pool.SetMaxOpenConns(1)
+	return pool, nil
+}
+
+// source gives the file's address with the driver's settings.
+func source(path string, settings url.Values) string {
+	return (&url.URL{Scheme: "file", OmitHost: true, Path: path, RawQuery: settings.Encode()}).String()
 }
 
 type dialect struct{ path string }
