@@ -156,15 +156,15 @@ func runOverrideList(env *Env) error {
 func scopeOfOverride(scope v1alpha1.OverrideScope) string {
 	text := "all"
 	if len(scope.Repositories) > 0 {
-		text = joined(scope.Repositories)
+		text = listOf(scope.Repositories)
 	}
 	if len(scope.Except) > 0 {
-		text += " but " + joined(scope.Except)
+		text += " but " + listOf(scope.Except)
 	}
 	return text
 }
 
-func joined(patterns []v1alpha1.RepositoryPattern) string {
+func listOf(patterns []v1alpha1.RepositoryPattern) string {
 	var all []string
 	for _, p := range patterns {
 		all = append(all, string(p))
