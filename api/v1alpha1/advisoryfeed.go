@@ -78,7 +78,7 @@ type AdvisoryFeedSpec struct {
 	// +optional
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:MaxLength=64
-	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]+([.][0-9]+)?(ms|s|m|h))+$') && duration(self) >= duration('10s')",message="want a time of at least 10s, such as 15m or 6h"
+	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]+([.][0-9]+)?(ms|s|m|h))+$') && duration(self) >= duration('1s')",message="want a time of at least 1s, such as 15m or 6h"
 	Interval *metav1.Duration `json:"interval,omitempty"`
 }
 

@@ -70,7 +70,7 @@ type BaseImageSpec struct {
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=2000
 	// +kubebuilder:validation:items:MaxLength=256
-	// +kubebuilder:validation:items:XValidation:rule="self.matches('^[a-z0-9][a-z0-9+.-]+( *[(](<<|<=|=|>=|>>) *[^ ()]+[)]|=[^ =()]+)?$')",message="want openssl, openssl (>= 3.5) or openssl=3.5.1-1"
+	// +kubebuilder:validation:items:XValidation:rule="self.matches('^[a-z0-9][a-z0-9+.-]+(:[a-z0-9]+)?( *[(](<<|<=|=|>=|>>) *[^ ()]+[)]|=[^ =()]+)?$')",message="want openssl, openssl (>= 3.5) or openssl=3.5.1-1"
 	Packages []string `json:"packages"`
 
 	// Omit names packages that are not installed although others depend on them. Each
@@ -203,7 +203,7 @@ type Update struct {
 	// +optional
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:MaxLength=64
-	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]+([.][0-9]+)?(ms|s|m|h))+$') && duration(self) >= duration('10s')",message="want a time of at least 10s, such as 15m or 6h"
+	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]+([.][0-9]+)?(ms|s|m|h))+$') && duration(self) >= duration('1s')",message="want a time of at least 1s, such as 15m or 6h"
 	Interval *metav1.Duration `json:"interval,omitempty"`
 
 	// Suspend looks no more while it is true.

@@ -80,6 +80,7 @@ type ImageSpec struct {
 
 	// Build says what builds are given beside source and builder.
 	// +optional
+	// +kubebuilder:default={}
 	Build ImageBuild `json:"build,omitempty"`
 
 	// Cache says where is kept what buildpacks want to find again.
@@ -290,7 +291,7 @@ type ImageTriggers struct {
 	// +optional
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:MaxLength=64
-	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]+([.][0-9]+)?(ms|s|m|h))+$') && duration(self) >= duration('10s')",message="want a time of at least 10s, such as 5m or 1h"
+	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]+([.][0-9]+)?(ms|s|m|h))+$') && duration(self) >= duration('1s')",message="want a time of at least 1s, such as 5m or 1h"
 	Interval *metav1.Duration `json:"interval,omitempty"`
 
 	// Paths in git's ignore syntax: a commit that touches none of them builds nothing. Default:

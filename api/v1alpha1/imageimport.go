@@ -79,6 +79,7 @@ type ImageImportSpec struct {
 
 	// Limits bound what one import may bring.
 	// +optional
+	// +kubebuilder:default={}
 	Limits ImportLimits `json:"limits,omitempty"`
 
 	// Deletion says what becomes of our tag when the source has it no more: "Keep" or "Untag".
