@@ -26,7 +26,7 @@ const (
 	SourceSubpathAnnotation = "dev.plimsoll.source.subpath" // the folder of the source
 	BuilderAnnotation       = "dev.plimsoll.builder"        // REF@digest
 	InputsAnnotation        = "dev.plimsoll.build.inputs"   // sha256 of all that a build depends on but the run image
-	OverridesAnnotation     = "dev.plimsoll.overrides"      // what was to be raised in the source: []Overridden as JSON; absent for none
+	OverridesAnnotation     = "dev.plimsoll.overrides"      // what bore on the source: []Overridden as JSON; absent for none
 )
 
 // account takes what the exporter made and gives the image: the run image's own layers as
@@ -153,7 +153,7 @@ func (j *job) annotations() map[string]string {
 	if j.source.Subpath != "" {
 		a[SourceSubpathAnnotation] = j.source.Subpath
 	}
-	if text := j.overrides.annotation(); text != "" {
+	if text, err := j.overrides.annotation(); err == nil && text != "" { // text can always be encoded
 		a[OverridesAnnotation] = text
 	}
 	return a

@@ -20,17 +20,25 @@ type overrides struct {
 	raises  []override.Raise // those of them that bear on the source
 }
 
-// Overridden is an override that bore on a build.
+// Overridden is an override that bore on a build's source.
 type Overridden struct {
-	Override  string   `json:"override"` // its name
-	Ecosystem string   `json:"ecosystem"`
-	Package   string   `json:"package"`
-	From      []string `json:"from,omitempty"` // what the source's lock files name, the lowest first; none where they do not say
-	To        string   `json:"to"`             // the floor
+	Name       string   `json:"name"`      // of the DependencyOverride
+	Ecosystem  string   `json:"ecosystem"` // by OSV's name
+	Package    string   `json:"package"`
+	From       []string `json:"from,omitempty"` // lower versions that the source's lock files name, the lowest first; none where they do not say
+	To         string   `json:"to"`             // the floor
+	Major      bool     `json:"major,omitempty"`
+	Reason     string   `json:"reason,omitempty"` // not in an image's annotation
+	Advisories []string `json:"advisories,omitempty"`
+}
 
-	Reason     string   `json:"-"`
-	Advisories []string `json:"-"`
-	Major      bool     `json:"-"`
+// String gives one line for a person: "npm lodash 4.17.15 -> 4.17.21 (lodash-2026)".
+func (o Overridden) String() string {
+	from := strings.Join(o.From, ", ")
+	if from == "" {
+		from = "lower"
+	}
+	return fmt.Sprintf("%s %s %s -> %s (%s)", o.Ecosystem, o.Package, from, o.To, o.Name)
 }
 
 // OverridesFolder is where a home keeps its overrides.
@@ -56,8 +64,8 @@ func (o overrides) told() []Overridden {
 	for _, r := range o.raises {
 		spec := r.Override.Spec
 		told := Overridden{
-			Override: r.Override.Name, Ecosystem: spec.Ecosystem, Package: spec.Package, From: r.From, To: spec.Version,
-			Reason: string(spec.Reason), Major: spec.Major,
+			Name: r.Override.Name, Ecosystem: spec.Ecosystem, Package: spec.Package, From: r.From, To: spec.Version,
+			Major: spec.Major, Reason: string(spec.Reason),
 		}
 		for _, a := range spec.Advisories {
 			told.Advisories = append(told.Advisories, string(a))
@@ -67,15 +75,18 @@ func (o overrides) told() []Overridden {
 	return all
 }
 
-func (o overrides) annotation() string {
+// annotation is what the image itself says of its overrides. Reasons are for its provenance: a
+// better word for the same is no reason to build again.
+func (o overrides) annotation() (string, error) {
 	if len(o.raises) == 0 {
-		return ""
+		return "", nil
 	}
-	text, err := json.Marshal(o.told())
-	if err != nil {
-		return "" // text and lists of it can always be written
+	told := o.told()
+	for i := range told {
+		told[i].Reason, told[i].Advisories = "", nil
 	}
-	return string(text)
+	text, err := json.Marshal(told)
+	return string(text), err
 }
 
 // The files by which steps are told of overrides.

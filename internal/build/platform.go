@@ -85,7 +85,7 @@ type Result struct {
 	Source    artifact.Source `json:"source"`
 	Unchanged bool            `json:"unchanged"` // the images that are there were built from just this
 	Images    []Built         `json:"images"`
-	Overrides []Overridden    `json:"overrides,omitempty"` // what was to be raised in the source
+	Overrides []Overridden    `json:"overrides,omitempty"` // that bore on the source
 	Index     v1.ImageIndex   `json:"-"`                   // nil for one architecture
 
 	work *work

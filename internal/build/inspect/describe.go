@@ -3,6 +3,7 @@ package inspect
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"path"
 	"slices"
 	"strings"
@@ -105,6 +106,14 @@ func (s *subject) decode(r *Image, label string, v any) bool {
 	return err == nil
 }
 
+// decodeBounded reads JSON that is not longer than a label may be.
+func decodeBounded(text string, v any) error {
+	if len(text) > maxLabel {
+		return errTooMuch
+	}
+	return json.Unmarshal([]byte(text), v)
+}
+
 func source(_ context.Context, s *subject, r *Image) error {
 	from := Source{
 		URL: s.said(build.SourceAnnotation), Revision: s.said(build.RevisionAnnotation),
@@ -146,6 +155,11 @@ func made(_ context.Context, s *subject, r *Image) error {
 	r.Build = &Build{
 		Builder: s.said(build.BuilderAnnotation), Lifecycle: metadata.Launcher.Version,
 		Inputs: s.said(build.InputsAnnotation), Buildpacks: []string{},
+	}
+	if text := s.said(build.OverridesAnnotation); text != "" {
+		if err := decodeBounded(text, &r.Build.Overrides); err != nil {
+			r.note("its annotation %s cannot be read: %v", build.OverridesAnnotation, err)
+		}
 	}
 	for _, b := range metadata.Buildpacks {
 		r.Build.Buildpacks = append(r.Build.Buildpacks, cnb.FullName(b.ID, b.Version))

@@ -7,6 +7,7 @@ import (
 	"time"
 	"unicode"
 
+	"plimsoll.dev/plimsoll/internal/build"
 	"plimsoll.dev/plimsoll/internal/build/cnb"
 )
 
@@ -77,6 +78,8 @@ type Build struct {
 	Buildpacks []string `json:"buildpacks"`          // "id@version"
 	Lifecycle  string   `json:"lifecycle,omitempty"` // version of its launcher
 	Inputs     string   `json:"inputs,omitempty"`    // "sha256:…": two builds that have the same made the same
+
+	Overrides []build.Overridden `json:"overrides,omitempty"` // dependency overrides that bore on the source
 }
 
 // Runs is what starts, how and as whom (OCI image-spec, config.md).

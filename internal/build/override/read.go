@@ -69,7 +69,7 @@ func Read(file string, text []byte) (v1alpha1.DependencyOverride, error) {
 	return o, nil
 }
 
-// New gives the set of these overrides, which must have different names.
+// New gives the set of these overrides.
 func New(overrides ...v1alpha1.DependencyOverride) (Set, error) {
 	if len(overrides) > maxOverrides {
 		return Set{}, fault.Newf(fault.Usage, "read overrides", "", fmt.Sprintf("there are more than %d", maxOverrides))
@@ -82,12 +82,7 @@ func New(overrides ...v1alpha1.DependencyOverride) (Set, error) {
 		}
 		set.all = append(set.all, s)
 	}
-	slices.SortFunc(set.all, func(a, b scoped) int { return strings.Compare(a.Name, b.Name) })
-	for i := 1; i < len(set.all); i++ {
-		if set.all[i].Name == set.all[i-1].Name {
-			return Set{}, fault.Newf(fault.Usage, "read override", set.all[i].Name, "there are two of that name").WithHint("rename or remove one of them")
-		}
-	}
+	slices.SortStableFunc(set.all, func(a, b scoped) int { return strings.Compare(a.Name, b.Name) })
 	return set, nil
 }
 

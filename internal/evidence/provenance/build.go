@@ -30,6 +30,18 @@ type BuildParameters struct {
 	Bindings    []string         `json:"bindings,omitempty"`    // names of service bindings, sorted
 	Network     string           `json:"network"`               // "host" or "none", of the build phase
 	Process     string           `json:"process,omitempty"`     // type of the default process
+	Overrides   []Override       `json:"overrides,omitempty"`   // that bore on the source; who runs the platform declared them
+}
+
+// Override is a floor for a dependency's version, whatever the source's lock file says.
+type Override struct {
+	Name       string   `json:"name"`      // of the DependencyOverride
+	Ecosystem  string   `json:"ecosystem"` // by OSV's name
+	Package    string   `json:"package"`
+	Version    string   `json:"version"`              // the floor
+	Major      bool     `json:"major,omitempty"`      // it may cross a major version
+	Reason     string   `json:"reason"`               // as declared
+	Advisories []string `json:"advisories,omitempty"` // that it answers
 }
 
 // SourceParameters is the source as it was asked for.
@@ -41,7 +53,17 @@ type SourceParameters struct {
 
 // BuildDetails is what the platform decided (internalParameters).
 type BuildDetails struct {
-	Buildpacks []string `json:"buildpacks"` // that took part, "id@version" in their order
+	Buildpacks []string `json:"buildpacks"`       // that took part, "id@version" in their order
+	Raised     []Raised `json:"raised,omitempty"` // what the overrides changed
+}
+
+// Raised is a dependency that was built with another version than the source's lock files name.
+type Raised struct {
+	Override  string   `json:"override"` // the name of the override
+	Ecosystem string   `json:"ecosystem"`
+	Package   string   `json:"package"`
+	From      []string `json:"from"` // versions that the lock files name
+	To        string   `json:"to"`
 }
 
 // Predicate gives the provenance.
