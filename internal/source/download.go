@@ -1,6 +1,7 @@
 package source
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -11,6 +12,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"plimsoll.dev/plimsoll/artifact"
@@ -49,11 +51,20 @@ func (j *job) download(ctx context.Context, w io.Writer) (size int64, digest str
 	if j.Agent != "" {
 		request.Header.Set("User-Agent", j.Agent)
 	}
+	if etag := j.known.Validator; strings.HasPrefix(etag, `"`) || strings.HasPrefix(etag, "W/") {
+		request.Header.Set("If-None-Match", etag)
+	} else if etag != "" {
+		request.Header.Set("If-Modified-Since", etag)
+	}
 	answer, err := j.client().Do(request)
 	if err != nil {
 		return 0, "", j.unreachable(ctx, err)
 	}
 	defer answer.Body.Close()
+	if answer.StatusCode == http.StatusNotModified && j.known.Validator != "" {
+		return 0, j.known.ID, nil
+	}
+	j.known.Validator = cmp.Or(answer.Header.Get("ETag"), answer.Header.Get("Last-Modified"))
 	if answer.StatusCode != http.StatusOK {
 		return 0, "", j.answered(answer.StatusCode)
 	}

@@ -1,10 +1,12 @@
 package source
 
 import (
+	"cmp"
 	"context"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 
 	"plimsoll.dev/plimsoll/artifact"
@@ -64,7 +66,10 @@ func (r *repository) fetch(ctx context.Context, ref string) error {
 // kept is the name of the fetched commit.
 const kept = "refs/source"
 
-// resolve asks the server which object a branch or tag is; name is "" when there is none
+// peeled is what servers call the commit of a tag that is an object of its own (gitprotocol-v2(5)).
+const peeled = "^{}"
+
+// resolve asks the server which commit a branch or tag is; name is "" when there is none
 // of that name, which may then be a commit's short id.
 func (r *repository) resolve(ctx context.Context, ref string) (id, name string, err error) {
 	names := []string{"HEAD"}
@@ -74,10 +79,14 @@ func (r *repository) resolve(ctx context.Context, ref string) (id, name string, 
 	case ref != "":
 		names = []string{"refs/heads/" + ref, "refs/tags/" + ref}
 	}
+	asked := slices.Clone(names)
+	for _, name := range names {
+		asked = append(asked, name+peeled)
+	}
 	// It has no repository yet: the staging folder will do.
 	g := r.git
 	g.dir = r.job.staging
-	out, err := g.output(ctx, append([]string{"ls-remote", "--", r.url}, names...)...)
+	out, err := g.output(ctx, append([]string{"ls-remote", "--", r.url}, asked...)...)
 	if err != nil {
 		return "", "", r.job.gitFailed("fetch source", err)
 	}
@@ -88,7 +97,7 @@ func (r *repository) resolve(ctx context.Context, ref string) (id, name string, 
 	}
 	for _, name := range names { // a branch before a tag, as for git clone
 		if ids[name] != "" {
-			return ids[name], name, nil
+			return cmp.Or(ids[name+peeled], ids[name]), name, nil
 		}
 	}
 	if shortID.MatchString(ref) {

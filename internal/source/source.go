@@ -64,16 +64,21 @@ func (f *Fetcher) Fetch(ctx context.Context, location string, o Options, dir str
 		return none, j.failed(err)
 	}
 	source, err := j.run(ctx)
-	switch {
-	case err == nil:
-		return source, nil
-	case ctx.Err() != nil:
-		return none, fault.New(fault.Canceled, "fetch source", p.shown, ctx.Err())
+	if err != nil {
+		return none, j.outcome(ctx, err)
+	}
+	return source, nil
+}
+
+// outcome gives what the caller is told of an error.
+func (j *job) outcome(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return fault.New(fault.Canceled, "fetch source", j.shown, ctx.Err())
 	}
 	if _, known := errors.AsType[*fault.Error](err); known {
-		return none, err
+		return err
 	}
-	return none, j.failed(err)
+	return j.failed(err)
 }
 
 // job is one Fetch.
@@ -85,6 +90,8 @@ type job struct {
 	staging string // a folder beside dir that is removed in the end
 	tree    *tree
 	modules int // submodules met
+
+	known Revision // of an archive, to be downloaded only if it is another; then what it is
 }
 
 func (j *job) run(ctx context.Context) (artifact.Source, error) {
