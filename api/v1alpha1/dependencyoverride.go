@@ -17,7 +17,7 @@ const DependencyOverrideKind = "DependencyOverride"
 // +kubebuilder:printcolumn:name="Floor",type=string,JSONPath=`.spec.version`
 // +kubebuilder:printcolumn:name="Images",type=integer,JSONPath=`.status.images`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
-// +kubebuilder:printcolumn:name="Expires",type=date,priority=1,JSONPath=`.spec.expires`
+// +kubebuilder:printcolumn:name="Expires",type=string,priority=1,JSONPath=`.spec.expires`
 // +kubebuilder:printcolumn:name="Reason",type=string,priority=1,JSONPath=`.spec.reason`
 type DependencyOverride struct {
 	metav1.TypeMeta   `json:",inline"`
