@@ -31,8 +31,8 @@ type Options struct {
 	// Registries are those whose images the node may pull by a certificate of their own,
 	// or without TLS; Cluster.Trust adds more later.
 	Registries []Registry
-	// Forgetful lets etcd not wait for the disk. A power cut may then lose or ruin the data:
-	// it is for tests.
+	// Forgetful lets etcd not wait for the disk, and Stop kill the parts. A power cut may then
+	// lose or ruin the data: it is for tests.
 	Forgetful bool
 	// Patience is how long Start waits for everything to be ready; 0 means two minutes.
 	Patience time.Duration
@@ -174,6 +174,11 @@ func (c *Cluster) Stop(ctx context.Context) error {
 			c.cancel()
 		}
 		c.tasks.Wait()
+		if c.opt.Forgetful { // nothing waits for the disk: nothing needs time to end
+			var cancel context.CancelFunc
+			ctx, cancel = context.WithCancel(ctx)
+			cancel()
+		}
 		for i := len(c.parts) - 1; i >= 0; i-- {
 			c.parts[i].stop(ctx)
 		}

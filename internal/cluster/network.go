@@ -111,8 +111,9 @@ func (n *node) connect(ctx context.Context, pid int) error {
 	}
 	defer unlock()
 	net, link := n.cluster.kept.Network, n.link
+	mtu := strconv.Itoa(largestPacket())
 	for _, args := range [][]string{
-		{"ip", "link", "add", link, "type", "veth", "peer", "name", "eth0", "netns", strconv.Itoa(pid)},
+		{"ip", "link", "add", link, "mtu", mtu, "type", "veth", "peer", "name", "eth0", "mtu", mtu, "netns", strconv.Itoa(pid)},
 		{"ip", "addr", "add", net.host().String() + "/30", "dev", link},
 		{"ip", "link", "set", link, "up"},
 		{"ip", "route", "add", net.services().String(), "via", net.node().String()},
@@ -123,7 +124,7 @@ func (n *node) connect(ctx context.Context, pid int) error {
 		}
 	}
 	inside := func(args ...string) error {
-		return onOwnThread(func() error {
+		return onOwnThread(true, func() error {
 			if err := enterNamespaces(pid, syscall.CLONE_NEWNET); err != nil {
 				return err
 			}
@@ -141,6 +142,22 @@ func (n *node) connect(ctx context.Context, pid int) error {
 		}
 	}
 	return n.openWayOut(ctx)
+}
+
+// largestPacket gives the size of packets that leave this machine whole, whichever way: pods use
+// no larger ones.
+func largestPacket() int {
+	size := 1500
+	links, err := net.Interfaces()
+	if err != nil {
+		return size
+	}
+	for _, link := range links {
+		if link.Flags&net.FlagUp != 0 && link.Flags&net.FlagLoopback == 0 {
+			size = min(size, max(link.MTU, 1280))
+		}
+	}
+	return size
 }
 
 // openWayOut lets packets of the node leave this machine under its address.

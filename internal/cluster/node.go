@@ -8,7 +8,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"sync"
 	"syscall"
@@ -171,16 +170,6 @@ func enterNamespaces(pid int, which int) error {
 		return os.NewSyscallError("unshare", err)
 	}
 	return os.NewSyscallError("setns", unix.Setns(fd, which))
-}
-
-// onOwnThread runs f on a thread that ends with it.
-func onOwnThread(f func() error) error {
-	result := make(chan error, 1)
-	go func() {
-		runtime.LockOSThread()
-		result <- f()
-	}()
-	return <-result
 }
 
 // ready starts the node's programs and waits until the API says that the node takes pods.

@@ -103,7 +103,7 @@ func TestNode(t *testing.T) {
 // logs gives what a pod printed, after its end.
 func logs(t *testing.T, api *kubernetes.Clientset, name string) string {
 	t.Helper()
-	for deadline := time.Now().Add(20*time.Second); ; time.Sleep(50 * time.Millisecond) {
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(50 * time.Millisecond) {
 		pod, err := api.CoreV1().Pods("default").Get(t.Context(), name, metav1.GetOptions{})
 		if err != nil {
 			t.Fatal(err)

@@ -162,7 +162,7 @@ func (n *node) cniConfig() any {
 			map[string]any{
 				"type": "plimsoll", "capabilities": map[string]bool{"io.kubernetes.cri.pod-annotations": true},
 				"delegate": map[string]any{
-					"type": "bridge", "bridge": "cni0", "isGateway": true, "ipMasq": true, "hairpinMode": true,
+					"type": "bridge", "bridge": "cni0", "isGateway": true, "ipMasq": true, "hairpinMode": true, "mtu": largestPacket(),
 					"ipam": map[string]any{
 						"type": "host-local", "dataDir": "/run/containerd/addresses",
 						"ranges": []any{[]any{map[string]any{"subnet": n.cluster.kept.Network.pods().String()}}},

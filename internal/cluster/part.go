@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -105,8 +106,22 @@ func (p *part) keep() {
 // runOnce runs the program to its end.
 func (p *part) runOnce() error {
 	// The kernel ends the program when the thread that started it does: this one lasts as
-	// long as the program, and is of no use to anybody else when it changed namespaces.
-	return onOwnThread(p.onThisThread)
+	// long as the program.
+	return onOwnThread(p.enter != nil, p.onThisThread)
+}
+
+// onOwnThread runs f on a thread that does nothing else meanwhile, and nothing ever again when
+// f spoils it.
+func onOwnThread(spoils bool, f func() error) error {
+	result := make(chan error, 1)
+	go func() {
+		runtime.LockOSThread()
+		result <- f()
+		if !spoils {
+			runtime.UnlockOSThread()
+		}
+	}()
+	return <-result
 }
 
 func (p *part) onThisThread() error {

@@ -29,7 +29,7 @@ func (n *node) importPause(ctx context.Context) error {
 
 // load has containerd know the images of an archive.
 func (n *node) load(ctx context.Context, archive string) error {
-	return onOwnThread(func() error {
+	return onOwnThread(true, func() error {
 		if err := n.enter(); err != nil {
 			return err
 		}

@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"strconv"
+	"time"
 
 	"plimsoll.dev/plimsoll/internal/aside"
 	"plimsoll.dev/plimsoll/internal/fault"
@@ -36,7 +37,7 @@ func openSettings(path string) (*settings, error) {
 		return nil, fault.New(fault.Failed, "read the cluster's settings", path, err).
 			WithHint("remove the file to have ports chosen again")
 	}
-	if s.APIPort != 0 && !free(s.APIPort) {
+	if s.APIPort != 0 && !freeSoon(s.APIPort) {
 		return nil, fault.Newf(fault.Unavailable, "start the API server", "port "+strconv.Itoa(s.APIPort), "another program listens on it").
 			WithHint("end that program, or remove " + path + " to have another port chosen")
 	}
@@ -62,6 +63,16 @@ func (s *settings) save() error {
 // choosePort gives a port below those that the kernel gives to clients (from 32768 on), so that
 // none of them ever has it while a part of ours restarts.
 func choosePort() int { return 20000 + rand.IntN(12000) }
+
+// freeSoon is free for a port that a process may hold which was killed a moment ago.
+func freeSoon(port int) bool {
+	for deadline := time.Now().Add(2 * time.Second); !free(port); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			return false
+		}
+	}
+	return true
+}
 
 func free(port int) bool {
 	l, err := net.Listen("tcp", ":"+strconv.Itoa(port))
