@@ -8,6 +8,7 @@ import (
 	"plimsoll.dev/plimsoll/internal/build/builder"
 	"plimsoll.dev/plimsoll/internal/fault"
 	"plimsoll.dev/plimsoll/internal/oci"
+	"plimsoll.dev/plimsoll/internal/site/home"
 	"plimsoll.dev/plimsoll/internal/site/ledger"
 )
 
@@ -21,8 +22,8 @@ type Publication struct {
 	// by which policies know for how new to take it.
 	IfChanged bool
 
+	Means
 	Progress func(stage string, done, total int) // hears how far it is; nil hears nothing
-	Warn     func(warning, hint string)          // hears of what stops nothing; nil is the site's
 }
 
 // BaseRequest says which base to compose.
@@ -96,7 +97,7 @@ func (s *Site) BuildBuilder(ctx context.Context, r BuilderRequest) (*BuiltBuilde
 		return nil, err
 	}
 	defer p.end()
-	maker := builder.Maker{Home: s.Folder, Registries: s.Registries, Progress: r.Progress}
+	maker := builder.Maker{Home: s.Folder, Registries: p.home.Registries, Progress: r.Progress}
 	result, err := maker.Make(ctx, r.Spec)
 	if err != nil {
 		return nil, err
@@ -117,7 +118,7 @@ func (s *Site) BuildBuilder(ctx context.Context, r BuilderRequest) (*BuiltBuilde
 // publication is a Publication whose turn it is.
 type publication struct {
 	Publication
-	site   *Site
+	home   *home.Home
 	ledger *ledger.Ledger
 	end    func()
 }
@@ -128,12 +129,13 @@ func (s *Site) publication(ctx context.Context, p Publication) (*publication, er
 	if err != nil {
 		return nil, err
 	}
-	l, err := ledger.Open(ctx, s.hearing(p.Warn), ledger.Options{NoEvidence: p.NoEvidence})
+	h := s.with(p.Means)
+	l, err := ledger.Open(ctx, h, ledger.Options{NoEvidence: p.NoEvidence})
 	if err != nil {
 		end()
 		return nil, err
 	}
-	return &publication{p, s, l, end}, nil
+	return &publication{p, h, l, end}, nil
 }
 
 // publish publishes what was made, and says whether the tag named that before.
@@ -142,7 +144,7 @@ func (p *publication) publish(ctx context.Context, made ledger.Made, images []le
 	if err != nil {
 		return "", false, err
 	}
-	before, err := p.site.Registries.Session().Head(ctx, p.Tag)
+	before, err := p.home.Registries.Session().Head(ctx, p.Tag)
 	if err != nil && fault.KindOf(err) != fault.NotFound {
 		return "", false, err
 	}

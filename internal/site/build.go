@@ -17,18 +17,18 @@ import (
 type BuildRequest struct {
 	build.Request // its Believe is set here, and its Fetch where there is none
 
-	Location string         // of the source, as docs/sources.md has it; only shown where there is a Fetch
+	Location string         // of the source, as docs/sources.md has it; not used where there is a Fetch
 	Source   source.Options // what of it is taken
 
 	AdditionalTags []oci.Reference // that name the image besides Tag, here or in other repositories
 	NoEvidence     bool            // issue neither signature nor SBOM nor any other evidence
 
-	Executor executor.Executor          // runs the steps; nil is the site's
-	GitEnv   []string                   // environment of git, "NAME=value"; nil is the process's own
-	Log      io.Writer                  // what the buildpacks print; nil discards it
-	Verbose  bool                       // also what the lifecycle prints
-	Progress func(build.Note)           // hears of each phase when it ends; nil hears nothing
-	Warn     func(warning, hint string) // hears of what stops nothing; nil is the site's
+	Means
+	Executor executor.Executor // runs the steps; nil is the site's
+	GitEnv   []string          // environment of git, "NAME=value"; nil is the process's own
+	Log      io.Writer         // what the buildpacks print; nil discards it
+	Verbose  bool              // also what the lifecycle prints
+	Progress func(build.Note)  // hears of each phase when it ends; nil hears nothing
 }
 
 // Built is what a build came to.
@@ -54,19 +54,20 @@ func (s *Site) Build(ctx context.Context, r BuildRequest) (*Built, error) {
 		return nil, err
 	}
 	defer end()
-	l, err := ledger.Open(ctx, s.hearing(r.Warn), ledger.Options{NoEvidence: r.NoEvidence})
+	h := s.with(r.Means)
+	l, err := ledger.Open(ctx, h, ledger.Options{NoEvidence: r.NoEvidence})
 	if err != nil {
 		return nil, err
 	}
 	r.Believe = l.Believe(ctx, r.Tag)
 	if r.Fetch == nil {
-		fetcher := source.Fetcher{Images: s.Registries, Agent: s.Agent(), Env: r.GitEnv}
+		fetcher := source.Fetcher{Images: h.Registries, Agent: h.Agent(), Env: r.GitEnv}
 		r.Fetch = func(ctx context.Context, dir string) (artifact.Source, error) {
 			return fetcher.Fetch(ctx, r.Location, r.Source, dir)
 		}
 	}
 	platform := build.Platform{
-		Home: s.Folder, Executor: steps, Registries: s.Registries, Log: r.Log, Verbose: r.Verbose, Progress: r.Progress,
+		Home: h.Folder, Executor: steps, Registries: h.Registries, Log: r.Log, Verbose: r.Verbose, Progress: r.Progress,
 	}
 	result, err := platform.Build(ctx, r.Request)
 	if err != nil {

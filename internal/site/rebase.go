@@ -24,18 +24,18 @@ type RebaseItem struct {
 // RebaseOptions say how images are rebased.
 type RebaseOptions struct {
 	rebase.Options
-	To         oci.Reference              // where the only image is written; the zero value: its own tag moves
-	DryRun     bool                       // write nothing
-	Jobs       int                        // images at a time; 0 is 16
-	NoEvidence bool                       // issue no evidence
-	Vouch      bool                       // sign what is rebased even if nobody who is trusted signed it before
-	Warn       func(warning, hint string) // hears of what stops nothing; nil is the site's
+	To         oci.Reference // where the only image is written; the zero value: its own tag moves
+	DryRun     bool          // write nothing
+	Jobs       int           // images at a time; 0 is 16
+	NoEvidence bool          // issue no evidence
+	Vouch      bool          // sign what is rebased even if nobody who is trusted signed it before
+	Means
 }
 
 // RebaseOutcome is what became of one item. Where only its additional tags could not be moved it has
 // failed, and To says what the tag names all the same.
 type RebaseOutcome struct {
-	RebaseItem
+	Item RebaseItem
 	rebase.Result
 }
 
@@ -69,7 +69,8 @@ func (s *Site) Rebase(ctx context.Context, items []RebaseItem, o RebaseOptions, 
 // RebaseOnto is Rebase for any number of images, which go onto one run image, or each onto its own
 // where that is ""; that of the items does not count. It ends with the error that comes with an item.
 func (s *Site) RebaseOnto(ctx context.Context, run string, items iter.Seq2[RebaseItem, error], o RebaseOptions, report func(RebaseOutcome)) error {
-	l, err := ledger.Open(ctx, s.hearing(o.Warn), ledger.Options{NoEvidence: o.NoEvidence})
+	h := s.with(o.Means)
+	l, err := ledger.Open(ctx, h, ledger.Options{NoEvidence: o.NoEvidence})
 	if err != nil {
 		return err
 	}
@@ -78,7 +79,7 @@ func (s *Site) RebaseOnto(ctx context.Context, run string, items iter.Seq2[Rebas
 	options := rebase.FleetOptions{
 		Options: o.Options, RunImage: run, Tag: o.To, DryRun: o.DryRun, Jobs: o.Jobs, Account: l.Movers(ctx, o.Vouch),
 	}
-	err = rebase.Fleet(ctx, s.Registries, f.tags(ctx, items), options, func(r rebase.Result) { f.landed(ctx, r) })
+	err = rebase.Fleet(ctx, h.Registries, f.tags(ctx, items), options, func(r rebase.Result) { f.landed(ctx, r) })
 	f.close()
 	l.Record(ctx)
 	return err
@@ -115,7 +116,7 @@ func (f *fleet) tags(ctx context.Context, items iter.Seq2[RebaseItem, error]) it
 				yield("", err)
 				return
 			}
-			end := f.site.tags.try(f.turn(item))
+			end := f.try(item)
 			if end == nil {
 				busy = append(busy, item)
 				continue
@@ -131,6 +132,14 @@ func (f *fleet) tags(ctx context.Context, items iter.Seq2[RebaseItem, error]) it
 			}
 		}
 	}
+}
+
+// try is turns.try; what writes nothing needs no turn.
+func (f *fleet) try(item RebaseItem) (end func()) {
+	if f.options.DryRun {
+		return func() {}
+	}
+	return f.site.tags.try(f.turn(item))
 }
 
 // turn names the tag that moves.

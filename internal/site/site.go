@@ -7,10 +7,10 @@
 package site
 
 import (
-	"errors"
 	"sync/atomic"
 
 	"plimsoll.dev/plimsoll/internal/executor"
+	"plimsoll.dev/plimsoll/internal/fault"
 	"plimsoll.dev/plimsoll/internal/oci"
 	"plimsoll.dev/plimsoll/internal/site/home"
 	"plimsoll.dev/plimsoll/internal/site/judge"
@@ -41,15 +41,28 @@ func New(folder string, registries *oci.Registries, o Options) *Site {
 // Steps gives what runs the steps of builds.
 func (s *Site) Steps() (executor.Executor, error) {
 	if s.executor == nil {
-		return nil, errors.New("this site has no executor")
+		return nil, fault.Newf(fault.Failed, "open executor", "", "this site has none")
 	}
 	return s.executor()
 }
 
-// hearing gives the site's home, with another who hears its warnings where there is one.
-func (s *Site) hearing(warn func(warning, hint string)) *home.Home {
-	if warn == nil {
-		return s.Home
+// Means are what a piece of work has of its own. The zero value is what the site has.
+type Means struct {
+	// Registries are the ways to registries, as with the credentials of whom it is done for. Its
+	// Local must be the site's.
+	Registries *oci.Registries
+
+	Warn func(warning, hint string) // hears of what is wrong and stops nothing, as home.Options.Warn
+}
+
+// with gives the site's home, as the means have it.
+func (s *Site) with(m Means) *home.Home {
+	h := s.Home
+	if m.Registries != nil {
+		h = h.Through(m.Registries)
 	}
-	return s.Warning(warn)
+	if m.Warn != nil {
+		h = h.Warning(m.Warn)
+	}
+	return h
 }
