@@ -1,10 +1,7 @@
 package tests
 
 import (
-	"bytes"
 	"context"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -31,35 +28,6 @@ func TestResources(t *testing.T) {
 	t.Run("explain", b.testExplain)
 	t.Run("columns", b.testColumns)
 	t.Run("roles", b.testRoles)
-}
-
-// testFiles applies what the repository shows people, and what plimsoll convert makes of kpack's
-// resources.
-func (b *bed) testFiles(t *testing.T) {
-	var files []string
-	for _, pattern := range []string{
-		"examples/bases/*.yaml", "examples/control-plane/*.yaml",
-		"internal/kpack/testdata/*.golden", "internal/policy/testdata/f*.yaml",
-	} {
-		found, err := filepath.Glob(filepath.Join("../..", pattern))
-		if err != nil || len(found) == 0 {
-			t.Fatalf("%s: there is no such file (%v)", pattern, err)
-		}
-		files = append(files, found...)
-	}
-	for _, file := range files {
-		text, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		text = bytes.ReplaceAll(text, []byte("REPOSITORY"), []byte("https://git.example.com/apps.git"))
-		for _, document := range bytes.Split(text, []byte("\n---\n")) {
-			o := object(t, string(document))
-			if _, err := b.apply(t.Context(), o, client.DryRunAll); err != nil {
-				t.Errorf("%s: %s %s: %s", file, o.GetKind(), o.GetName(), strings.Join(problems(err), "\n\t"))
-			}
-		}
-	}
 }
 
 // testDefaults applies the least of each kind: what comes back stands in testdata/KIND.golden.
