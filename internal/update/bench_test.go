@@ -139,4 +139,3 @@ func fleetMatch(_ context.Context, packages []inventory.Package) ([]inventory.Fi
 	}
 	return findings, nil
 }
-

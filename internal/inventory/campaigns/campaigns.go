@@ -255,7 +255,7 @@ func (s *Store) Update(ctx context.Context, id int64, change func(*Campaign, Tal
 			return fault.Newf(fault.NotFound, "go on with the campaign", "", "it was removed")
 		}
 		c := all[0]
-		t, err := tally(ctx, tx, c)
+		t, err := s.tally(ctx, tx, c)
 		if err != nil {
 			return err
 		}

@@ -156,7 +156,7 @@ func readRemedies(ctx context.Context, tx store.Tx, numbers []int64) (map[int64]
 type Tally struct {
 	Waves    []map[State]int64         // of each wave
 	Remedies map[artifact.Remedy]int64 // of those that something is or was done with
-	Held     bool                      // nothing can start now: all that is planned is not to be tried again yet
+	Ready    int64                     // planned items of the present wave that can be begun now, counted up to maxReady
 }
 
 // Of counts the items in those states, of one wave or, for -1, of all.
@@ -173,17 +173,20 @@ func (t Tally) Of(wave int, states ...State) int64 {
 	return n
 }
 
+// maxReady is how far Ready counts.
+const maxReady = 64
+
 // Tally counts the items of a campaign.
 func (s *Store) Tally(ctx context.Context, c Campaign) (Tally, error) {
 	var t Tally
 	err := s.db.Read(ctx, func(tx store.Tx) (err error) {
-		t, err = tally(ctx, tx, c)
+		t, err = s.tally(ctx, tx, c)
 		return err
 	})
 	return t, err
 }
 
-func tally(ctx context.Context, tx store.Tx, c Campaign) (Tally, error) {
+func (s *Store) tally(ctx context.Context, tx store.Tx, c Campaign) (Tally, error) {
 	t := Tally{Waves: make([]map[State]int64, len(c.Waves)), Remedies: map[artifact.Remedy]int64{}}
 	for i := range t.Waves {
 		t.Waves[i] = map[State]int64{}
@@ -199,6 +202,11 @@ func tally(ctx context.Context, tx store.Tx, c Campaign) (Tally, error) {
 		}
 		return err
 	}, "SELECT wave, state, kind, count(*) FROM campaign_items WHERE campaign = ? GROUP BY wave, state, kind", c.ID)
+	if err != nil {
+		return t, err
+	}
+	t.Ready, err = tx.Int(ctx, "SELECT count(*) FROM (SELECT 1 FROM campaign_items WHERE campaign = ? AND wave = ? AND state = ? AND retry <= ? LIMIT ?) x",
+		c.ID, c.Wave, string(Planned), seconds(s.now()), maxReady)
 	return t, err
 }
 

@@ -20,46 +20,73 @@ type Turn struct {
 // errLost says that another turn has the slot.
 var errLost = fault.Newf(fault.Canceled, "go on with the campaign", "", "another worker has taken over")
 
-// Offer gives turns for those of n slots that nobody has; each must be taken before until.
-func (s *Store) Offer(ctx context.Context, campaign int64, n int, until time.Time) ([]Turn, error) {
+// Offer gives up to n turns for slots, of so many, that nobody has; each must be begun before
+// until.
+func (s *Store) Offer(ctx context.Context, campaign int64, slots, n int, until time.Time) ([]Turn, error) {
 	var offered []Turn
-	now := seconds(s.now())
-	err := s.db.Write(ctx, func(tx store.Tx) error {
+	free := func(tx store.Tx) error {
 		offered = nil
 		turns, busy := map[int64]int64{}, map[int64]bool{}
 		err := tx.Each(ctx, func(scan func(...any) error) error {
 			var slot, turn, until int64
 			err := scan(&slot, &turn, &until)
-			turns[slot], busy[slot] = turn, until > now
+			turns[slot], busy[slot] = turn, until > seconds(s.now())
 			return err
 		}, "SELECT slot, turn, until FROM campaign_turns WHERE campaign = ?", campaign)
-		if err != nil {
+		for slot := range int64(slots) {
+			if !busy[slot] && len(offered) < n {
+				offered = append(offered, Turn{campaign, slot, turns[slot] + 1})
+			}
+		}
+		return err
+	}
+	if err := s.db.Read(ctx, free); err != nil || len(offered) == 0 {
+		return nil, err // without waiting for a writer
+	}
+	err := s.db.Write(ctx, func(tx store.Tx) error {
+		if err := free(tx); err != nil {
 			return err
 		}
-		for slot := range int64(n) {
-			if busy[slot] {
-				continue
-			}
-			t := Turn{campaign, slot, turns[slot] + 1}
+		for _, t := range offered {
 			if err := setTurn(ctx, tx, t, until); err != nil {
 				return err
 			}
-			offered = append(offered, t)
 		}
 		return nil
 	})
 	return offered, err
 }
 
-// Busy counts the slots that somebody has or was offered.
-func (s *Store) Busy(ctx context.Context, campaign int64) (int64, error) {
-	var n int64
-	err := s.db.Read(ctx, func(tx store.Tx) (err error) {
-		n, err = tx.Int(ctx, "SELECT count(*) FROM campaign_turns WHERE campaign = ? AND until > ?", campaign, seconds(s.now()))
-		return err
-	})
-	return n, err
+// Reclaim puts back what turns had that are over without an end: their processes have died.
+func (s *Store) Reclaim(ctx context.Context, campaign int64) error {
+	const orphaned = " WHERE campaign = ? AND state = ? AND slot NOT IN (SELECT t.slot FROM campaign_turns t WHERE t.campaign = ? AND t.until > ?)"
+	now := seconds(s.now())
+	for from, to := range unfinished {
+		args := []any{campaign, string(from), campaign, now}
+		var n int64
+		err := s.db.Read(ctx, func(tx store.Tx) (err error) {
+			n, err = tx.Int(ctx, "SELECT count(*) FROM campaign_items"+orphaned, args...)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		if n == 0 {
+			continue
+		}
+		err = s.db.Write(ctx, func(tx store.Tx) error {
+			_, err := tx.Exec(ctx, "UPDATE campaign_items SET state = ?, slot = -1"+orphaned, append([]any{string(to)}, args...)...)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
+
+// unfinished says what becomes of an item that nobody works on any more.
+var unfinished = map[State]State{Moving: Planned, Returning: Done}
 
 func setTurn(ctx context.Context, tx store.Tx, t Turn, until time.Time) error {
 	if _, err := tx.Exec(ctx, "DELETE FROM campaign_turns WHERE campaign = ? AND slot = ?", t.Campaign, t.Slot); err != nil {
@@ -93,7 +120,7 @@ func (s *Store) Begin(ctx context.Context, t Turn, until time.Time) error {
 
 // putBack frees what the slot has.
 func putBack(ctx context.Context, tx store.Tx, t Turn) error {
-	for from, to := range map[State]State{Moving: Planned, Returning: Done} {
+	for from, to := range unfinished {
 		_, err := tx.Exec(ctx, "UPDATE campaign_items SET state = ?, slot = -1 WHERE campaign = ? AND slot = ? AND state = ?",
 			string(to), t.Campaign, t.Slot, string(from))
 		if err != nil {
@@ -126,10 +153,17 @@ func (s *Store) End(ctx context.Context, t Turn) error {
 	})
 }
 
-// Claim gives a worker up to n items that wait, all of one remedy, in their running order.
-// Those that are done are claimed to be taken back, where back is true. may is asked while
-// nothing changes: where it says no, there is nothing.
-func (s *Store) Claim(ctx context.Context, t Turn, n int, back bool, may func(Campaign, Tally) bool) ([]Item, error) {
+// Want is what a worker can take.
+type Want struct {
+	Back bool                 // items that are done, to be taken back; else those that wait
+	Most func(first Item) int // how many, given the first of them
+}
+
+// Claim gives a worker the next items of the present wave, all of one remedy, and their
+// campaign. may says what it can take; where it says no, or everything is frozen, there is
+// nothing.
+func (s *Store) Claim(ctx context.Context, t Turn, may func(Campaign, Tally) (Want, bool)) (Campaign, []Item, error) {
+	var c Campaign
 	var items []Item
 	err := s.db.Write(ctx, func(tx store.Tx) error {
 		items = nil
@@ -140,43 +174,56 @@ func (s *Store) Claim(ctx context.Context, t Turn, n int, back bool, may func(Ca
 		if err != nil || len(all) == 0 {
 			return err
 		}
-		count, err := tally(ctx, tx, all[0])
-		if err != nil || !may(all[0], count) {
+		c = all[0]
+		count, err := s.tally(ctx, tx, c)
+		if err != nil {
 			return err
 		}
-		if frozen, err := frozen(ctx, tx, s.now()); err != nil || len(frozen) > 0 && !back {
+		want, allowed := may(c, count)
+		if frozen, err := frozen(ctx, tx, s.now()); err != nil || !allowed || len(frozen) > 0 && !want.Back {
 			return err
 		}
-		wanted, taken := Planned, Moving
-		if back {
-			wanted, taken = Done, Returning
-		}
-		items, err = s.choose(ctx, tx, all[0], wanted, n)
-		if err != nil || len(items) == 0 {
+		if items, err = s.choose(ctx, tx, c, want); err != nil || len(items) == 0 {
 			return err
 		}
-		var numbers []int64
-		for i := range items {
-			numbers = append(numbers, items[i].Number)
-			items[i].State = taken
-			items[i].Attempts++
-		}
-		these, arg := tx.Ints("number", numbers)
-		now := seconds(s.now())
-		_, err = tx.Exec(ctx, "UPDATE campaign_items SET state = ?, slot = ?, attempts = attempts + 1, started = CASE WHEN started = 0 THEN ? ELSE started END"+
-			" WHERE campaign = ? AND "+these, string(taken), t.Slot, now, t.Campaign, arg)
-		return err
+		return s.take(ctx, tx, t, items, want.Back)
 	})
-	return items, err
+	return c, items, err
+}
+
+// take marks items as the turn's.
+func (s *Store) take(ctx context.Context, tx store.Tx, t Turn, items []Item, back bool) error {
+	taken, tries := Moving, 1
+	if back {
+		taken, tries = Returning, 0
+	}
+	var numbers []int64
+	for i := range items {
+		numbers = append(numbers, items[i].Number)
+		items[i].State = taken
+		items[i].Attempts += tries
+	}
+	these, arg := tx.Ints("number", numbers)
+	_, err := tx.Exec(ctx, "UPDATE campaign_items SET state = ?, slot = ?, attempts = attempts + ?, started = CASE WHEN started = 0 THEN ? ELSE started END"+
+		" WHERE campaign = ? AND "+these, string(taken), t.Slot, tries, seconds(s.now()), t.Campaign, arg)
+	return err
 }
 
 // choose gives the items that are next, all of the remedy of the first.
-func (s *Store) choose(ctx context.Context, tx store.Tx, c Campaign, state State, n int) ([]Item, error) {
+func (s *Store) choose(ctx context.Context, tx store.Tx, c Campaign, want Want) ([]Item, error) {
+	state := Planned
+	if want.Back {
+		state = Done
+	}
 	const where = "i.campaign = ? AND i.wave = ? AND i.state = ? AND i.retry <= ?"
 	args := []any{c.ID, c.Wave, string(state), seconds(s.now())}
 	first, err := readItems(ctx, tx, where+" ORDER BY i.number LIMIT 1", args...)
-	if err != nil || len(first) == 0 || n <= 1 {
-		return first, err
+	if err != nil || len(first) == 0 {
+		return nil, err
+	}
+	n := want.Most(first[0])
+	if n <= 1 {
+		return first, nil
 	}
 	return readItems(ctx, tx, where+" AND i.kind = ? ORDER BY i.number LIMIT ?", append(args, string(first[0].Remedy), n)...)
 }
