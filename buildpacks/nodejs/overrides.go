@@ -42,6 +42,7 @@ func (b *build) raise(platform string) error {
 	if err := raise.Check(b.lock, lows); err != nil {
 		return err
 	}
+	before := b.lock
 	files, err := b.raised(lows)
 	if err != nil {
 		return err
@@ -55,6 +56,9 @@ func (b *build) raise(platform string) error {
 	}
 	for _, low := range lows {
 		fmt.Printf("nodejs: override %s: %s %s instead of %s (%s)\n", low.Floor.Name, low.Floor.Package, low.Floor.Version, low.Version, low.Folder)
+	}
+	if others := raise.Others(before, b.lock, lows); len(others) > 0 {
+		fmt.Printf("nodejs: what they need: %s\n", strings.Join(others, ", "))
 	}
 	return nil
 }

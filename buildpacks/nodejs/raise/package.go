@@ -49,7 +49,7 @@ func (r rule) into(overrides object) (object, error) {
 	if err != nil || overrides.at(r.alias) >= 0 { // that one is for all versions
 		return overrides, err
 	}
-	return overrides, overrides.set(r.alias+"@<"+r.below, r.spec)
+	return overrides, overrides.set(r.alias+"@"+r.upTo, r.spec)
 }
 
 // within makes all that overrides say of the rule's package say what it does.

@@ -83,11 +83,34 @@ func bundler(lock manifest.Lock, folder string) string {
 	}
 }
 
+// Others gives what changed beside the low packages, because of what their new releases need: the
+// packages that are there now in other versions, and those that are new, as "name version" by
+// their names.
+func Others(before, after manifest.Lock, lows []Low) []string {
+	raised := map[string]bool{}
+	for _, low := range lows {
+		raised[low.Floor.Package] = true
+	}
+	known := map[string]bool{}
+	for folder, p := range before.Packages {
+		known[p.NameIn(folder)+" "+p.Version] = true
+	}
+	found := map[string]bool{}
+	for folder, p := range after.Packages {
+		name := p.NameIn(folder)
+		if aliasOf(folder) != "" && !p.Link && !raised[name] && !known[name+" "+p.Version] {
+			found[name+" "+p.Version] = true
+		}
+	}
+	return slices.Sorted(maps.Keys(found))
+}
+
 // rule is what dependents get: an entry of package.json's field "overrides"
-// (https://docs.npmjs.com/cli/v9/configuring-npm/package-json#overrides).
+// (https://docs.npmjs.com/cli/v9/configuring-npm/package-json#overrides). It must hold for those
+// that it has given the floor to already, too: npm asks more than once.
 type rule struct {
 	alias string
-	below string // it is for dependents that accept a version below this one
+	upTo  string // it is for dependents that accept such a version
 	spec  string // what these get instead
 	other bool   // the alias is another name than the package's: npm has no overrides for such
 }
@@ -98,7 +121,7 @@ type rule struct {
 func rules(lock manifest.Lock, lows []Low) []rule {
 	by := map[string]rule{}
 	for _, low := range lows {
-		r := rule{alias: low.Alias, below: low.Floor.Version, spec: low.Floor.Version, other: low.Alias != low.Floor.Package}
+		r := rule{alias: low.Alias, upTo: "<=" + low.Floor.Version, spec: low.Floor.Version, other: low.Alias != low.Floor.Package}
 		for folder, p := range lock.Packages {
 			if aliasOf(folder) == low.Alias && p.Version != low.Floor.Version && !low.Floor.Below(p.Version) {
 				r.spec = ">=" + low.Floor.Version
