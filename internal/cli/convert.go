@@ -48,7 +48,9 @@ func runConvert(env *Env, files []string, strict bool) error {
 		}
 	}
 	if n := len(result.Notes); strict && n > 0 {
-		return fault.Newf(fault.Failed, "convert", result.Notes[0].File, fmt.Sprintf("%s without an equivalent, the first in line %d", plural(n, "thing"), result.Notes[0].Line)).
+		first := result.Notes[0]
+		why := fmt.Sprintf("%s without an equivalent, the first in line %d", plural(n, "thing"), first.Line)
+		return fault.Newf(fault.Failed, "convert", first.File, why).
 			WithHint("without --strict the rest is converted; docs/migrating-from-kpack.md tells of each")
 	}
 	return printConverted(env, result)
