@@ -41,11 +41,12 @@ func (s *suite) exit(t *testing.T) {
 }
 
 func (s *suite) refusals(t *testing.T) {
-	for _, c := range []struct {
+	type refusal struct {
 		name string
 		want fault.Kind
 		edit func(*executor.Step)
-	}{
+	}
+	cases := []refusal{
 		{"no layers", fault.Usage, func(s *executor.Step) { s.Layers = nil }},
 		{"no digest", fault.Usage, func(s *executor.Step) { s.Layers[0].DiffID = "../x" }},
 		{"no command", fault.Usage, func(s *executor.Step) { s.Command = nil }},
@@ -67,7 +68,11 @@ func (s *suite) refusals(t *testing.T) {
 		{"a device as source", fault.Usage, mount(executor.Mount{Source: "/dev/null", Target: "/x"})},
 		{"a folder on a file", fault.Usage, mount(executor.Mount{Kind: executor.Tmpfs, Target: "/etc/passwd"})},
 		{"wrong digest", fault.Denied, func(s *executor.Step) { s.Layers[0].DiffID = "sha256:" + strings.Repeat("0", 64) }},
-	} {
+	}
+	if s.opt.NonRoot {
+		cases = append(cases, refusal{"root where nobody is", fault.Usage, as(0, 0)})
+	}
+	for _, c := range cases {
 		r, err := s.exec.Run(t.Context(), s.step("true", c.edit), nil, nil)
 		if err == nil || fault.KindOf(err) != c.want {
 			t.Errorf("%s: got %+v and %v (kind %d), want kind %d", c.name, r, err, fault.KindOf(err), c.want)
@@ -100,6 +105,9 @@ func (s *suite) folder(t *testing.T) {
 
 func (s *suite) user(t *testing.T) {
 	for _, c := range [][2]uint32{{0, 0}, {AppUID, AppUID}, {1, 2}, {executor.MaxID, executor.MaxID}} {
+		if s.opt.NonRoot && c[0] == 0 {
+			continue // refused, as Refusals sees
+		}
 		want := fmt.Sprintf("%d %d 22", c[0], c[1])
 		if got := s.must(t, `echo $(id -u) $(id -g) $(umask | tr -d 0)`, as(c[0], c[1])); got != want {
 			t.Errorf("as %v: got %q, want %q", c, got, want)
@@ -118,6 +126,9 @@ func (s *suite) user(t *testing.T) {
 		{7, "! cat /etc/shadow && ! cat /home/app/own", "a third user reads neither"},
 		{7, `[ "$(stat -c %u:%g /etc/shadow /home/app | tr '\n' ' ')" = "0:0 1000:1000 " ]`, "owners are seen as the layers have them"},
 	} {
+		if s.opt.NonRoot && c.uid == 0 {
+			continue
+		}
 		if r, o := s.run(t, s.step(c.script, as(c.uid, c.uid))); !r.OK() {
 			t.Errorf("%s: %+v\n%s%s", c.reason, r, o.out.String(), o.err.String())
 		}
@@ -149,10 +160,10 @@ func (s *suite) layers(t *testing.T) {
 		{Name: "etc/passwd", Typeflag: tar.TypeReg, Mode: 0o644, Size: 6},
 	}, map[string]string{"home/new": "new\n", "etc/passwd": "upper\n"})
 	both := func(step *executor.Step) { step.Layers = []executor.Layer{s.base, upper} }
-	if got := s.must(t, "ls /etc /home; cat /etc/passwd", both); got != "/etc:\npasswd\n\n/home:\nnew\nupper" {
+	if got := s.must(t, "ls /etc /home; cat /etc/passwd", both); got != "/etc:\n"+s.listing("/etc", "passwd")+"\n\n/home:\nnew\nupper" {
 		t.Errorf("joined: got %q", got)
 	}
-	if got := s.must(t, "ls /etc /home; head -n 1 /etc/passwd"); got != "/etc:\npasswd\nshadow\n\n/home:\napp\nroot:x:0:0::/:/bin/sh" {
+	if got := s.must(t, "ls /etc /home; head -n 1 /etc/passwd"); got != "/etc:\n"+s.listing("/etc", "passwd", "shadow")+"\n\n/home:\napp\nroot:x:0:0::/:/bin/sh" {
 		t.Errorf("the lower layer alone, afterwards: got %q", got)
 	}
 }

@@ -9,7 +9,9 @@ import (
 	"io"
 	"net"
 	"os"
+	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -26,6 +28,14 @@ type Options struct {
 	// OwnIDs says that files of the layers keep their owners inside, so that what is
 	// root's alone is closed to others. Executors run by an ordinary user cannot do this.
 	OwnIDs bool
+	// NonRoot says that a step of uid 0 is refused, as Usage.
+	NonRoot bool
+	// Copies says that a ReadWrite folder is a copy of the machine's: what a step writes is
+	// there when it has ended, and not before.
+	Copies bool
+	// Added are the names that steps find in every root filesystem although no layer has
+	// them, besides /dev, /proc, /run and /tmp: "sys", "etc/hosts".
+	Added []string
 	// Listen gives the address of a TCP server that greets with "hello", such as a step
 	// with the network on reaches. Default: one on this machine's loopback.
 	Listen func(t *testing.T) string
@@ -36,7 +46,7 @@ type Options struct {
 // Run holds the executors that newExecutor gives against the contract.
 func Run(t *testing.T, newExecutor func(t *testing.T) executor.Executor, opt Options) {
 	if opt.Listen == nil {
-		opt.Listen = greeter
+		opt.Listen = func(t *testing.T) string { return Greeter(t, "127.0.0.1") }
 	}
 	if opt.Folder == nil {
 		opt.Folder = func(t *testing.T) string { return t.TempDir() }
@@ -52,7 +62,7 @@ func Run(t *testing.T, newExecutor func(t *testing.T) executor.Executor, opt Opt
 		{"HostFiles", s.hostFiles}, {"HostProcesses", s.hostProcesses}, {"OtherSteps", s.otherSteps},
 		{"ReadOnlyRoot", s.readOnlyRoot}, {"ReadOnlyMount", s.readOnlyMount}, {"Privileges", s.privileges},
 		{"NetworkOff", s.networkOff}, {"NetworkOn", s.networkOn},
-		{"WritableMount", s.writableMount}, {"MountPoints", s.mountPoints}, {"Secret", s.secret}, {"Tmpfs", s.tmpfs},
+		{"WritableMount", s.writableMount}, {"SharedFolder", s.sharedFolder}, {"MountPoints", s.mountPoints}, {"Secret", s.secret}, {"Tmpfs", s.tmpfs},
 		{"Stream", s.stream}, {"Volume", s.volume}, {"BrokenWriter", s.brokenWriter},
 		{"Timeout", s.timeout}, {"Cancel", s.cancel}, {"Background", s.background}, {"Parallel", s.parallel},
 		{"Memory", s.memory}, {"Pids", s.pids}, {"ForkBomb", s.forkBomb}, {"CPU", s.cpu},
@@ -115,6 +125,37 @@ func (s *suite) clean(t *testing.T, mark string) {
 	}
 }
 
+// uids gives those that a step is tried as, where it may matter.
+func (s *suite) uids() []uint32 {
+	if s.opt.NonRoot {
+		return []uint32{AppUID}
+	}
+	return []uint32{0, AppUID}
+}
+
+// listing gives what ls says of a folder of the root filesystem that holds the names.
+func (s *suite) listing(dir string, names ...string) string {
+	for _, added := range s.opt.Added {
+		if path.Join("/", path.Dir(added)) == dir {
+			names = append(names, path.Base(added))
+		}
+	}
+	slices.Sort(names)
+	return strings.Join(names, "\n")
+}
+
+// until gives a writer that calls found once, when the text has been written to it.
+func until(text string, found func()) io.Writer {
+	var seen []byte
+	return writerFunc(func(p []byte) (int, error) {
+		if seen = append(seen, p...); found != nil && bytes.Contains(seen, []byte(text)) {
+			found()
+			found = nil
+		}
+		return len(p), nil
+	})
+}
+
 // marked gives a mark and an edit that puts it among a step's arguments, where the
 // processes that the step forks keep it.
 func marked() (string, func(*executor.Step)) {
@@ -156,23 +197,23 @@ func waitFor(t *testing.T, what string, holds func() bool) {
 	}
 }
 
-func exists(path ...string) bool {
-	_, err := os.Lstat(filepath.Join(path...))
+func exists(names ...string) bool {
+	_, err := os.Lstat(filepath.Join(names...))
 	return err == nil
 }
 
-func write(t *testing.T, content string, path ...string) string {
+func write(t *testing.T, content string, names ...string) string {
 	t.Helper()
-	name := filepath.Join(path...)
+	name := filepath.Join(names...)
 	if err := os.WriteFile(name, []byte(content), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	return name
 }
 
-// greeter serves "hello" on this machine's loopback until the test ends.
-func greeter(t *testing.T) string {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+// Greeter serves "hello" at a host of this machine until the test ends, and gives its address.
+func Greeter(t *testing.T, host string) string {
+	l, err := net.Listen("tcp", net.JoinHostPort(host, "0"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -24,24 +25,19 @@ type writerFunc func(p []byte) (int, error)
 
 func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
 
-// stream has the step wait, after its first line, for an answer to it.
+// stream ends a step that has no end of its own when its first line has arrived.
 func (s *suite) stream(t *testing.T) {
 	for _, to := range []string{"1", "2"} {
-		dir, w := s.shared(t)
-		answer := writerFunc(func(p []byte) (int, error) {
-			if strings.Contains(string(p), "first") {
-				return len(p), os.WriteFile(filepath.Join(dir, "go"), nil, 0o644)
-			}
-			return len(p), nil
-		})
-		step := s.step("echo first >&"+to+"; while [ ! -e /w/go ]; do sleep 0.02; done", w)
-		r, err := s.exec.Run(t.Context(), step, answer, answer)
-		if err != nil || !r.OK() {
+		ctx, cancel := context.WithCancel(t.Context())
+		arrived := until("first", cancel)
+		r, err := s.exec.Run(ctx, s.step("echo first >&"+to+"; sleep 1000"), arrived, arrived)
+		if !errors.Is(err, context.Canceled) {
 			t.Errorf("descriptor %s: %+v, %v: the first line did not arrive before the step's end", to, r, err)
 		}
+		cancel()
 	}
 	// Programs open their output by name, too.
-	for _, uid := range []uint32{0, AppUID} {
+	for _, uid := range s.uids() {
 		_, o := s.run(t, s.step("echo out > /dev/stdout; echo err > /dev/stderr", as(uid, uid)))
 		if got := o.out.String() + o.err.String(); got != "out\nerr\n" {
 			t.Errorf("as %d, by name: %q", uid, got)
@@ -51,12 +47,21 @@ func (s *suite) stream(t *testing.T) {
 
 // counter hashes what is written and notes the largest heap on the way.
 type counter struct {
+	mu   sync.Mutex
 	sum  hash.Hash
 	n    int64
 	heap uint64
 }
 
+func (c *counter) count() int64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.n
+}
+
 func (c *counter) Write(p []byte) (int, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	if before := c.n; before>>22 != (before+int64(len(p)))>>22 {
 		c.heap = max(c.heap, heap())
 	}
@@ -113,7 +118,8 @@ func (s *suite) brokenWriter(t *testing.T) {
 // stubborn ignores what can be ignored, and leaves a daemon behind that does, too.
 const stubborn = `trap '' TERM INT HUP PIPE
 (setsid sh -c 'trap "" TERM INT HUP PIPE; sh -c "while :; do echo >> /w/beat; sleep 0.02; done" $0 $0 &' "$1" &)
-echo ready > /w/ready
+while [ ! -e /w/beat ]; do sleep 0.02; done
+echo ready
 while :; do sleep 1; done`
 
 func (s *suite) timeout(t *testing.T) {
@@ -149,16 +155,11 @@ func (s *suite) cancel(t *testing.T) {
 		dir, w := s.shared(t)
 		mark, m := marked()
 		ctx, cancel := c.ctx(t.Context())
-		ended := make(chan error, 1)
-		go func() {
-			_, err := s.exec.Run(ctx, s.step(stubborn, w, m), nil, nil)
-			ended <- err
-		}()
+		var out io.Writer
 		if c.wait {
-			waitFor(t, "the step", func() bool { return exists(dir, "ready") && exists(dir, "beat") })
-			cancel()
+			out = until("ready", cancel)
 		}
-		if err := <-ended; !errors.Is(err, c.want) || fault.KindOf(err) != fault.Canceled {
+		if _, err := s.exec.Run(ctx, s.step(stubborn, w, m), out, nil); !errors.Is(err, c.want) || fault.KindOf(err) != fault.Canceled {
 			t.Errorf("%s: got %v (kind %d), want %v", c.name, err, fault.KindOf(err), c.want)
 		}
 		cancel()

@@ -1,8 +1,12 @@
 package executortest
 
 import (
+	"context"
 	"crypto/rand"
+	"crypto/sha256"
+	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"strings"
@@ -13,9 +17,9 @@ import (
 
 func (s *suite) hostFiles(t *testing.T) {
 	secret := write(t, "of the host", t.TempDir(), "secret")
-	for _, uid := range []uint32{0, AppUID} {
+	for _, uid := range s.uids() {
 		got := s.must(t, fmt.Sprintf("! cat %s 2>/dev/null && ls /", secret), as(uid, uid))
-		if want := "bin\ndev\netc\nhome\nproc\nrun\ntmp"; got != want {
+		if want := s.listing("/", "bin", "dev", "etc", "home", "proc", "run", "tmp"); got != want {
 			t.Errorf("as %d: / holds %q, want %q", uid, got, want)
 		}
 		// The host's disks and the folders around the root must be out of reach.
@@ -50,30 +54,35 @@ func hostname(t *testing.T) string {
 // the same uid.
 func (s *suite) otherSteps(t *testing.T) {
 	secret := "secret-" + rand.Text()
-	dir, w := s.shared(t)
-	ended := make(chan error, 1)
+	ctx, end := context.WithCancel(t.Context())
+	defer end()
+	ready, beats, ended := make(chan struct{}), &counter{sum: sha256.New()}, make(chan error, 1)
 	go func() {
-		r, err := s.exec.Run(t.Context(), s.step(`cp /key /tmp/copy; echo > /w/ready; while [ ! -e /w/stop ]; do sleep 0.02; done`, w,
+		out := io.MultiWriter(until("ready", func() { close(ready) }), beats)
+		r, err := s.exec.Run(ctx, s.step(`cp /key /tmp/copy; echo ready; while :; do echo beat; sleep 0.05; done`,
 			mount(executor.Mount{Kind: executor.Data, Target: "/key", Content: []byte(secret)}),
-			func(s *executor.Step) { s.Env = append(s.Env, "KEY="+secret) }), nil, nil)
-		if err == nil && !r.OK() {
-			err = fmt.Errorf("the other step: %+v", r)
-		}
-		ended <- err
+			func(s *executor.Step) { s.Env = append(s.Env, "KEY="+secret) }), out, nil)
+		ended <- fmt.Errorf("the other step: %+v, %w", r, err)
 	}()
-	waitFor(t, "the other step", func() bool { return exists(dir, "ready") })
+	select {
+	case <-ready:
+	case err := <-ended:
+		t.Fatal(err)
+	}
 	// [s]ecret, so that the search does not find itself.
 	pattern := "[s]" + secret[1:]
-	got := s.must(t, `grep -rs '`+pattern+`' /tmp /run /dev/shm /proc/[0-9]*/environ /proc/[0-9]*/cmdline; ls /key /w 2>/dev/null; kill -9 -1 2>/dev/null; echo looked`)
+	got := s.must(t, `grep -rs '`+pattern+`' /tmp /run /dev/shm /proc/[0-9]*/environ /proc/[0-9]*/cmdline; ls /key 2>/dev/null; kill -9 -1 2>/dev/null; echo looked`)
 	if got != "looked" {
 		t.Errorf("found of another step: %q", got)
 	}
 	if err := seenFromOutside(pattern[3:]); err != nil {
 		t.Error(err)
 	}
-	write(t, "", dir, "stop")
-	if err := <-ended; err != nil {
-		t.Errorf("after another step's kill -9 -1: %v", err)
+	before := beats.count()
+	waitFor(t, "the other step to live on after kill -9 -1", func() bool { return beats.count() > before })
+	end()
+	if err := <-ended; !errors.Is(err, context.Canceled) {
+		t.Error(err)
 	}
 }
 
@@ -95,7 +104,7 @@ func seenFromOutside(secret string) error {
 
 func (s *suite) readOnlyRoot(t *testing.T) {
 	before := s.must(t, "cat /etc/passwd; ls -l /bin/busybox")
-	for _, uid := range []uint32{0, AppUID} {
+	for _, uid := range s.uids() {
 		for _, attempt := range []string{
 			"touch /x", "touch /bin/x", "mkdir /etc/x", "rm -f /bin/ls", "echo x >> /etc/passwd", "echo x > /etc/passwd",
 			"chmod 777 /etc/passwd", "mv /etc/passwd /etc/p", "ln /etc/passwd /tmp/p", "ln -s x /home/x",
@@ -114,7 +123,7 @@ func (s *suite) readOnlyRoot(t *testing.T) {
 func (s *suite) readOnlyMount(t *testing.T) {
 	dir := s.opt.Folder(t)
 	file := write(t, "as it was", dir, "file")
-	for _, uid := range []uint32{0, AppUID} {
+	for _, uid := range s.uids() {
 		edits := []func(*executor.Step){
 			as(uid, uid),
 			mount(executor.Mount{Source: dir, Target: "/ro"}),
@@ -138,7 +147,7 @@ func (s *suite) readOnlyMount(t *testing.T) {
 }
 
 func (s *suite) privileges(t *testing.T) {
-	for _, uid := range []uint32{0, AppUID} {
+	for _, uid := range s.uids() {
 		got := s.must(t, `grep -E '^(Cap(Inh|Prm|Eff|Bnd|Amb)|NoNewPrivs):' /proc/self/status`, as(uid, uid))
 		for line := range strings.Lines(got) {
 			key, value, _ := strings.Cut(strings.TrimSpace(line), ":\t")
@@ -176,7 +185,8 @@ func (s *suite) networkOff(t *testing.T) {
 	if r, o := s.run(t, s.step(greet(t, s.opt.Listen(t)))); strings.Contains(o.out.String(), "hello") {
 		t.Errorf("without the network: %+v, %q", r, o.out.String())
 	}
-	if got := s.must(t, "tail -n +3 /proc/net/dev | cut -d: -f1; ls /etc"); got != "lo\npasswd\nshadow" {
+	// An interface that is up at both ends leads somewhere.
+	if got := s.must(t, "ip -o link | grep LOWER_UP | cut -d: -f2; ls /etc"); got != "lo\n"+s.listing("/etc", "passwd", "shadow") {
 		t.Errorf("interfaces and /etc: %q", got)
 	}
 	// Its own loopback works: tests of applications need it.
@@ -192,7 +202,7 @@ func (s *suite) networkOn(t *testing.T) {
 	}
 	s.must(t, "[ -s /etc/resolv.conf ] && grep -qw $(hostname) /etc/hosts", on) // its own name, too
 	// It shares the network and nothing else.
-	if r, _ := s.run(t, s.step("ip link set lo down || ip addr add 10.255.255.1/32 dev lo", on, as(0, 0))); r.OK() {
+	if r, _ := s.run(t, s.step("ip link set lo down || ip addr add 10.255.255.1/32 dev lo", on, as(s.uids()[0], 0))); r.OK() {
 		t.Error("a step with the network could change it")
 	}
 }

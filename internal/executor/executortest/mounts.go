@@ -1,7 +1,9 @@
 package executortest
 
 import (
+	"context"
 	"crypto/rand"
+	"errors"
 	"os"
 	"path/filepath"
 	"testing"
@@ -23,7 +25,7 @@ func (s *suite) writableMount(t *testing.T) {
 	if err := os.Symlink(outside, filepath.Join(dir, "link")); err != nil {
 		t.Fatal(err)
 	}
-	s.must(t, "cat /w/src/deep/file > /w/copy && echo ' and in' >> /w/src/deep/file && mkdir /w/src/deep/er && ! cat /w/link", w, as(0, 0))
+	s.must(t, "cat /w/src/deep/file > /w/copy && echo ' and in' >> /w/src/deep/file && mkdir /w/src/deep/er && ! cat /w/link", w, as(s.uids()[0], 0))
 	s.must(t, "rm /w/src/deep/file && rmdir /w/src/deep/er && echo -n '!' >> /w/copy", w)
 	got, err := os.ReadFile(filepath.Join(dir, "copy"))
 	if err != nil || string(got) != "from outside!" {
@@ -35,6 +37,21 @@ func (s *suite) writableMount(t *testing.T) {
 	}
 	if err := os.RemoveAll(filepath.Join(dir, "src")); err != nil {
 		t.Errorf("the caller cannot remove what it handed over: %v", err)
+	}
+}
+
+// sharedFolder looks at what a step has written before it ends: it is there already, or not yet.
+func (s *suite) sharedFolder(t *testing.T) {
+	dir, w := s.shared(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var there bool
+	out := until("written", func() { there = exists(dir, "file"); cancel() })
+	if _, err := s.exec.Run(ctx, s.step("echo > /w/file; echo written; sleep 1000", w), out, nil); !errors.Is(err, context.Canceled) {
+		t.Fatal(err)
+	}
+	if there == s.opt.Copies {
+		t.Errorf("before the step's end its file is there: %t; its folder is a copy: %t", there, s.opt.Copies)
 	}
 }
 
@@ -62,7 +79,7 @@ func (s *suite) secret(t *testing.T) {
 	data := func(target string) func(*executor.Step) {
 		return mount(executor.Mount{Kind: executor.Data, Target: target, Content: []byte(content)})
 	}
-	for _, uid := range []uint32{0, AppUID} {
+	for _, uid := range s.uids() {
 		_, o := s.run(t, s.step("cat /run/secrets/token", data("/run/secrets/token"), as(uid, uid)))
 		if o.out.String() != content {
 			t.Errorf("as %d: got %q (%s), want %q", uid, o.out.String(), o.err.String(), content)

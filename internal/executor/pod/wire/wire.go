@@ -25,6 +25,7 @@ const (
 	Kill     Kind = 'K' // end the step now
 	Bye      Kind = 'Q' // all has arrived
 
+	Probed    Kind = 'P' // a list of the addresses that answer, for a Job without a command
 	Ready     Kind = 'R' // the inputs are in place: the step's container may start
 	Started   Kind = 'G' // the command runs
 	Stdout    Kind = 'O' // what the command printed
@@ -50,6 +51,10 @@ const (
 	BeatEvery = 10 * time.Second
 )
 
+// Secrets is the folder of the input in which files are that are to be nowhere for longer
+// than they must.
+const Secrets = "data"
+
 // MaxPiece bounds the payload of a frame, in bytes; maxJob that of Setup, which holds the
 // command and its environment (execve(2) allows 2 MiB of them, and JSON writes a byte with
 // up to six).
@@ -58,7 +63,8 @@ const (
 	maxJob   = 16 << 20
 )
 
-// Job is what the agent is to do.
+// Job is what the agent is to do: run a command, or, without one, say which of Probes and
+// the API server's own address answer.
 type Job struct {
 	Command []string
 	Env     []string // as in executor.Step, with PWD
@@ -66,7 +72,7 @@ type Job struct {
 	Pids    int64         // how many processes and threads there may be; 0 is any number
 	Wall    time.Duration // how long the command may run; 0 is for ever
 	Isolate bool          // run only where no network can be reached
-	Probes  []string      // addresses, host:port, by which that is proven, besides the API server's own
+	Probes  []string      // addresses, host:port, that answer pods with a network: none may answer
 
 	Returned []string // folders of the input whose changes are sent back
 	MaxFiles int      // how many may have changed
@@ -91,6 +97,7 @@ type Sort string
 const (
 	NoCommand Sort = "command"  // the command is no program
 	NoDir     Sort = "dir"      // the working directory cannot be entered
+	Unproven  Sort = "unproven" // there is a network, and nothing to prove by that it leads nowhere
 	Reachable Sort = "network"  // a step without network could reach something
 	Refused   Sort = "returned" // what the step left is more than may be returned
 	Broken    Sort = "broken"   // anything else
