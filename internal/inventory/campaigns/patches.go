@@ -13,21 +13,20 @@ import (
 
 // Patch is what campaigns are made of: one, or for an automatic one as many as changes ask for.
 type Patch struct {
-	Name   string             `json:"name"`
-	Spec   v1alpha1.PatchSpec `json:"spec"`
-	Due    time.Time          `json:"due,omitzero"`   // when it is to be planned again; zero: when something changes
-	Told   string             `json:"told,omitempty"` // what changed
-	Paused bool               `json:"paused,omitempty"`
+	Name string             `json:"name"`
+	Spec v1alpha1.PatchSpec `json:"spec"`
+	Due  time.Time          `json:"due,omitzero"`   // when it is to be planned again; zero: when something changes
+	Told string             `json:"told,omitempty"` // what changed
 }
 
-const patchColumns = "name, spec, paused, runs, due, told"
+const patchColumns = "name, spec, due, told"
 
 func scanPatch(scan func(...any) error) (Patch, error) {
 	var p Patch
 	var spec string
-	var paused, runs, due int64
-	err := scan(&p.Name, &spec, &paused, &runs, &due, &p.Told)
-	p.Paused, p.Due = paused == 1, moment(due)
+	var due int64
+	err := scan(&p.Name, &spec, &due, &p.Told)
+	p.Due = moment(due)
 	return p, errors.Join(err, json.Unmarshal([]byte(spec), &p.Spec))
 }
 
@@ -42,7 +41,7 @@ func (s *Store) Declare(ctx context.Context, name string, spec v1alpha1.PatchSpe
 			_, err = tx.Exec(ctx, "UPDATE patches SET spec = ? WHERE name = ?", text(spec), name)
 			return err
 		}
-		_, err = tx.Exec(ctx, "INSERT INTO patches ("+patchColumns+") VALUES (?, ?, 0, 0, 0, '')", name, text(spec))
+		_, err = tx.Exec(ctx, "INSERT INTO patches ("+patchColumns+") VALUES (?, ?, 0, '')", name, text(spec))
 		return err
 	})
 }

@@ -1,7 +1,7 @@
 -- A patch that was asked for, and each campaign that came of it. Due is when it is to be planned
 -- again, or 0.
 CREATE TABLE patches (
-  name TEXT COLLATE "C" PRIMARY KEY, spec TEXT COLLATE "C" NOT NULL, paused BIGINT NOT NULL, runs BIGINT NOT NULL, due BIGINT NOT NULL, told TEXT COLLATE "C" NOT NULL
+  name TEXT COLLATE "C" PRIMARY KEY, spec TEXT COLLATE "C" NOT NULL, due BIGINT NOT NULL, told TEXT COLLATE "C" NOT NULL
 );
 -- The phase is empty until all items are there.
 CREATE TABLE campaigns (

@@ -1,7 +1,7 @@
 -- A patch that was asked for, and each campaign that came of it. Due is when it is to be planned
 -- again, or 0.
 CREATE TABLE patches (
-  name TEXT PRIMARY KEY, spec TEXT NOT NULL, paused INTEGER NOT NULL, runs INTEGER NOT NULL, due INTEGER NOT NULL, told TEXT NOT NULL
+  name TEXT PRIMARY KEY, spec TEXT NOT NULL, due INTEGER NOT NULL, told TEXT NOT NULL
 );
 -- The phase is empty until all items are there.
 CREATE TABLE campaigns (
