@@ -4,7 +4,6 @@ package advisoryfeed
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -128,10 +127,7 @@ func wishOf(f *v1alpha1.AdvisoryFeed) wish {
 
 // refuse says what went wrong. What was brought before stays, and Ready with it.
 func refuse(f *v1alpha1.AdvisoryFeed, err error) {
-	reason := status.OfError(err)
-	if errors.Is(err, homefile.ErrTaken) {
-		reason = status.NameTaken
-	}
+	reason := homefile.Reason(err)
 	if status.Holds(&f.Status.Status, f.Generation, v1alpha1.ConditionReady) {
 		set(f, v1alpha1.ConditionFresh, metav1.ConditionFalse, reason, "the records of the last sync stay: "+status.Message(err))
 		return

@@ -86,7 +86,7 @@ func (r *Reconciler) reconcile(ctx context.Context, o *v1alpha1.DependencyOverri
 		status.Set(&o.Status.Status, o.Generation, v1alpha1.ConditionReady, is, reason, message)
 	}
 	if err := r.put(o); err != nil {
-		set(metav1.ConditionFalse, reasonOf(err), r.message(o, err))
+		set(metav1.ConditionFalse, homefile.Reason(err), r.message(o, err))
 		return r.every, err
 	}
 	wait := r.every
@@ -122,7 +122,7 @@ func (r *Reconciler) put(o *v1alpha1.DependencyOverride) error {
 	}
 	all, err := override.Load(r.folder.Dir)
 	if err != nil {
-		return fault.New(fault.KindOf(err), "put overrides together", "", fmt.Errorf("%w: %w", errSet, err))
+		return homefile.OfSet("put overrides together", err)
 	}
 	named := func(other v1alpha1.DependencyOverride) bool { return other.Name == o.Name }
 	_, err = r.folder.Get(checked.Kind, o.Name)
@@ -132,19 +132,6 @@ func (r *Reconciler) put(o *v1alpha1.DependencyOverride) error {
 	}
 	_, err = r.folder.Put(checked.Kind, o.Name, text)
 	return err
-}
-
-// errSet says that it is another override of the home that is wrong.
-var errSet = errors.New("another of the home is wrong, and no build goes by any")
-
-func reasonOf(err error) string {
-	switch {
-	case errors.Is(err, homefile.ErrTaken):
-		return status.NameTaken
-	case errors.Is(err, errSet):
-		return status.SetBroken
-	}
-	return status.OfError(err)
 }
 
 // message says why an override was refused, and whether an earlier version still holds.

@@ -19,14 +19,36 @@ import (
 
 	"plimsoll.dev/plimsoll/api/v1alpha1"
 	"plimsoll.dev/plimsoll/internal/aside"
+	"plimsoll.dev/plimsoll/internal/controller/status"
 	"plimsoll.dev/plimsoll/internal/fault"
 )
 
 // Folder is a folder of the home.
 type Folder struct{ Dir string }
 
-// ErrTaken says that a file is another's.
-var ErrTaken = errors.New("the control plane did not write it")
+var (
+	// ErrTaken says that a file or an entry of the name is another's.
+	ErrTaken = errors.New("the control plane did not write it")
+
+	// ErrSet says that a resource is sound, but not together with the others of the home.
+	ErrSet = errors.New("with the others of the home it cannot be used")
+)
+
+// Reason gives that of a condition which is false because the home could not be changed.
+func Reason(err error) string {
+	switch {
+	case errors.Is(err, ErrSet):
+		return status.SetBroken
+	case errors.Is(err, ErrTaken):
+		return status.NameTaken
+	}
+	return status.OfError(err)
+}
+
+// OfSet gives an error of another file of the home, for which a resource cannot be used.
+func OfSet(what string, err error) error {
+	return fault.New(fault.KindOf(err), what, "", fmt.Errorf("%w: %w", ErrSet, err)).WithHint("mend or remove the one that it names")
+}
 
 // objectName matches the names that the API takes (RFC 1123 subdomains): none of them is a path.
 var objectName = regexp.MustCompile(`^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$`)

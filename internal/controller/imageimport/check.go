@@ -38,11 +38,11 @@ func check(i *v1alpha1.ImageImport, folder homefile.Folder, text []byte) error {
 		}
 		imports, err := mirror.ReadImports(file)
 		if err != nil {
-			return err
+			return homefile.OfSet("put imports together", err)
 		}
 		for _, other := range imports {
 			if other.Name == i.Name {
-				return fault.Newf(fault.Denied, "write import", which, fmt.Sprintf("%s has one of that name", filepath.Base(file))).
+				return fault.New(fault.Denied, "write import", which, fmt.Errorf("%s has one of that name: %w", filepath.Base(file), homefile.ErrTaken)).
 					WithHint("remove that one, or give the resource another name")
 			}
 		}

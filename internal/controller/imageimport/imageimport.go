@@ -4,7 +4,6 @@ package imageimport
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -84,7 +83,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	before := i.DeepCopy()
 	err = r.reconcile(ctx, &i)
 	if err != nil {
-		status.Set(&i.Status.Status, i.Generation, v1alpha1.ConditionReady, metav1.ConditionFalse, reasonOf(err), status.Message(err))
+		status.Set(&i.Status.Status, i.Generation, v1alpha1.ConditionReady, metav1.ConditionFalse, homefile.Reason(err), status.Message(err))
 	}
 	if failed := status.Write(ctx, r.client, before, &i); failed != nil {
 		return status.Next(failed, 0)
@@ -136,11 +135,4 @@ func say(i *v1alpha1.ImageImport, run Run, current bool) {
 	default:
 		set(metav1.ConditionTrue, status.Imported, "to "+i.Spec.Destination.Repository)
 	}
-}
-
-func reasonOf(err error) string {
-	if errors.Is(err, homefile.ErrTaken) {
-		return status.NameTaken
-	}
-	return status.OfError(err)
 }

@@ -50,7 +50,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	if err == nil {
 		status.Set(&p.Status.Status, p.Generation, v1alpha1.ConditionReady, metav1.ConditionTrue, status.InForce, "it was compiled, and decides")
 	} else {
-		status.Set(&p.Status.Status, p.Generation, v1alpha1.ConditionReady, metav1.ConditionFalse, policies.Reason(err),
+		status.Set(&p.Status.Status, p.Generation, v1alpha1.ConditionReady, metav1.ConditionFalse, homefile.Reason(err),
 			r.folder.Message(v1alpha1.ImagePolicyKind, p.Name, err))
 	}
 	if failed := status.Write(ctx, r.client, before, &p); failed != nil {

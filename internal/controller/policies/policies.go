@@ -35,11 +35,8 @@ type Folder struct {
 // New gives the folder at a path, which need not exist.
 func New(dir string) *Folder { return &Folder{home: homefile.Folder{Dir: dir}} }
 
-// ErrSet says that a document is sound, but not together with the others.
-var ErrSet = errors.New("with the others of the home it cannot be used")
-
-// Put has the folder say what the resource says. An error leaves it as it was: one that is ErrSet
-// speaks of another document than this.
+// Put has the folder say what the resource says. An error leaves it as it was: one that is
+// homefile.ErrSet speaks of another document than this.
 func (f *Folder) Put(kind, name string, spec any) (changed bool, err error) {
 	text, err := homefile.Text(kind, name, spec)
 	if err != nil {
@@ -82,20 +79,15 @@ func (f *Folder) together(path string, text []byte) error {
 	for _, file := range slices.Sorted(maps.Keys(texts)) {
 		d, err := policy.Read(filepath.Base(file), texts[file])
 		if err != nil {
-			return ofSet(err)
+			return homefile.OfSet("put policies together", err)
 		}
 		all.Add(d)
 	}
 	if _, err := all.Compile(policy.Options{}); err != nil {
-		return ofSet(err)
+		return homefile.OfSet("put policies together", err)
 	}
 	f.sound = digest
 	return nil
-}
-
-func ofSet(err error) error {
-	return fault.New(fault.KindOf(err), "put policies together", "", fmt.Errorf("%w: %w", ErrSet, err)).
-		WithHint("mend or remove the one that it names")
 }
 
 // read gives the texts of the folder by their path.
@@ -140,17 +132,6 @@ func (f *Folder) Kept(kind, name string) *policy.Documents {
 	return d
 }
 
-// Reason gives that of a condition which is false because Put failed.
-func Reason(err error) string {
-	switch {
-	case errors.Is(err, ErrSet):
-		return status.SetBroken
-	case errors.Is(err, homefile.ErrTaken):
-		return status.NameTaken
-	}
-	return status.OfError(err)
-}
-
 // Message says why Put failed, and whether an earlier version goes on to decide.
 func (f *Folder) Message(kind, name string, err error) string {
 	if f.Kept(kind, name) != nil {
@@ -162,7 +143,7 @@ func (f *Folder) Message(kind, name string, err error) string {
 // Next gives when to look again after Put. What is wrong with the others may be a file, which
 // sends no event.
 func Next(err error, interval time.Duration) (ctrl.Result, error) {
-	if errors.Is(err, ErrSet) || errors.Is(err, homefile.ErrTaken) {
+	if errors.Is(err, homefile.ErrSet) || errors.Is(err, homefile.ErrTaken) {
 		return ctrl.Result{RequeueAfter: again}, nil
 	}
 	return status.Next(err, interval)

@@ -75,7 +75,7 @@ func (r *Reconciler) say(e *v1alpha1.PolicyException, left time.Duration, err er
 		if kept := r.folder.Kept(v1alpha1.PolicyExceptionKind, e.Name); kept != nil {
 			e.Status.Active = time.Now().Before(kept.Exceptions[0].Spec.Expires.Time)
 		}
-		set(metav1.ConditionFalse, policies.Reason(err), r.folder.Message(v1alpha1.PolicyExceptionKind, e.Name, err))
+		set(metav1.ConditionFalse, homefile.Reason(err), r.folder.Message(v1alpha1.PolicyExceptionKind, e.Name, err))
 	case left <= 0:
 		set(metav1.ConditionFalse, status.Expired, fmt.Sprintf("it ended at %s: remove it, or decide anew", until))
 	default:
