@@ -38,11 +38,14 @@ type Subject struct {
 	Pushed time.Time     // when the registry got it; zero where nobody knows
 	Report attest.Report // what was verified of it
 	Base   *artifact.BaseFacts
+
+	Manifest *oci.Manifest // of the reference, by whoever has read it already; nil: it is read
 }
 
 // Gathered is what was gathered of one manifest.
 type Gathered struct {
 	Facts    artifact.Facts     // its findings are for others to add
+	Image    v1.Image           // nil for what is no image
 	Contents *artifact.Contents // of the layers; nil for what is no image, or could not be read
 	Unknown  []error            // why parts are not known that an image has
 }
@@ -51,10 +54,15 @@ type Gathered struct {
 // where nobody has yet, its layers. An error says that there are no facts at all: the
 // manifest is not what it says it is, or the registry does not answer.
 func (g *Gatherer) Gather(ctx context.Context, session *oci.Session, ref oci.Reference, s Subject) (Gathered, error) {
-	m, err := session.Manifest(ctx, ref)
-	if err != nil {
-		return Gathered{}, err
+	m := s.Manifest
+	if m == nil {
+		read, err := session.Manifest(ctx, ref)
+		if err != nil {
+			return Gathered{}, err
+		}
+		m = &read
 	}
+	var err error
 	in := Input{
 		Repository: ref.Repository(), Tags: s.Tags, Pushed: s.Pushed, Report: s.Report, Base: s.Base,
 		MediaType: string(m.MediaType), Manifest: m.Raw, Builders: g.Builders,
@@ -73,11 +81,10 @@ func (g *Gatherer) Gather(ctx context.Context, session *oci.Session, ref oci.Ref
 	}
 	var out Gathered
 	if shape.kind == artifact.KindImage {
-		image, err := session.Image(ctx, ref, m.MediaType, in.Manifest, in.Config)
-		if err != nil {
+		if out.Image, err = session.Image(ctx, ref, m.MediaType, in.Manifest, in.Config); err != nil {
 			return Gathered{}, err
 		}
-		if out.Unknown, err = g.measure(ctx, image, &in); err != nil {
+		if out.Unknown, err = g.measure(ctx, out.Image, &in); err != nil {
 			return Gathered{}, err
 		}
 	}

@@ -2,7 +2,11 @@ package feeds
 
 import (
 	"context"
+	"os"
 
+	"golang.org/x/sys/unix"
+
+	"plimsoll.dev/plimsoll/internal/fault"
 	"plimsoll.dev/plimsoll/internal/inventory"
 	"plimsoll.dev/plimsoll/internal/vuln/advisory"
 	"plimsoll.dev/plimsoll/internal/vuln/feed"
@@ -26,7 +30,7 @@ type Synced struct {
 // Sync brings the feeds up to date, makes the database of them, and holds the inventory against
 // what has changed. What could not be brought up to date stays as it was, and is an error beside
 // what the others came to; without any, or when the rest fails, there is nothing beside the error.
-// A home is synced by one at a time: others wait.
+// What changed is matched by one process at a time: others wait.
 func (f *Feeds) Sync(ctx context.Context, o SyncOptions) (*Synced, error) {
 	failed := f.store.Sync(ctx, f.feeds, feed.Options{Agent: f.home.Agent(), Force: o.Force, Archive: f.archive, Progress: o.Progress})
 	if o.Fetched != nil {
@@ -47,12 +51,16 @@ func (f *Feeds) Sync(ctx context.Context, o SyncOptions) (*Synced, error) {
 
 // rematched compiles the feeds anew, and holds the inventory against what that changed.
 func (f *Feeds) rematched(ctx context.Context) (*Synced, error) {
+	unlock, err := f.lock()
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
 	old, rescored := f.before()
 	if old != nil { // else there is nothing to compare with: all packages are matched
 		defer old.Close()
 	}
 	var out Synced
-	var err error
 	if out.Advisories, err = f.compile(ctx); err != nil {
 		return nil, err
 	}
@@ -69,4 +77,18 @@ func (f *Feeds) rematched(ctx context.Context) (*Synced, error) {
 	}
 	out.Feeds = f.Status()
 	return &out, nil
+}
+
+// lock keeps others from matching until the function it gives is called: two who match against two
+// databases at once would leave findings of either.
+func (f *Feeds) lock() (unlock func(), err error) {
+	path := f.home.Path("advisories", "matching.lock")
+	file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o644)
+	if err == nil {
+		err = unix.Flock(int(file.Fd()), unix.LOCK_EX)
+	}
+	if err != nil {
+		return nil, fault.New(fault.Failed, "lock advisories", path, err)
+	}
+	return func() { _ = file.Close() }, nil // which ends the lock
 }

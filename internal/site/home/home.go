@@ -6,7 +6,9 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 
 	"plimsoll.dev/plimsoll/internal/evidence/hardening"
@@ -31,11 +33,20 @@ type Home struct {
 
 // held is what several views of one home share.
 type held struct {
-	keychain *keys.Keychain
+	keychain  *keys.Keychain
+	contents  *sbom.Scanner
+	hardening *hardening.Scanner
 
 	mu          sync.Mutex
-	inventories map[string]*inventory.Inventory // open, by address
-	unread      map[string]bool                 // keys of which it was said that they cannot be read
+	inventories []opened
+	unread      map[string]bool // keys of which it was said that they cannot be read
+}
+
+// opened is an inventory that is open.
+type opened struct {
+	*inventory.Inventory
+	address string
+	file    os.FileInfo // nil of a server's
 }
 
 // Options are what New may be told.
@@ -55,7 +66,11 @@ func New(folder string, registries *oci.Registries, o Options) *Home {
 	if h.Getenv == nil {
 		h.Getenv = func(string) string { return "" }
 	}
-	h.held = &held{inventories: map[string]*inventory.Inventory{}, unread: map[string]bool{}}
+	h.held = &held{
+		contents:  sbom.New(sbom.Options{Cache: h.Path("cache", "contents")}),
+		hardening: hardening.New(h.Path("cache", "hardening")),
+		unread:    map[string]bool{},
+	}
 	h.keychain = keys.New(keys.Options{Prompt: o.Password, Warn: func(line string) { h.Warn(line, "") }})
 	return h
 }
@@ -65,10 +80,10 @@ func (h *Home) Close() error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	var failed error
-	for address, index := range h.inventories {
-		failed = errors.Join(failed, index.Close())
-		delete(h.inventories, address)
+	for _, one := range h.inventories {
+		failed = errors.Join(failed, one.Close())
 	}
+	h.inventories = nil
 	return failed
 }
 
@@ -118,20 +133,38 @@ func (h *Home) InventoryAddress() string {
 	return cmp.Or(h.Getenv(InventoryVariable), "sqlite:"+h.Path("inventory.db"))
 }
 
-// Inventory gives the index over all images, which stays open until the home is closed.
+// Inventory gives the index over all images, which stays open until the home is closed. Where its
+// file was removed meanwhile, as a user may, it is another one.
 func (h *Home) Inventory(ctx context.Context) (*inventory.Inventory, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	address := h.InventoryAddress()
-	if index := h.inventories[address]; index != nil {
-		return index, nil
+	file := fileOf(address)
+	for _, one := range h.inventories {
+		if one.address == address && (one.file == nil || file != nil && os.SameFile(one.file, file)) {
+			return one.Inventory, nil
+		}
 	}
 	index, err := inventory.Open(ctx, address, inventory.Options{})
 	if err != nil {
 		return nil, err
 	}
-	h.inventories[address] = index
+	// One whose file is gone stays open, for somebody may be using it still.
+	h.inventories = append(h.inventories, opened{index, address, fileOf(address)})
 	return index, nil
+}
+
+// fileOf describes the file of an inventory's address; nil where there is none.
+func fileOf(address string) os.FileInfo {
+	path, local := strings.CutPrefix(address, "sqlite:")
+	if !local {
+		return nil
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil
+	}
+	return info
 }
 
 // Keychain gives what opens keys by name, each once.
@@ -153,13 +186,11 @@ func (h *Home) Malware() (*malware.Scanner, error) {
 	return malware.New(clamd, h.Path("cache", "malware"), malware.Options{AllowUnscanned: true}), nil
 }
 
-// Hardening gives the scanner of this home that keeps what it found.
-func (h *Home) Hardening() *hardening.Scanner { return hardening.New(h.Path("cache", "hardening")) }
+// Hardening gives the scanner of this home, which keeps what it found.
+func (h *Home) Hardening() *hardening.Scanner { return h.hardening }
 
-// Contents gives the scanner of this home.
-func (h *Home) Contents() *sbom.Scanner {
-	return sbom.New(sbom.Options{Cache: h.Path("cache", "contents")})
-}
+// Contents gives the scanner of this home, which keeps what it found.
+func (h *Home) Contents() *sbom.Scanner { return h.contents }
 
 // Tell tells the inventory something. It is only an index: when that fails, what was done stands,
 // and that is said.

@@ -69,7 +69,7 @@ func (g *Gatherer) one(ctx context.Context, ref oci.Reference, tags []string, ab
 		return gathered{}, err
 	}
 	onBase := 0 // layers of the base's
-	subject := facts.Subject{Tags: tags, Report: attest.Verify(top.Digest, attached, g.Trust)}
+	subject := facts.Subject{Manifest: &top, Tags: tags, Report: attest.Verify(top.Digest, attached, g.Trust)}
 	if top.Image != nil {
 		if subject.Base, onBase, err = g.base(ctx, ref, top.Image); err != nil {
 			return gathered{}, err
@@ -93,17 +93,11 @@ func (g *Gatherer) one(ctx context.Context, ref oci.Reference, tags []string, ab
 	if read.Contents == nil {
 		return out, nil
 	}
-	images, err := g.home.Registries.Images(ctx, ref)
+	found, err := g.Found(ref, read.Image, *read.Contents, subject.Report, attached)
 	if err != nil {
 		return gathered{}, err
 	}
-	for _, image := range images { // there is one
-		one, err := g.Found(ref, image, *read.Contents, subject.Report, attached)
-		if err != nil {
-			return gathered{}, err
-		}
-		out.image = &one
-	}
+	out.image = &found
 	return out, g.match(ctx, &out, above)
 }
 
