@@ -42,27 +42,29 @@ func (b *build) raiseModule(folder string, floors []floor.Floor) error {
 	if err != nil {
 		return err
 	}
-	file, err := modfile.ParseLax("go.mod", text, nil)
-	if err != nil {
-		return err
+	file, err := modfile.Parse("go.mod", text, nil)
+	if err != nil { // perhaps it holds what only a newer Go knows
+		if file, err = modfile.ParseLax("go.mod", text, nil); err != nil {
+			return err
+		}
 	}
 	required, err := b.required(dir, file)
 	if err != nil {
 		return err
 	}
 	var get []string
-	for _, low := range below(required, floors) {
-		if err := b.refuseLow(low); err != nil {
+	for _, l := range below(file, required, floors) {
+		if err := b.refuseLow(l); err != nil {
 			return err
 		}
-		replaced, err := b.replace(dir, file, low)
-		if err != nil {
-			return err
+		if l.replace != nil {
+			drop := "-dropreplace=" + l.replace.Old.String()
+			if err := (tool.Command{Path: b.gocmd, Args: []string{"mod", "edit", drop}, Dir: dir, Env: b.env}).Run(); err != nil {
+				return err
+			}
 		}
-		if !replaced {
-			get = append(get, low.floor.Package+"@"+low.floor.Version)
-		}
-		fmt.Printf("go: override %s: %s %s instead of %s\n", low.floor.Name, low.floor.Package, low.floor.Version, low.version)
+		get = append(get, l.floor.Package+"@"+l.floor.Version)
+		fmt.Printf("go: override %s: %s %s instead of %s\n", l.floor.Name, l.floor.Package, l.floor.Version, l.version)
 	}
 	if len(get) == 0 {
 		return nil
@@ -74,18 +76,47 @@ func (b *build) raiseModule(folder string, floors []floor.Floor) error {
 type low struct {
 	version string
 	floor   floor.Floor
+	replace *modfile.Replace // the directive that chose this version; nil when it is required
 }
 
-func below(required []module.Version, floors []floor.Floor) []low {
+// below gives the modules that are built from and below their floors. Another module or a folder
+// in the place of one is not what an override is about.
+func below(file *modfile.File, required []module.Version, floors []floor.Floor) []low {
 	var all []low
 	for _, m := range required {
 		for _, f := range floors {
-			if m.Path == f.Package && f.Below(m.Version) {
-				all = append(all, low{m.Version, f})
+			if m.Path != f.Package {
+				continue
+			}
+			l := low{m.Version, f, replacement(file, m)}
+			if l.replace != nil {
+				if l.replace.New.Path != m.Path {
+					fmt.Printf("go: note: override %s is not about %s, which replaces %s\n", f.Name, l.replace.New.Path, m.Path)
+					continue
+				}
+				l.version = l.replace.New.Version
+			}
+			if f.Below(l.version) {
+				all = append(all, l)
 			}
 		}
 	}
 	return all
+}
+
+// replacement gives the directive that puts something in the place of the module, or nil: one for
+// its version prevails (https://go.dev/ref/mod#go-mod-file-replace).
+func replacement(file *modfile.File, m module.Version) *modfile.Replace {
+	var found *modfile.Replace
+	for _, r := range file.Replace {
+		if r.Old == m {
+			return r
+		}
+		if r.Old.Path == m.Path && r.Old.Version == "" {
+			found = r
+		}
+	}
+	return found
 }
 
 // required gives the modules that are built from. Since Go 1.17 all are in go.mod
@@ -119,29 +150,6 @@ func (b *build) refuseLow(l low) error {
 			l.floor.Name, l.floor.Package, l.version, l.floor.Version)
 	}
 	return nil
-}
-
-// replace raises what a directive of go.mod puts in the place of the module, whatever is
-// required, and tells whether there is one. Another module, or a folder, is not what the
-// override is about.
-func (b *build) replace(dir string, file *modfile.File, l low) (bool, error) {
-	for _, r := range file.Replace {
-		switch {
-		case r.Old.Path != l.floor.Package || r.Old.Version != "" && r.Old.Version != l.version:
-			continue
-		case r.New.Path != l.floor.Package:
-			fmt.Printf("go: note: override %s is not about %s, which replaces %s\n", l.floor.Name, r.New.Path, r.Old.Path)
-			return true, nil
-		case !l.floor.Below(r.New.Version):
-			return true, nil
-		}
-		old := r.Old.Path
-		if r.Old.Version != "" {
-			old += "@" + r.Old.Version
-		}
-		return false, tool.Command{Path: b.gocmd, Args: []string{"mod", "edit", "-dropreplace=" + old}, Dir: dir, Env: b.env}.Run()
-	}
-	return false, nil
 }
 
 var newerGo = regexp.MustCompile(`requires go >= (\d+\.\d+(?:\.\d+)?)`)

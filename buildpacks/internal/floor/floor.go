@@ -92,7 +92,7 @@ func (f Floor) Crossing(version string) error {
 
 // Compare gives -1 when a is older than b, 1 when it is newer, else 0.
 func Compare(ecosystem, a, b string) (order int, err error) {
-	if len(a) > maxVersion || len(b) > maxVersion || a == "" || b == "" {
+	if len(a) > maxVersion || len(b) > maxVersion || !numbers.MatchString(a) || !numbers.MatchString(b) {
 		return 0, errors.New("no version")
 	}
 	defer func() {

@@ -51,6 +51,7 @@ func TestBelow(t *testing.T) {
 		{NPM, "4.17.100", "4.17.21", false},
 		{NPM, "4.17.21-rc.1", "4.17.21", true},
 		{NPM, "", "4.17.21", false},
+		{Go, "(devel)", "v0.1.0", false},
 		{Go, "v0.0.0-20200617195104-da1b6568686e", "v0.1.0", true},
 		{Go, "v0.9.0", "v0.38.0", true},
 		{PyPI, "2.31", "2.31.0", false},

@@ -107,8 +107,11 @@ func keyOf(ecosystem, name string) string {
 }
 
 // compare gives -1 when a is older than b, 1 when it is newer, and 0 when they are equal or one
-// cannot be read.
+// cannot be read, as Go's "(devel)".
 func compare(ecosystem, a, b string) int {
+	if !numbered.MatchString(a) || !numbered.MatchString(b) {
+		return 0
+	}
 	scheme := version.Of(ecosystem)
 	left, err1 := scheme.Parse(a)
 	right, err2 := scheme.Parse(b)
@@ -121,3 +124,5 @@ func compare(ecosystem, a, b string) int {
 	}
 	return order
 }
+
+var numbered = regexp.MustCompile(`^v?[0-9]`)

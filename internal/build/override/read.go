@@ -134,8 +134,8 @@ func checkVersion(spec v1alpha1.DependencyOverrideSpec) *manifest.Problem {
 			return manifest.Bad("spec.version", fmt.Sprintf("want one version with three numbers, such as 4.17.21, got %q", number))
 		}
 	case "Go":
-		if err := module.Check(name, number); err != nil {
-			return manifest.Bad("spec.version", fmt.Sprintf("want a module and a version of it, such as golang.org/x/net v0.38.0: %v", err))
+		if err := module.Check(name, number); err != nil || module.CanonicalVersion(number) != number {
+			return manifest.Bad("spec.version", fmt.Sprintf("want a module and a version of it, such as golang.org/x/net v0.38.0, got %s %s", name, number))
 		}
 	case "PyPI":
 		if !pypiName.MatchString(name) {

@@ -164,7 +164,7 @@ func (t tree) golang() source {
 		if !ok {
 			continue
 		}
-		file, err := modfile.ParseLax("go.mod", text, nil)
+		file, err := modfile.Parse("go.mod", text, nil)
 		if err != nil || file.Go == nil || semver.Compare("v"+file.Go.Version, "v1.17") < 0 {
 			s.open = true
 		}
@@ -173,6 +173,11 @@ func (t tree) golang() source {
 		}
 		for _, require := range file.Require {
 			s.add("Go", require.Mod.Path, require.Mod.Version)
+		}
+		for _, replace := range file.Replace {
+			if replace.New.Path == replace.Old.Path {
+				s.add("Go", replace.New.Path, replace.New.Version)
+			}
 		}
 	}
 	return s
