@@ -28,7 +28,7 @@ func (e *Executor) findProbes(ctx context.Context, r *run) error {
 				return err
 			}
 			if kind == wire.Probed {
-				return errors.Join(json.Unmarshal(payload, &found), s.conn.Send(wire.Bye, nil))
+				return errors.Join(json.Unmarshal(payload, &found), s.farewell())
 			}
 		}
 	})

@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"sync"
 	"testing"
 	"time"
 
@@ -38,7 +39,8 @@ type bed struct {
 	config  *rest.Config // the executor's
 	images  *pod.Repository
 	admin   kubernetes.Interface
-	host    string // of the registry
+	push    string // the steps' repository for this process, which speaks plainly to its own machine only
+	pull    string // and for nodes
 }
 
 func newBed(t testing.TB) *bed {
@@ -50,7 +52,7 @@ func newBed(t testing.TB) *bed {
 	}
 	b.serveRegistry(t)
 	b.install(t)
-	if b.images, err = pod.NewRepository(&oci.Registries{}, b.host+"/steps", "", agent(t), runtime.GOARCH); err != nil {
+	if b.images, err = pod.NewRepository(&oci.Registries{}, b.push, b.pull, agent(t), runtime.GOARCH); err != nil {
 		t.Fatal(err)
 	}
 	return b
@@ -59,16 +61,20 @@ func newBed(t testing.TB) *bed {
 // serveRegistry serves an empty registry where pods' nodes and this process reach it.
 func (b *bed) serveRegistry(t testing.TB) {
 	t.Helper()
-	l, err := net.Listen("tcp", net.JoinHostPort(b.cluster.Address(), "0"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	b.host = l.Addr().String()
 	server := &http.Server{Handler: registry.New(registry.WithBlobHandler(registry.NewDiskBlobHandler(t.TempDir())), registry.Logger(log.New(io.Discard, "", 0)))}
-	done := make(chan struct{})
-	t.Cleanup(func() { server.Close(); <-done })
-	go func() { defer close(done); _ = server.Serve(l) }()
-	if err := b.cluster.Trust(cluster.Registry{Host: b.host, Plain: true}); err != nil {
+	var serving sync.WaitGroup
+	t.Cleanup(func() { server.Close(); serving.Wait() })
+	serve := func(host string) string {
+		l, err := net.Listen("tcp", net.JoinHostPort(host, "0"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		serving.Go(func() { _ = server.Serve(l) }) // ends with Close
+		return l.Addr().String()
+	}
+	outside := serve(b.cluster.Address())
+	b.push, b.pull = serve("127.0.0.1")+"/steps", outside+"/steps"
+	if err := b.cluster.Trust(cluster.Registry{Host: outside, Plain: true}); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -35,7 +35,7 @@ func (r *run) converse(ctx context.Context, stream *stream, w *watcher) (err err
 	talking, hangUp := context.WithCancelCause(ctx)
 	var others sync.WaitGroup
 	defer others.Wait()
-	defer stream.close() // with which ends what the others wait for
+	defer stream.end() // with which ends what the others wait for
 	defer hangUp(nil)
 	others.Go(func() { s.speak(talking) })
 	others.Go(func() { s.beat(talking) })
@@ -141,7 +141,7 @@ func (s *session) take(ctx context.Context, kind wire.Kind, payload []byte) (boo
 		}
 		s.run.conclude(end)
 		if ctx.Err() != nil || len(s.run.plan.returned) == 0 {
-			return true, s.stream.conn.Send(wire.Bye, nil)
+			return true, s.stream.farewell()
 		}
 	case wire.Removed:
 		s.owed.grant(len(payload))
@@ -154,7 +154,7 @@ func (s *session) take(ctx context.Context, kind wire.Kind, payload []byte) (boo
 		if all, err := s.back.next(ctx); !all || err != nil {
 			return false, err
 		}
-		return true, s.stream.conn.Send(wire.Bye, nil)
+		return true, s.stream.farewell()
 	}
 	return false, nil
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"strings"
+	"sync"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -21,7 +22,10 @@ type stream struct {
 	in    *io.PipeWriter
 	out   *io.PipeReader
 	close context.CancelFunc
-	ended chan error // has one value when the stream is over
+	ended chan struct{} // closed when the stream is over
+
+	ending sync.Once
+	bye    bool // the agent was told that it may go
 }
 
 // connect reaches the agent, which may not be there yet: until ctx ends.
@@ -50,16 +54,16 @@ func (e *Executor) dial(ctx context.Context, pod *corev1.Pod) (*stream, error) {
 	streaming, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	agentIn, in := io.Pipe()
 	out, agentOut := io.Pipe()
-	s := &stream{conn: wire.New(out, in), in: in, out: out, close: cancel, ended: make(chan error, 1)}
+	s := &stream{conn: wire.New(out, in), in: in, out: out, close: cancel, ended: make(chan struct{})}
 	said := &head{}
 	go func() {
 		err := exec.StreamWithContext(streaming, remotecommand.StreamOptions{Stdin: agentIn, Stdout: agentOut, Stderr: said})
 		if err == nil || said.text() != "" {
 			err = errors.Join(err, errors.New("the agent has ended: "+said.text()))
 		}
-		agentIn.CloseWithError(err)
+		in.Close()
 		agentOut.CloseWithError(err)
-		s.ended <- err
+		close(s.ended)
 	}()
 	stop := context.AfterFunc(ctx, cancel)
 	kind, _, err := s.conn.Read()
@@ -96,12 +100,29 @@ func (e *Executor) exec(pod *corev1.Pod) (remotecommand.Executor, error) {
 	})
 }
 
-// end ends the stream and waits until it is over.
+// farewell tells the agent that it may go.
+func (s *stream) farewell() error {
+	s.bye = true
+	return s.conn.Send(wire.Bye, nil)
+}
+
+// goWithin is how long an agent that may go has to.
+const goWithin = 2 * time.Second
+
+// end ends the stream and waits until it is over. An agent that may go ends it itself, and
+// first.
 func (s *stream) end() {
-	s.close()
-	s.in.Close()
-	s.out.Close()
-	<-s.ended
+	s.ending.Do(func() {
+		defer s.close()
+		if !s.bye {
+			s.close()
+		}
+		patience := time.AfterFunc(goWithin, s.close)
+		defer patience.Stop()
+		s.in.Close()
+		_, _ = io.Copy(io.Discard, s.out) // until the other side is closed
+		<-s.ended
+	})
 }
 
 // head keeps the first kilobyte of what is written.
