@@ -140,10 +140,10 @@ type ImageSource struct {
 
 // GitSource is a git repository.
 type GitSource struct {
-	// URL as `git clone` takes it: https, ssh, git or file. Credentials come from a secret of
+	// URL as `git clone` takes it: https, ssh or file. Credentials come from a secret of
 	// the service account, never from here.
 	// +kubebuilder:validation:MaxLength=2048
-	// +kubebuilder:validation:XValidation:rule="self.matches('^((https?|ssh|git)://[^/ \\t\\n-][^ \\t\\n]*|file:///[^ \\t\\n]+|[A-Za-z0-9_.]+@[A-Za-z0-9][A-Za-z0-9.-]*:[^ \\t\\n]+)$')",message="want an address as git clone takes it, such as https://git.example.com/team/shop.git or git@git.example.com:team/shop.git"
+	// +kubebuilder:validation:XValidation:rule="self.matches('^((https?|ssh)://[^/ \\t\\n-][^ \\t\\n]*|file:///[^ \\t\\n]+|[A-Za-z0-9_.]+@[A-Za-z0-9][A-Za-z0-9.-]*:[^ \\t\\n]+)$')",message="want an address as git clone takes it, such as https://git.example.com/team/shop.git or git@git.example.com:team/shop.git"
 	// +kubebuilder:validation:XValidation:rule="!self.matches('^https?://[^/]*@') && !self.matches('^[a-z]+://[^/@]*:[^/@]*@')",message="take the login out of the address: put it into a secret, and list that in the service account"
 	// +kubebuilder:validation:XValidation:rule="!self.contains('#')",message="put the branch, tag or commit into revision, and the folder into subpath"
 	URL string `json:"url"`

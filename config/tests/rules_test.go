@@ -111,6 +111,7 @@ var brokenRules = []broken{
 	{"Image", `{source: {git: {revision: a..b}}}`, "spec.source.git.revision: want a branch, a tag or a commit"},
 	{"Image", `{source: {git: {url: --upload-pack=x}}}`, "spec.source.git.url: want an address as git clone takes it"},
 	{"Image", `{source: {git: {url: "ext::sh -c x"}}}`, "spec.source.git.url: want an address as git clone takes it"},
+	{"Image", `{source: {git: {url: "git://git.example.com/x"}}}`, "spec.source.git.url: want an address as git clone takes it"},
 	{"Image", `{source: {git: {url: "ssh://-oProxyCommand=x/y"}}}`, "spec.source.git.url: want an address as git clone takes it"},
 	{"Image", `{source: {git: {url: "https://token@git.example.com/x"}}}`, "spec.source.git.url: take the login out of the address"},
 	{"Image", `{source: {git: {url: "ssh://ann:secret@git.example.com/x"}}}`, "spec.source.git.url: take the login out of the address"},

@@ -83,6 +83,9 @@ func source(f *fields, account string) (s v1alpha1.ImageSource) {
 		// kpack also takes git@host/path.
 		url := withoutColon.ReplaceAllString(withoutLogin(git, git.text("url")), "$1:")
 		s.Git = &v1alpha1.GitSource{URL: url, Revision: git.text("revision")}
+		if strings.HasPrefix(url, "http://") || strings.HasPrefix(url, "git://") {
+			git.note("url", "what comes unencrypted proves nothing: name the repository by https or ssh")
+		}
 		git.flag("initializeSubmodules") // they always come along
 	}
 	if blob := f.below("blob"); blob != nil {
@@ -180,8 +183,11 @@ func build(f *fields, account string) (out v1alpha1.ImageBuild) {
 		out.Scheduling.RuntimeClassName = &class
 	}
 	out.Scheduling.SchedulerName = f.text("schedulerName")
-	if seconds, given := f.number("buildTimeout"); given && seconds > 0 {
-		out.Timeout = &metav1.Duration{Duration: time.Duration(min(max(seconds, 60), 1<<31)) * time.Second}
+	if seconds, given := f.number("buildTimeout"); given {
+		kept := min(max(seconds, 60), 7*24*3600)
+		if out.Timeout = (&metav1.Duration{Duration: time.Duration(kept) * time.Second}); kept != seconds {
+			f.note("buildTimeout", "want a minute to a week: it became %s", out.Timeout.Duration)
+		}
 	}
 	f.drop("creationTime", "images are reproducible: what is built from the same has the same time")
 	return out
