@@ -197,6 +197,9 @@ func (p *page) build() {
 		p.field("built on", shortRef(b.Builder))
 		p.field("buildpacks", strings.Join(b.Buildpacks, ", "))
 		p.field("lifecycle", b.Lifecycle)
+		for _, o := range b.Overrides {
+			p.field("override", o.String())
+		}
 	}
 }
 

@@ -5,10 +5,13 @@ import (
 	"io"
 	"time"
 
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+
 	"plimsoll.dev/plimsoll/artifact"
 	"plimsoll.dev/plimsoll/internal/build"
 	"plimsoll.dev/plimsoll/internal/executor"
 	"plimsoll.dev/plimsoll/internal/oci"
+	"plimsoll.dev/plimsoll/internal/site/known"
 	"plimsoll.dev/plimsoll/internal/site/ledger"
 	"plimsoll.dev/plimsoll/internal/source"
 )
@@ -68,6 +71,7 @@ func (s *Site) Build(ctx context.Context, r BuildRequest) (*Built, error) {
 	}
 	platform := build.Platform{
 		Home: h.Folder, Executor: steps, Registries: h.Registries, Log: r.Log, Verbose: r.Verbose, Progress: r.Progress,
+		Contents: func(ctx context.Context, image v1.Image) (artifact.Contents, error) { return known.Contents(ctx, h, image) },
 	}
 	result, err := platform.Build(ctx, r.Request)
 	if err != nil {

@@ -46,12 +46,17 @@ func Look(ctx context.Context, h *home.Home, text, platform string) (*Looked, er
 	if err != nil {
 		return nil, err
 	}
+	contents, err := Contents(ctx, h, image)
+	return &Looked{Ref: ref, Digest: top.Digest, Image: image, Contents: contents}, err
+}
+
+// Contents gives what is in an image.
+func Contents(ctx context.Context, h *home.Home, image v1.Image) (artifact.Contents, error) {
 	subject, err := sbom.ImageOf(image)
 	if err != nil {
-		return nil, err
+		return artifact.Contents{}, err
 	}
-	contents, err := h.Contents().Contents(ctx, subject)
-	return &Looked{Ref: ref, Digest: top.Digest, Image: image, Contents: contents}, err
+	return h.Contents().Contents(ctx, subject)
 }
 
 // ofPlatform chooses among images by their architecture.

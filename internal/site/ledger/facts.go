@@ -53,6 +53,7 @@ func FactsOfBuild(asked source.Options, request build.Request, result *build.Res
 	if err := cnb.DecodeLabel(config, cnb.BuildMetadataLabel, &metadata); err != nil {
 		return provenance.Build{}, err
 	}
+	declared, raised := overridden(result.Overrides)
 	return provenance.Build{
 		Parameters: provenance.BuildParameters{
 			Source:      provenance.SourceParameters{URI: result.Source.URL(), Ref: asked.Ref, Subpath: asked.Subpath},
@@ -64,14 +65,29 @@ func FactsOfBuild(asked source.Options, request build.Request, result *build.Res
 			Bindings:    slices.Sorted(slices.Values(bindings)),
 			Network:     network(request.Settings),
 			Process:     request.Settings.Process,
+			Overrides:   declared,
 		},
 		Source:     result.Source,
 		Builder:    named(used),
 		RunImage:   named(built.RunImage),
-		Internal:   provenance.BuildDetails{Buildpacks: built.Buildpacks},
+		Internal:   provenance.BuildDetails{Buildpacks: built.Buildpacks, Raised: raised},
 		Byproducts: byproducts(built),
 		Lifecycle:  metadata.Launcher.Version,
 	}, nil
+}
+
+// overridden gives the overrides that bore on a source, and what they raised in it as far as its
+// lock files tell.
+func overridden(all []build.Overridden) (declared []provenance.Override, raised []provenance.Raised) {
+	for _, o := range all {
+		declared = append(declared, provenance.Override{
+			Name: o.Name, Ecosystem: o.Ecosystem, Package: o.Package, Version: o.To, Major: o.Major, Reason: o.Reason, Advisories: o.Advisories,
+		})
+		if len(o.From) > 0 {
+			raised = append(raised, provenance.Raised{Override: o.Name, Ecosystem: o.Ecosystem, Package: o.Package, From: o.From, To: o.To})
+		}
+	}
+	return declared, raised
 }
 
 // network names the network of the build step as the command line does.
