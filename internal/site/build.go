@@ -71,7 +71,9 @@ func (s *Site) Build(ctx context.Context, r BuildRequest) (*Built, error) {
 	}
 	platform := build.Platform{
 		Home: h.Folder, Executor: steps, Registries: h.Registries, Log: r.Log, Verbose: r.Verbose, Progress: r.Progress,
-		Contents: func(ctx context.Context, image v1.Image) (artifact.Contents, error) { return known.Contents(ctx, h, image) },
+		Contents: func(ctx context.Context, image v1.Image) (artifact.Contents, error) {
+			return known.Contents(ctx, h, image)
+		},
 	}
 	result, err := platform.Build(ctx, r.Request)
 	if err != nil {
