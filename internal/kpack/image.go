@@ -14,6 +14,9 @@ import (
 	"plimsoll.dev/plimsoll/api/v1alpha1"
 )
 
+// maxName bounds an Image's name, which stands in the labels of its Builds.
+const maxName = 52
+
 // image converts an Image of kpack's (kpack.io/v1alpha2 and v1alpha1, ImageSpec).
 func (c *conversion) image(r *resource) error {
 	f := c.fieldsOf(r)
@@ -36,6 +39,9 @@ func (c *conversion) image(r *resource) error {
 	f.drop("cosign", "images are signed with the keys of the controllers, with all their evidence: docs/signing.md")
 	f.drop("notary", "images are signed with the keys of the controllers, with all their evidence: docs/signing.md")
 	f.rest()
+	if len(r.name) > maxName {
+		c.note(r, "metadata.name", "want at most %d letters: give it another name", maxName)
+	}
 	return c.write(r, v1alpha1.ImageKind, r.namespace, r.name, spec)
 }
 

@@ -44,7 +44,7 @@ type Result struct {
 // Convert converts all files together, since resources refer to each other. Its error is of kind
 // Usage and names the file and the line that cannot be read.
 func Convert(inputs []Input) (*Result, error) {
-	c := &conversion{found: map[string]*resource{}, accounts: map[string]*account{}}
+	c := &conversion{found: map[string]*resource{}, accounts: map[string]*account{}, written: map[string]bool{}}
 	for _, in := range inputs {
 		if err := c.read(in); err != nil {
 			return nil, fault.New(fault.Usage, "convert", in.Name, err).WithHint("give YAML as kubectl get -o yaml writes it")
@@ -68,6 +68,7 @@ type conversion struct {
 	resources []*resource
 	found     map[string]*resource // kpack's own, by key
 	accounts  map[string]*account  // by namespace/name
+	written   map[string]bool      // our own, by kind and name
 	result    Result
 }
 

@@ -44,6 +44,11 @@ func (c *conversion) write(r *resource, kind, namespace, name string, spec any) 
 	if err := strict(text, &plain); err != nil {
 		return err
 	}
+	if id := kind + " " + namespace + "/" + name; c.written[id] {
+		c.note(r, "metadata", "another resource became %s %q, too: give one of them another name", kind, name)
+	} else {
+		c.written[id] = true
+	}
 	metadata := map[string]any{"name": name}
 	if namespace != "" {
 		metadata["namespace"] = namespace
