@@ -7,7 +7,7 @@ export GOFLAGS ?= -buildvcs=false
 
 .PHONY: all buildpacks demo test bench fuzz setup clean
 
-all: bin/plimsoll bin/kubernetes bin/lifecycle buildpacks
+all: bin/plimsoll bin/kubernetes bin/lifecycle bin/agent buildpacks
 
 bin/plimsoll: FORCE
 	@go build -trimpath -ldflags "-X plimsoll.dev/plimsoll/internal/program.release=$(VERSION)" -o $@ ./cmd/plimsoll
@@ -22,6 +22,11 @@ bin/kubernetes: FORCE
 ARCHITECTURES := amd64 arm64
 bin/lifecycle: lifecycle/go.mod lifecycle/go.sum
 	@scripts/lifecycle $@ $(ARCHITECTURES)
+
+# What runs in the pods of steps, for nodes of both architectures.
+bin/agent: FORCE
+	@for arch in $(ARCHITECTURES); do CGO_ENABLED=0 GOOS=linux GOARCH=$$arch \
+		go build -trimpath -ldflags "-s -w" -o $@/linux/$$arch/agent ./internal/executor/pod/agent || exit 1; done
 
 BUILDPACKS := $(patsubst buildpacks/%/buildpack.toml,%,$(wildcard buildpacks/*/buildpack.toml))
 buildpacks:

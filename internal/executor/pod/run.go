@@ -3,6 +3,7 @@ package pod
 import (
 	"context"
 	"errors"
+	"path"
 	"slices"
 	"strings"
 	"time"
@@ -143,10 +144,7 @@ func (r *run) explain(ctx context.Context, err error) *fault.Error {
 // job gives what the agent is to do.
 func (r *run) job() wire.Job {
 	e, s := r.executor, r.step
-	dir := s.Dir
-	if dir == "" {
-		dir = "/"
-	}
+	dir := path.Clean("/" + s.Dir)
 	j := wire.Job{
 		Command: s.Command, Env: s.Env, Dir: dir, Pids: s.Limits.Pids, Wall: s.Limits.Wall,
 		Isolate: !s.Network && !e.opt.TrustNetworkPolicies, Probes: e.known(),

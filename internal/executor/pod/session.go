@@ -162,7 +162,7 @@ func (s *session) take(ctx context.Context, kind wire.Kind, payload []byte) (boo
 // failure says why there is no end of the step, unless it was killed with its container.
 func (s *session) failure(ctx context.Context, payload []byte) error {
 	p := &wire.Problem{}
-	if err := json.Unmarshal(payload, p); err != nil {
+	if err := errors.Join(json.Unmarshal(payload, p), s.stream.farewell()); err != nil {
 		return err
 	}
 	if p.Sort == wire.Broken && !s.began.IsZero() && s.watcher.autopsy(ctx) {

@@ -153,14 +153,14 @@ func become() error {
 }
 
 func becomes(job wire.Job, agent *os.File) *wire.Problem {
+	if err := os.Chdir(job.Dir); err != nil {
+		return &wire.Problem{Sort: wire.NoDir, Why: err.Error()}
+	}
 	path, err := find(job)
 	if err != nil {
 		return &wire.Problem{Sort: wire.NoCommand, Why: err.Error()}
 	}
 	unix.Umask(0o022)
-	if err := os.Chdir(job.Dir); err != nil {
-		return &wire.Problem{Sort: wire.NoDir, Why: err.Error()}
-	}
 	if job.Pids > 0 {
 		if err := bound(agent); err != nil {
 			return &wire.Problem{Sort: wire.Broken, Why: err.Error()}
@@ -177,7 +177,7 @@ func becomes(job wire.Job, agent *os.File) *wire.Problem {
 func find(job wire.Job) (string, error) {
 	name := job.Command[0]
 	if strings.Contains(name, "/") {
-		return name, program(filepath.Join(job.Dir, name), name)
+		return name, program(name)
 	}
 	search := "/bin:/usr/bin"
 	for _, e := range job.Env {
@@ -186,7 +186,7 @@ func find(job wire.Job) (string, error) {
 		}
 	}
 	for _, dir := range filepath.SplitList(search) {
-		if path := filepath.Join(job.Dir, dir, name); filepath.IsAbs(dir) && program(path, name) == nil {
+		if path := filepath.Join(dir, name); filepath.IsAbs(dir) && program(path) == nil {
 			return path, nil
 		}
 	}
@@ -194,16 +194,13 @@ func find(job wire.Job) (string, error) {
 }
 
 // program says what is wrong with a file that is to be run.
-func program(path, name string) error {
-	if filepath.IsAbs(name) {
-		path = name
-	}
+func program(path string) error {
 	info, err := os.Stat(path)
 	if err != nil {
 		return err
 	}
 	if !info.Mode().IsRegular() || info.Mode()&0o111 == 0 {
-		return fmt.Errorf("%s is no program", name)
+		return fmt.Errorf("%s is no program", path)
 	}
 	return nil
 }

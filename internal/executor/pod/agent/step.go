@@ -84,9 +84,6 @@ func killAll() { _ = unix.Kill(-1, unix.SIGKILL) }
 
 func (s *stepper) run() (wire.End, error) {
 	var end wire.End
-	if err := dirThere(s.job.Dir); err != nil {
-		return end, err
-	}
 	out, err := newOutput(s.conn)
 	if err != nil {
 		return end, err
@@ -123,13 +120,6 @@ func (s *stepper) run() (wire.End, error) {
 	end.OOM = oomKills() > killedBefore
 	end.Pids, end.Memory, end.MilliCPU = c.means(), memoryLimit(), cpuLimit()
 	return end, nil
-}
-
-func dirThere(dir string) error {
-	if err := os.Chdir(dir); err != nil {
-		return &wire.Problem{Sort: wire.NoDir, Why: err.Error()}
-	}
-	return os.Chdir("/")
 }
 
 // reap waits until the process has ended, or, for 0, until there is none left, and gives

@@ -1,0 +1,64 @@
+package pods
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"plimsoll.dev/plimsoll/internal/executor"
+	"plimsoll.dev/plimsoll/internal/executor/executortest"
+	"plimsoll.dev/plimsoll/internal/executor/pod"
+)
+
+// TestConformance runs the suite against a real kubelet and containerd.
+func TestConformance(t *testing.T) {
+	b := New(t)
+	e := b.Executor(t, pod.Options{})
+	executortest.Run(t, func(t *testing.T) executor.Executor { return e }, executortest.Options{
+		Leftovers: b.leftovers, OwnIDs: true, NonRoot: true, Copies: true,
+		Added:  []string{"sys", "etc/hostname", "etc/hosts", "etc/resolv.conf"},
+		Listen: func(t *testing.T) string { return executortest.Greeter(t, b.Cluster.Address()) },
+	})
+}
+
+// leftovers gives the processes with the mark on the node, which is this machine, and the
+// pods that nobody has deleted.
+func (b *Bed) leftovers(t *testing.T, mark string) []string {
+	t.Helper()
+	var left []string
+	list, err := filepath.Glob("/proc/[0-9]*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range list {
+		args, err := os.ReadFile(p + "/cmdline")
+		if err == nil && bytes.Contains(args, []byte(mark)) {
+			left = append(left, fmt.Sprintf("process %s: %q", filepath.Base(p), args))
+		}
+	}
+	return append(left, b.pods(t)...)
+}
+
+// pods gives those that nobody has deleted.
+func (b *Bed) pods(t testing.TB) []string {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	list, err := b.Admin.CoreV1().Pods(pod.DefaultNamespace).List(ctx, metav1.ListOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, p := range list.Items {
+		if p.DeletionTimestamp == nil {
+			names = append(names, "pod "+p.Name)
+		}
+	}
+	return names
+}
