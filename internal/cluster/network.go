@@ -111,6 +111,7 @@ func (n *node) connect(ctx context.Context, pid int) error {
 	}
 	defer unlock()
 	net, link := n.cluster.kept.Network, n.link
+	n.unlink(ctx)
 	mtu := strconv.Itoa(largestPacket())
 	for _, args := range [][]string{
 		{"ip", "link", "add", link, "mtu", mtu, "type", "veth", "peer", "name", "eth0", "mtu", mtu, "netns", strconv.Itoa(pid)},
@@ -205,11 +206,15 @@ func (n *node) disconnect(ctx context.Context) error {
 		return err
 	}
 	defer unlock()
-	if _, err := net.InterfaceByName(n.link); err == nil {
-		// The kernel takes a moment to remove what a namespace held.
-		_ = run(ctx, "ip", "link", "del", n.link)
-	}
+	n.unlink(ctx)
 	return errors.Join(n.closeWayOut(ctx), stopForwarding())
+}
+
+// unlink removes the link of a node that has ended. The kernel does so too, in its own time.
+func (n *node) unlink(ctx context.Context) {
+	if _, err := net.InterfaceByName(n.link); err == nil {
+		_ = run(ctx, "ip", "link", "del", n.link) // it fails when the kernel was faster
+	}
 }
 
 // Whether this machine passes packets on is one setting for all clusters on it, and for others.

@@ -91,18 +91,12 @@ func (n *node) up(ctx context.Context) error {
 	if err := n.clear(ctx); err != nil {
 		return fault.New(fault.Failed, "clean up what a killed process left of the node", n.cluster.dir, err)
 	}
-	if err := n.makeCgroups(); err != nil {
-		return fault.New(fault.Failed, "make the node's cgroup", n.cgroup(), err)
-	}
 	ground := n.cluster.run(program{
 		name: "node", path: n.podProgram(), args: append([]string{"node"}, n.mounts()...),
 		flags:   syscall.CLONE_NEWPID | syscall.CLONE_NEWNS | syscall.CLONE_NEWNET,
 		started: n.grounded,
 	})
-	if err := n.cluster.wait(ctx, "node's namespaces", []*part{ground}, func() error { return n.entry() }); err != nil {
-		return err
-	}
-	return nil
+	return n.cluster.wait(ctx, "node's namespaces", []*part{ground}, n.entry)
 }
 
 // mounts are what the node sees differently from this machine: all that its programs keep at
@@ -122,15 +116,16 @@ func (n *node) kept() map[string]string {
 	}
 }
 
-// grounded waits until the node's first process has made its mounts, connects its network and
-// then lets the node's programs in.
+// grounded waits until the node's first process has made its mounts, connects its network, puts
+// away what an earlier one left and then lets the node's programs in.
 func (n *node) grounded(pid int, said *os.File) error {
 	if _, err := bufio.NewReader(said).ReadString('\n'); err != nil {
 		return errors.New("the node's namespaces cannot be made")
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
-	if err := n.connect(ctx, pid); err != nil {
+	// A kubelet waits long for containers whose cgroups are there and which are not.
+	if err := errors.Join(n.removeCgroups(ctx), n.makeCgroups(), n.connect(ctx, pid)); err != nil {
 		return err
 	}
 	n.mu.Lock()

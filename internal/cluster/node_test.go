@@ -1,123 +1,302 @@
 package cluster_test
 
 import (
-	"archive/tar"
 	"bytes"
-	"io"
-	"os"
+	"fmt"
+	"net"
+	"os/exec"
 	"path/filepath"
-	"runtime"
+	"strings"
 	"testing"
 	"time"
 
-	"github.com/google/go-containerregistry/pkg/name"
-	v1 "github.com/google/go-containerregistry/pkg/v1"
-	"github.com/google/go-containerregistry/pkg/v1/empty"
-	"github.com/google/go-containerregistry/pkg/v1/mutate"
-	"github.com/google/go-containerregistry/pkg/v1/tarball"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/kubernetes"
+	"k8s.io/apimachinery/pkg/util/intstr"
 
+	"plimsoll.dev/plimsoll/internal/cluster"
 	"plimsoll.dev/plimsoll/internal/cluster/clustertest"
-	"plimsoll.dev/plimsoll/internal/testbed"
+	"plimsoll.dev/plimsoll/internal/fault"
 )
 
-const boxName = "plimsoll.dev/test/busybox:1"
+// TestNode looks at one cluster with a node from all sides, and breaks it last.
+func TestNode(t *testing.T) {
+	t.Parallel() // beside the other node's test: two on one machine do not meet
+	s := newSite(t, clustertest.Node(t))
+	for _, side := range []struct {
+		name string
+		look func(*testing.T, *site)
+	}{
+		{"it pulls from a registry by its certificate", pulls},
+		{"it runs images of an archive", imported},
+		{"pods and this machine reach services", services},
+		{"pods are restricted where they are to be", restricted},
+		{"a pod without a network reaches nothing", isolated},
+		{"no pod runs that says nonsense of its network", nonsense},
+		{"pods outlive containerd and the kubelet", outlive},
+		{"the node comes back", comesBack},
+	} {
+		t.Run(side.name, func(t *testing.T) { side.look(t, s) })
+	}
+}
 
-// box gives an image that holds busybox alone.
-func box(t *testing.T) v1.Image {
+// TestKilledParentTakesItsNodeAlong kills the process that runs a node with a pod on it: nothing
+// runs on, the next start has the pod run again, and its end leaves nothing on the machine.
+func TestKilledParentTakesItsNodeAlong(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	kill := startElsewhere(t, dir, true)
+	api := clientOf(t, filepath.Join(dir, "admin.kubeconfig"))
+	pod := (&site{}).pod("phoenix", "/pod") // the image that every node has
+	pod.Spec.RestartPolicy, pod.Spec.Containers[0].Image = corev1.RestartPolicyAlways, cluster.PauseImage
+	pod.Spec.Containers[0].ImagePullPolicy = corev1.PullNever
+	before := &site{api: api}
+	before.create(t, pod)
+	before.running(t, "phoenix", 0)
+	kill()
+	c := start(t, dir, cluster.Options{Node: true})
+	after := &site{cluster: c, api: client(t, c)}
+	after.running(t, "phoenix", 1)
+	stop(t, c)
+	nothingRuns(t, dir)
+	nothingIsLeft(t, cluster.Link(c))
+}
+
+// nothingIsLeft fails for an interface, a rule for packets, a cgroup or a mount that names the
+// cluster's link.
+func nothingIsLeft(t *testing.T, link string) {
 	t.Helper()
-	text, err := os.ReadFile(testbed.Tool(t, "busybox"))
+	if _, err := net.InterfaceByName(link); err == nil {
+		t.Errorf("interface %s is left", link)
+	}
+	for _, table := range []string{"nat", "filter"} {
+		rules, err := exec.Command("iptables", "-w", "-t", table, "-S").Output()
+		if err != nil || bytes.Contains(rules, []byte(link)) {
+			t.Errorf("table %s: %v\n%s", table, err, rules)
+		}
+	}
+	left, err := filepath.Glob("/sys/fs/cgroup/*/" + link)
+	if err != nil || len(left) > 0 {
+		t.Errorf("cgroups %s are left, %v", left, err)
+	}
+}
+
+func pulls(t *testing.T, s *site) {
+	if got := s.run(t, "pulled", "echo", "hello"); got != "hello\n" {
+		t.Errorf("the pod printed %q", got)
+	}
+	stranger := serve(t, s.cluster.Address(), t.TempDir()) // nobody said to trust this one
+	pod := s.pod("stranger", "echo", "hello")
+	pod.Spec.Containers[0].Image = push(t, stranger)
+	s.create(t, pod)
+	eventually(t, "the pull fails", func() error {
+		found, err := s.api.CoreV1().Pods("default").Get(t.Context(), "stranger", metav1.GetOptions{})
+		if err != nil {
+			return err
+		}
+		for _, c := range found.Status.ContainerStatuses {
+			if c.State.Waiting != nil && strings.Contains(c.State.Waiting.Message, "certificate signed by unknown authority") {
+				return nil
+			}
+		}
+		return fmt.Errorf("%+v", found.Status.ContainerStatuses)
+	})
+}
+
+func imported(t *testing.T, s *site) {
+	archive := filepath.Join(t.TempDir(), "box.tar")
+	save(t, archive)
+	if err := s.cluster.Import(t.Context(), archive); err != nil {
+		t.Fatal(err)
+	}
+	pod := s.pod("imported", "echo", "hello")
+	pod.Spec.Containers[0].Image, pod.Spec.Containers[0].ImagePullPolicy = boxName, corev1.PullNever
+	s.create(t, pod)
+	if got := s.logs(t, "imported"); got != "hello\n" {
+		t.Errorf("the pod printed %q", got)
+	}
+}
+
+func services(t *testing.T, s *site) {
+	address := s.server(t, "web")
+	service := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Name: "web"}, Spec: corev1.ServiceSpec{
+		Selector: map[string]string{"app": "web"},
+		Ports:    []corev1.ServicePort{{Port: 80, TargetPort: intstr.FromInt32(8080)}},
+	}}
+	made, err := s.api.CoreV1().Services("default").Create(t.Context(), service, metav1.CreateOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	var layer bytes.Buffer
-	w := tar.NewWriter(&layer)
-	for _, h := range []*tar.Header{{Name: "bin/", Mode: 0o755, Typeflag: tar.TypeDir}, {Name: "bin/busybox", Mode: 0o755, Size: int64(len(text)), Typeflag: tar.TypeReg}} {
-		if err := w.WriteHeader(h); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if _, err := w.Write(text); err != nil {
-		t.Fatal(err)
-	}
-	for _, tool := range []string{"sh", "wget", "ip", "nc", "sleep", "cat", "ping", "httpd"} {
-		if err := w.WriteHeader(&tar.Header{Name: "bin/" + tool, Linkname: "busybox", Typeflag: tar.TypeSymlink}); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := w.Close(); err != nil {
-		t.Fatal(err)
-	}
-	made, err := tarball.LayerFromOpener(func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(layer.Bytes())), nil })
-	if err != nil {
-		t.Fatal(err)
-	}
-	image, err := mutate.AppendLayers(empty.Image, made)
-	if err == nil {
-		image, err = mutate.ConfigFile(image, &v1.ConfigFile{
-			OS: "linux", Architecture: runtime.GOARCH, RootFS: v1.RootFS{Type: "layers", DiffIDs: must(made.DiffID())},
-			Config: v1.Config{Env: []string{"PATH=/bin"}, User: "1000:1000"},
+	for _, to := range []string{net.JoinHostPort(address, "8080"), net.JoinHostPort(made.Spec.ClusterIP, "80")} {
+		eventually(t, "this machine reaches "+to, func() error {
+			conn, err := net.DialTimeout("tcp", to, time.Second)
+			if err == nil {
+				conn.Close()
+			}
+			return err
 		})
 	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	return image
-}
-
-func must(h v1.Hash, _ error) []v1.Hash { return []v1.Hash{h} }
-
-func TestNode(t *testing.T) {
-	t0 := time.Now()
-	c := clustertest.Node(t)
-	t.Log(time.Since(t0))
-	archive := filepath.Join(t.TempDir(), "box.tar")
-	tag, err := name.NewTag(boxName)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := tarball.WriteToFile(archive, tag, box(t)); err != nil {
-		t.Fatal(err)
-	}
-	if err := c.Import(t.Context(), archive); err != nil {
-		t.Fatal(err)
-	}
-	api := client(t, c)
-	t0 = time.Now()
-	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "hello"}, Spec: corev1.PodSpec{
-		RestartPolicy: corev1.RestartPolicyNever,
-		Containers:    []corev1.Container{{Name: "c", Image: boxName, Command: []string{"sh", "-c", "ip addr; ip route; wget -O- --no-check-certificate https://$KUBERNETES_SERVICE_HOST/readyz; echo $?; nc -w 2 " + c.Address() + " 10250; echo done; cat /etc/resolv.conf"}}},
-	}}
-	if _, err := api.CoreV1().Pods("default").Create(t.Context(), pod, metav1.CreateOptions{}); err != nil {
-		t.Fatal(err)
-	}
-	t.Log(logs(t, api, "hello"))
-	t.Log(time.Since(t0))
-	for _, p := range c.Parts() {
-		t.Logf("%+v", p)
+	if got := s.run(t, "caller", "wget", "-q", "-O-", "http://"+made.Spec.ClusterIP+"/etc/hostname"); got != "web\n" {
+		t.Errorf("a pod got %q from the service", got)
 	}
 }
 
-// logs gives what a pod printed, after its end.
-func logs(t *testing.T, api *kubernetes.Clientset, name string) string {
-	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(50 * time.Millisecond) {
-		pod, err := api.CoreV1().Pods("default").Get(t.Context(), name, metav1.GetOptions{})
+func restricted(t *testing.T, s *site) {
+	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "strict", Labels: map[string]string{"pod-security.kubernetes.io/enforce": "restricted"}}}
+	if _, err := s.api.CoreV1().Namespaces().Create(t.Context(), namespace, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the namespace is ready", func() error {
+		_, err := s.api.CoreV1().ServiceAccounts("strict").Get(t.Context(), "default", metav1.GetOptions{})
+		return err
+	})
+	pod := s.pod("strict", "echo", "hello")
+	_, err := s.api.CoreV1().Pods("strict").Create(t.Context(), pod, metav1.CreateOptions{})
+	if !apierrors.IsForbidden(err) {
+		t.Errorf("a pod that may do all gives %v, want it forbidden", err)
+	}
+	yes, no := true, false
+	pod.Spec.Containers[0].SecurityContext = &corev1.SecurityContext{
+		RunAsNonRoot: &yes, AllowPrivilegeEscalation: &no, ReadOnlyRootFilesystem: &yes,
+		Capabilities:   &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},
+		SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault},
+	}
+	if _, err := s.api.CoreV1().Pods("strict").Create(t.Context(), pod, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the restricted pod runs", func() error {
+		found, err := s.api.CoreV1().Pods("strict").Get(t.Context(), "strict", metav1.GetOptions{})
+		if err == nil && found.Status.Phase != corev1.PodSucceeded {
+			err = fmt.Errorf("it is %s", found.Status.Phase)
+		}
+		return err
+	})
+}
+
+// isolated has an ordinary pod reach all that a pod without a network may not: else the test
+// would say nothing.
+func isolated(t *testing.T, s *site) {
+	outward := serve(t, outwardAddress(t, s), t.TempDir())
+	kubernetes, err := s.api.CoreV1().Services("default").Get(t.Context(), "kubernetes", metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	targets := []string{
+		strings.TrimPrefix(s.cluster.Config().Host, "https://"),
+		net.JoinHostPort(kubernetes.Spec.ClusterIP, "443"),
+		s.registry.host,
+		outward.host,
+		net.JoinHostPort(s.server(t, "neighbour"), "8080"),
+	}
+	var script strings.Builder
+	for _, target := range targets {
+		host, port, err := net.SplitHostPort(target)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed {
-			break
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("pod %s does not end: %+v", name, pod.Status)
+		fmt.Fprintf(&script, "nc -w 3 %s %s </dev/null >/dev/null 2>&1 && echo reached %s\n", host, port, target)
+	}
+	script.WriteString("ip route; ip -4 -o addr show dev eth0 | grep -o 'inet [^ ]*'; true\n")
+	got := s.run(t, "connected", "sh", "-c", script.String())
+	for _, target := range targets {
+		if !strings.Contains(got, "reached "+target+"\n") {
+			t.Errorf("an ordinary pod does not reach %s; it printed:\n%s", target, got)
 		}
 	}
-	text, err := api.CoreV1().Pods("default").GetLogs(name, &corev1.PodLogOptions{}).DoRaw(t.Context())
+	pod := s.pod("alone", "sh", "-c", script.String())
+	pod.Annotations = map[string]string{cluster.PodNetwork: "none"}
+	s.create(t, pod)
+	if got, want := s.logs(t, "alone"), "inet 192.0.0.8/32\n"; got != want {
+		t.Errorf("a pod without a network printed:\n%s\nwant no route and nothing reached:\n%s", got, want)
+	}
+	// Nor does it have another way round: its neighbours' are not its own.
+	second := s.pod("alone-too", "sh", "-c", "ip link | grep -c ^[0-9]")
+	second.Annotations = pod.Annotations
+	s.create(t, second)
+	if got := s.logs(t, "alone-too"); got != "3\n" {
+		t.Errorf("a pod without a network has %s interfaces, want loopback and the two ends of one", strings.TrimSpace(got))
+	}
+}
+
+func nonsense(t *testing.T, s *site) {
+	pod := s.pod("nonsense", "echo", "hello")
+	pod.Annotations = map[string]string{cluster.PodNetwork: "None"}
+	s.create(t, pod)
+	eventually(t, "an event says what is wrong", func() error {
+		events, err := s.api.CoreV1().Events("default").List(t.Context(), metav1.ListOptions{FieldSelector: "involvedObject.name=nonsense"})
+		if err != nil {
+			return err
+		}
+		for _, e := range events.Items {
+			if strings.Contains(e.Message, cluster.PodNetwork) && strings.Contains(e.Message, "None") {
+				return nil
+			}
+		}
+		return fmt.Errorf("%d events", len(events.Items))
+	})
+}
+
+func outlive(t *testing.T, s *site) {
+	s.server(t, "survivor")
+	before := s.find(t, "survivor").Status.ContainerStatuses[0].ContainerID
+	for _, name := range []string{"containerd", "kubelet", "kube-proxy"} {
+		s.kill(t, name)
+	}
+	if got := s.run(t, "after-the-kill", "echo", "hello"); got != "hello\n" {
+		t.Errorf("a pod after the kill printed %q", got)
+	}
+	if after := s.find(t, "survivor").Status.ContainerStatuses[0]; after.ContainerID != before || after.RestartCount != 0 {
+		t.Errorf("the pod was not left alone: %+v", after)
+	}
+}
+
+func comesBack(t *testing.T, s *site) {
+	pod := s.pod("phoenix", "sleep", "3600")
+	pod.Spec.RestartPolicy = corev1.RestartPolicyAlways
+	s.create(t, pod)
+	s.running(t, "phoenix", 0)
+	s.kill(t, "node")
+	s.running(t, "phoenix", 1)
+	if got := s.run(t, "after-the-end", "echo", "hello"); got != "hello\n" {
+		t.Errorf("a pod after the node's end printed %q", got)
+	}
+}
+
+func TestTrustRefusesWhatIsNoHost(t *testing.T) {
+	t.Parallel()
+	c := cluster.WithNode(t.TempDir())
+	for _, host := range []string{"", ".", "..", "../../etc", "a/b", "a b", "a\"b", "a\nb", ".hidden"} {
+		if err := c.Trust(cluster.Registry{Host: host}); fault.KindOf(err) != fault.Usage {
+			t.Errorf("host %q: %v, want a fault of usage", host, err)
+		}
+	}
+	if err := (&cluster.Cluster{}).Trust(cluster.Registry{Host: "registry.example"}); fault.KindOf(err) != fault.Usage {
+		t.Errorf("without a node: %v, want a fault of usage", err)
+	}
+}
+
+// outwardAddress gives an address of this machine that is not the cluster's, but the way to
+// other machines.
+func outwardAddress(t *testing.T, s *site) string {
+	t.Helper()
+	links, err := net.Interfaces()
 	if err != nil {
 		t.Fatal(err)
 	}
-	return string(text)
+	for _, link := range links {
+		if link.Flags&net.FlagLoopback != 0 || strings.HasPrefix(link.Name, "plim") {
+			continue
+		}
+		addresses, err := link.Addrs()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, a := range addresses {
+			if ip, ok := a.(*net.IPNet); ok && ip.IP.To4() != nil {
+				return ip.IP.String()
+			}
+		}
+	}
+	return s.cluster.Address() // a machine without any other network
 }

@@ -110,12 +110,19 @@ func (p *part) runOnce() error {
 	return onOwnThread(p.enter != nil, p.onThisThread)
 }
 
-// onOwnThread runs f on a thread that does nothing else meanwhile, and nothing ever again when
-// f spoils it.
+// onOwnThread runs f on a thread that does nothing else meanwhile, and that ends with f when f
+// spoils it.
 func onOwnThread(spoils bool, f func() error) error {
 	result := make(chan error, 1)
 	go func() {
 		runtime.LockOSThread()
+		if spoils && syscall.Gettid() == os.Getpid() {
+			// The first thread would stay, and hold what it has entered. Another cannot be the
+			// first while this one is locked.
+			result <- onOwnThread(true, f)
+			runtime.UnlockOSThread()
+			return
+		}
 		result <- f()
 		if !spoils {
 			runtime.UnlockOSThread()

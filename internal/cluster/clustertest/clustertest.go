@@ -5,6 +5,7 @@ package clustertest
 
 import (
 	"context"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"testing"
@@ -53,6 +54,7 @@ func Program(t testing.TB) string {
 
 func start(t testing.TB, opt cluster.Options) *cluster.Cluster {
 	t.Helper()
+	opt.Logger = slog.New(slog.NewTextHandler(t.Output(), nil))
 	c, err := cluster.Start(t.Context(), Program(t), t.TempDir(), opt)
 	if err != nil {
 		t.Fatal(err)
