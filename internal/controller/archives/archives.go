@@ -33,8 +33,8 @@ type Options struct {
 
 const (
 	defaultEvery = 2 * time.Minute
-	longest      = time.Hour       // between two looks at a suite that is away
-	patience     = 2 * time.Minute // with one look
+	longest      = time.Hour        // between two looks at a suite that is away
+	patience     = 30 * time.Second // with one look: somebody may wait for it
 )
 
 // Watch looks at suites. It is safe for concurrent use.

@@ -29,7 +29,6 @@ import (
 	"plimsoll.dev/plimsoll/internal/controller/status"
 	"plimsoll.dev/plimsoll/internal/controller/tag"
 	"plimsoll.dev/plimsoll/internal/debian/archive"
-	"plimsoll.dev/plimsoll/internal/fault"
 )
 
 // Builder publishes bases.
@@ -120,8 +119,8 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	before := image.DeepCopy()
 	began := time.Now()
 	built, wait, err := r.reconcile(ctx, &image)
-	if err != nil && fault.KindOf(err) == fault.Canceled {
-		return ctrl.Result{}, nil
+	if ctx.Err() != nil {
+		return ctrl.Result{}, nil // that somebody stopped it says nothing of the base
 	}
 	if err != nil {
 		refuse(&image, err)

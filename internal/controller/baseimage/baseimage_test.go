@@ -92,7 +92,12 @@ func (c *composer) image(ctx context.Context, name string) (v1.Image, error) {
 // start starts a process that keeps bases. Archives are looked at all the time.
 func start(t *testing.T, b *bed.Bed, c *composer) (stop func()) {
 	t.Helper()
-	return b.Manager(t, controller.Options{}, func(m ctrl.Manager) error {
+	return startReplica(t, b, c, controller.Options{})
+}
+
+func startReplica(t *testing.T, b *bed.Bed, c *composer, o controller.Options) (stop func()) {
+	t.Helper()
+	return b.Manager(t, o, func(m ctrl.Manager) error {
 		if err := tag.Setup(m); err != nil {
 			return err
 		}
@@ -158,6 +163,7 @@ func TestBaseImages(t *testing.T) {
 	t.Run("an archive that is away", func(t *testing.T) { testAway(t, b) })
 	t.Run("a spec that changes", func(t *testing.T) { testSpec(t, b) })
 	t.Run("one tag", func(t *testing.T) { testOneTag(t, b) })
+	t.Run("two replicas", func(t *testing.T) { testReplicas(t, b) })
 }
 
 // TestDebian has a base of Debian's own packages take up a fix in zlib: the older package is in an
@@ -368,6 +374,35 @@ func testOneTag(t *testing.T, b *bed.Bed) {
 		}
 		return ""
 	})
+	b.Delete(t, first)
+	b.Delete(t, second)
+}
+
+// testReplicas has one of two processes work, and the other take over.
+func testReplicas(t *testing.T, b *bed.Bed) {
+	a := debarchive.New(t, suite("13", "3.5-1"))
+	composers := []*composer{newComposer(t, t.TempDir()), newComposer(t, t.TempDir())}
+	var stops []func()
+	for _, c := range composers {
+		stops = append(stops, startReplica(t, b, c, controller.Options{Leader: "kube-system"}))
+	}
+	first := declared(t, "replicated", a)
+	b.Create(t, first)
+	b.UntilCondition(t, first, &first.Status.Status, ready, metav1.ConditionTrue, status.Published)
+	leader := 0
+	if composers[0].builds.Load() == 0 {
+		leader = 1
+	}
+	if n := composers[1-leader].builds.Load(); n > 0 {
+		t.Errorf("the other built too, %d times", n)
+	}
+	stops[leader]()
+	second := declared(t, "taken-over", a)
+	b.Create(t, second)
+	b.UntilCondition(t, second, &second.Status.Status, ready, metav1.ConditionTrue, status.Published)
+	if composers[1-leader].builds.Load() == 0 {
+		t.Error("the other did not take over")
+	}
 	b.Delete(t, first)
 	b.Delete(t, second)
 }

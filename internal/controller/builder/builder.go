@@ -27,7 +27,6 @@ import (
 	"plimsoll.dev/plimsoll/internal/controller/looks"
 	"plimsoll.dev/plimsoll/internal/controller/status"
 	"plimsoll.dev/plimsoll/internal/controller/tag"
-	"plimsoll.dev/plimsoll/internal/fault"
 )
 
 // Maker publishes builders.
@@ -108,8 +107,8 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	}
 	before := b.DeepCopy()
 	made, err := r.reconcile(ctx, &b)
-	if err != nil && fault.KindOf(err) == fault.Canceled {
-		return ctrl.Result{}, nil
+	if ctx.Err() != nil {
+		return ctrl.Result{}, nil // that somebody stopped it says nothing of the builder
 	}
 	if err != nil {
 		refuse(&b, err)

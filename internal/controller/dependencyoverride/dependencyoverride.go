@@ -73,6 +73,9 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	}
 	before := o.DeepCopy()
 	wait, err := r.reconcile(ctx, &o)
+	if ctx.Err() != nil {
+		return ctrl.Result{}, nil
+	}
 	if failed := status.Write(ctx, r.client, before, &o); failed != nil {
 		return status.Next(failed, 0)
 	}

@@ -82,6 +82,9 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	}
 	before := i.DeepCopy()
 	err = r.reconcile(ctx, &i)
+	if ctx.Err() != nil {
+		return ctrl.Result{}, nil
+	}
 	if err != nil {
 		status.Set(&i.Status.Status, i.Generation, v1alpha1.ConditionReady, metav1.ConditionFalse, homefile.Reason(err), status.Message(err))
 	}

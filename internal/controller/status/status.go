@@ -5,6 +5,7 @@ package status
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -27,7 +28,7 @@ const maxMessage = 2 << 10
 // Set puts a condition, and has the status speak of the generation.
 func Set(s *v1alpha1.Status, generation int64, kind string, is metav1.ConditionStatus, reason, message string) {
 	if len(message) > maxMessage {
-		message = message[:maxMessage] + "…"
+		message = strings.ToValidUTF8(message[:maxMessage], "") + "…"
 	}
 	s.ObservedGeneration = generation
 	meta.SetStatusCondition(&s.Conditions, metav1.Condition{
@@ -82,20 +83,19 @@ func Write(ctx context.Context, c client.Client, before, after client.Object) er
 	return c.Status().Patch(ctx, after, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{}))
 }
 
-// Next gives when to look again. What lies outside may be there soon: an error of kind
-// Unavailable or Failed goes back to the queue, which waits longer each time. What somebody must
-// change, or has refused, is looked at again at the interval only; 0 is never.
+// Next gives when to look again. What somebody must change, has refused or has not put there yet
+// is looked at again at the interval only; 0 is never. Any other error may mend itself: it goes
+// back to the queue, which waits longer each time.
 func Next(err error, interval time.Duration) (ctrl.Result, error) {
 	if apierrors.IsConflict(err) {
 		return ctrl.Result{RequeueAfter: soon}, nil // the cache was behind: the newer one is on its way
 	}
 	switch fault.KindOf(err) {
-	case fault.Canceled:
-		return ctrl.Result{}, nil
-	case fault.Unavailable, fault.Failed:
-		if err != nil {
-			return ctrl.Result{}, err
-		}
+	case fault.Usage, fault.Denied, fault.NotFound:
+		return ctrl.Result{RequeueAfter: interval}, nil
+	}
+	if err != nil {
+		return ctrl.Result{}, err
 	}
 	return ctrl.Result{RequeueAfter: interval}, nil
 }
