@@ -2,14 +2,10 @@ package pods
 
 import (
 	"bytes"
-	"context"
 	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
-	"time"
-
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"plimsoll.dev/plimsoll/internal/executor"
 	"plimsoll.dev/plimsoll/internal/executor/executortest"
@@ -42,23 +38,5 @@ func (b *Bed) leftovers(t *testing.T, mark string) []string {
 			left = append(left, fmt.Sprintf("process %s: %q", filepath.Base(p), args))
 		}
 	}
-	return append(left, b.pods(t)...)
-}
-
-// pods gives those that nobody has deleted.
-func (b *Bed) pods(t testing.TB) []string {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-	defer cancel()
-	list, err := b.Admin.CoreV1().Pods(pod.DefaultNamespace).List(ctx, metav1.ListOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	var names []string
-	for _, p := range list.Items {
-		if p.DeletionTimestamp == nil {
-			names = append(names, "pod "+p.Name)
-		}
-	}
-	return names
+	return append(left, b.Pods(t)...)
 }

@@ -4,6 +4,7 @@
 package pods
 
 import (
+	"context"
 	"io"
 	"log"
 	"net"
@@ -14,6 +15,7 @@ import (
 	"runtime"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/go-containerregistry/pkg/registry"
 	corev1 "k8s.io/api/core/v1"
@@ -123,4 +125,22 @@ func agent(t testing.TB) string {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	return path
+}
+
+// Pods gives those that nobody has deleted.
+func (b *Bed) Pods(t testing.TB) []string {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	list, err := b.Admin.CoreV1().Pods(pod.DefaultNamespace).List(ctx, metav1.ListOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, p := range list.Items {
+		if p.DeletionTimestamp == nil {
+			names = append(names, "pod "+p.Name)
+		}
+	}
+	return names
 }
