@@ -31,6 +31,11 @@ type Env struct {
 	Executor   func() (executor.Executor, error) // runs steps; opened when first needed
 	Getenv     func(string) string               // the user's environment
 
+	// Up runs a control plane until ctx ends, and says when it is ready; Kubectl runs Kubernetes'
+	// own command on it.
+	Up      func(ctx context.Context, s *site.Site, o UpOptions, ready func(UpState)) error
+	Kubectl func(ctx context.Context, args []string) error
+
 	format format // of results and errors, from -o
 
 	opening sync.Once
@@ -108,7 +113,7 @@ folder); a REF with one is pushed there with your own credentials.
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return fault.New(fault.Usage, "read flags", cmd.CommandPath(), err).WithHint("run `" + cmd.CommandPath() + " --help`")
 	})
-	root.AddCommand(newBuild(env), newRun(env), newBase(env), newBuilder(env), newInspect(env), newRebase(env), newRegistry(env), newKey(env), newVerify(env), newExport(env), newImport(env), newFeed(env), newSBOM(env), newQuery(env), newInventory(env), newScan(env), newAttest(env), newPolicy(env), newOverride(env), newConvert(env))
+	root.AddCommand(newBuild(env), newRun(env), newBase(env), newBuilder(env), newInspect(env), newRebase(env), newRegistry(env), newKey(env), newVerify(env), newExport(env), newImport(env), newFeed(env), newSBOM(env), newQuery(env), newInventory(env), newScan(env), newAttest(env), newPolicy(env), newOverride(env), newConvert(env), newUp(env), newKubectl(env))
 	return root
 }
 

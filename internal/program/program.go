@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"runtime/debug"
@@ -15,6 +16,8 @@ import (
 	"plimsoll.dev/plimsoll/internal/cli"
 	"plimsoll.dev/plimsoll/internal/fault"
 	"plimsoll.dev/plimsoll/internal/oci"
+	"plimsoll.dev/plimsoll/internal/program/plane"
+	"plimsoll.dev/plimsoll/internal/site"
 )
 
 // Host is what the operating system gives: streams and environment.
@@ -51,6 +54,12 @@ func Run(ctx context.Context, host Host, args []string) int {
 		Registries: &oci.Registries{Local: local.open, Agent: "plimsoll/" + version()},
 		Executor:   steps.open,
 		Getenv:     host.Getenv,
+		Up: func(ctx context.Context, s *site.Site, o cli.UpOptions, ready func(cli.UpState)) error {
+			return plane.Run(ctx, s, o, slog.New(slog.NewTextHandler(host.Err, nil)), ready)
+		},
+		Kubectl: func(ctx context.Context, args []string) error {
+			return plane.Kubectl(ctx, folder, host.Getenv, host.In, host.Out, host.Err, args)
+		},
 	}
 	return cli.Run(ctx, env, args)
 }

@@ -1,0 +1,167 @@
+package plane
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"time"
+
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"plimsoll.dev/plimsoll/internal/cli"
+	"plimsoll.dev/plimsoll/internal/controller"
+	"plimsoll.dev/plimsoll/internal/controller/advisoryfeed"
+	"plimsoll.dev/plimsoll/internal/controller/archives"
+	"plimsoll.dev/plimsoll/internal/controller/baseimage"
+	"plimsoll.dev/plimsoll/internal/controller/builder"
+	"plimsoll.dev/plimsoll/internal/controller/dependencyoverride"
+	"plimsoll.dev/plimsoll/internal/controller/imageimport"
+	"plimsoll.dev/plimsoll/internal/controller/imagepolicy"
+	"plimsoll.dev/plimsoll/internal/controller/policies"
+	"plimsoll.dev/plimsoll/internal/controller/policyexception"
+	"plimsoll.dev/plimsoll/internal/controller/tag"
+	"plimsoll.dev/plimsoll/internal/fault"
+)
+
+// control runs the controllers until ctx ends. ready hears when they do, with the address of the
+// page of links.
+func (p *Plane) control(ctx context.Context, cancel context.CancelCauseFunc, ready func(page string)) error {
+	if !p.o.NoDefinitions {
+		c, err := client.New(p.target, client.Options{Scheme: bootScheme()})
+		if err != nil {
+			return fault.New(fault.Unavailable, "reach the cluster", p.target.Host, err)
+		}
+		if err := declare(ctx, c); err != nil {
+			return err
+		}
+	}
+	mgr, err := controller.New(p.target, controller.Options{Log: p.log, Metrics: p.o.Metrics, Health: p.o.Health, Leader: p.o.Leader})
+	if err != nil {
+		return err
+	}
+	pages, err := p.setUp(ctx, mgr)
+	if err != nil {
+		return err
+	}
+	address, err := p.show(ctx, cancel, pages)
+	if err != nil {
+		return err
+	}
+	go func() {
+		if mgr.GetCache().WaitForCacheSync(ctx) {
+			ready(address)
+		}
+	}()
+	if err := mgr.Start(ctx); err != nil {
+		return fault.New(fault.Failed, "run the controllers", "", err)
+	}
+	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) {
+		return cause
+	}
+	return nil
+}
+
+// setUp adds all reconcilers to the manager. It gives what they serve, by path.
+func (p *Plane) setUp(ctx context.Context, mgr ctrl.Manager) (map[string]http.Handler, error) {
+	parts, err := p.parts()
+	if err != nil {
+		return nil, err
+	}
+	if err := tag.Setup(mgr); err != nil {
+		return nil, err
+	}
+	folder := policies.New(p.site.PolicyFolder())
+	watch := archives.New(archives.Options{State: p.site.Path("archives"), Agent: p.site.Agent(), Log: p.log})
+	for _, set := range []func() error{
+		func() error { return baseimage.Setup(mgr, bases{p}, baseimage.Options{Parts: parts, Archives: watch}) },
+		func() error { return builder.Setup(mgr, makers{p}, builder.Options{Parts: parts}) },
+		func() error { return imagepolicy.Setup(mgr, folder) },
+		func() error { return policyexception.Setup(mgr, folder) },
+		func() error { return imageimport.Setup(mgr, runs{p}, imageimport.Options{Dir: p.site.Path("imports")}) },
+		func() error {
+			return advisoryfeed.Setup(mgr, &syncer{Plane: p, changed: func() {}}, advisoryfeed.Options{File: p.site.FeedsFile()})
+		},
+		func() error {
+			return dependencyoverride.Setup(mgr, counter{p}, dependencyoverride.Options{Dir: p.site.Path("overrides")})
+		},
+	} {
+		if err := set(); err != nil {
+			return nil, fault.New(fault.Failed, "set up the controllers", "", err)
+		}
+	}
+	return nil, nil
+}
+
+// parts gives the folder below which Builders name their lifecycle and buildpacks.
+func (p *Plane) parts() (string, error) {
+	if p.o.Parts != "" {
+		return filepath.Abs(p.o.Parts)
+	}
+	own, err := os.Executable()
+	return filepath.Dir(own), err
+}
+
+// show serves the page of links, and beside it the pages that controllers have. It ends with ctx.
+func (p *Plane) show(ctx context.Context, cancel context.CancelCauseFunc, pages map[string]http.Handler) (string, error) {
+	listener, err := net.Listen("tcp", p.o.Page)
+	if err != nil {
+		return "", fault.New(fault.Unavailable, "serve the page of links", p.o.Page, err).WithHint("take another address with --page; port 0 is a free one")
+	}
+	address := "http://" + listener.Addr().String() + "/"
+	mux := http.NewServeMux()
+	mux.Handle("GET /{$}", p.links(time.Now()))
+	for path, handler := range pages {
+		mux.Handle(path, handler)
+	}
+	server := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
+	context.AfterFunc(ctx, func() { _ = server.Close() })
+	go func() {
+		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+			cancel(fault.New(fault.Failed, "serve the page of links", p.o.Page, err))
+		}
+	}()
+	return address, nil
+}
+
+// state is what a person is told once all runs.
+func (p *Plane) state(page string, took time.Duration) cli.UpState {
+	s := cli.UpState{API: p.target.Host, Page: page, Took: took, Kubeconfig: p.o.Kubeconfig}
+	if p.cluster != nil {
+		s.Kubeconfig = p.cluster.Kubeconfig()
+	}
+	if p.served != nil {
+		s.Registry = p.served.reach
+	}
+	return s
+}
+
+// links is the page of links.
+func (p *Plane) links(since time.Time) links {
+	l := links{Version: "plimsoll " + p.site.Version, Since: since}
+	add := func(name, text, url string) { l.Parts = append(l.Parts, part{name, text, url}) }
+	add("Kubernetes API", p.target.Host, p.target.Host+"/version")
+	if p.served != nil {
+		scheme := "http://"
+		if p.o.TLSCert != "" {
+			scheme = "https://"
+		}
+		add("Registry", p.served.reach, scheme+p.served.address+"/v2/_catalog")
+		add("", "how it does", scheme+p.served.address+"/metrics")
+	} else {
+		add("Published to", p.o.Publish, "")
+	}
+	if p.cluster != nil {
+		for _, each := range p.cluster.Parts() {
+			add("", each.Name+", log: "+each.Log, "")
+		}
+		l.Commands = append(l.Commands, "export KUBECONFIG="+p.cluster.Kubeconfig())
+	}
+	l.Commands = append(l.Commands,
+		"plimsoll kubectl get baseimages,builders", "plimsoll kubectl get images,builds -A",
+		"plimsoll kubectl explain image.spec", "plimsoll patch plan --all")
+	return l
+}

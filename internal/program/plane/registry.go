@@ -1,0 +1,115 @@
+package plane
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"net/http/httputil"
+	"net/url"
+	"os"
+	"sync"
+	"time"
+
+	"plimsoll.dev/plimsoll/internal/cluster"
+	"plimsoll.dev/plimsoll/internal/fault"
+	"plimsoll.dev/plimsoll/internal/registry"
+	"plimsoll.dev/plimsoll/internal/site/judge"
+	"plimsoll.dev/plimsoll/internal/site/served"
+)
+
+// servedRegistry is the home's registry while it is served.
+type servedRegistry struct {
+	address string // as this machine reaches it: "127.0.0.1:5000"
+	reach   string // as nodes and pods reach it
+	node    *http.Server
+
+	over chan struct{}
+	err  error
+
+	mu    sync.Mutex
+	judge *judge.Judge // nil until there are policies
+}
+
+// serve serves the home's registry. Where nobody is known who might push, nobody may: build
+// steps that have this machine's network reach it like anybody, and the controllers need no door.
+func (p *Plane) serve(ctx context.Context) (*servedRegistry, error) {
+	r := &servedRegistry{over: make(chan struct{})}
+	ready := make(chan net.Addr, 1)
+	o := served.Options{Environment: p.o.Environment, Logger: p.log, Judging: r.judged}
+	o.ServeOptions = registry.ServeOptions{
+		Addr: p.o.Registry, TLSCert: p.o.TLSCert, TLSKey: p.o.TLSKey, Drain: 10 * time.Second,
+		Ready: func(addr net.Addr) { ready <- addr },
+	}
+	if _, err := os.Stat(served.SettingsFile(p.site.Home)); err != nil {
+		o.ReadOnly = true
+		p.log.Info("the registry takes pushes from nobody but the controllers", "hint", "say who may in registry.yaml: docs/registry-access.md")
+	}
+	go func() {
+		defer close(r.over)
+		r.err = p.site.Serve(ctx, o)
+	}()
+	select {
+	case addr := <-ready:
+		r.address = addr.String()
+	case <-r.over:
+		return nil, r.err
+	}
+	r.reach = r.address
+	if p.cluster == nil || !p.o.Node {
+		return r, nil
+	}
+	return r, r.open(p)
+}
+
+// open lets the node and its pods read what is served on loopback.
+func (r *servedRegistry) open(p *Plane) error {
+	_, port, err := net.SplitHostPort(r.address)
+	if err != nil {
+		return err
+	}
+	r.reach = net.JoinHostPort(p.cluster.Address(), port)
+	listener, err := net.Listen("tcp", r.reach)
+	if err != nil {
+		return fault.New(fault.Unavailable, "serve the registry to the node", r.reach, err)
+	}
+	scheme := "http"
+	if p.o.TLSCert != "" {
+		scheme = "https"
+	}
+	forward := &httputil.ReverseProxy{Rewrite: func(request *httputil.ProxyRequest) {
+		request.SetURL(&url.URL{Scheme: scheme, Host: r.address})
+		request.Out.Host = request.In.Host
+	}}
+	r.node = &http.Server{ReadHeaderTimeout: 10 * time.Second, Handler: http.HandlerFunc(func(w http.ResponseWriter, request *http.Request) {
+		if request.Method != http.MethodGet && request.Method != http.MethodHead {
+			http.Error(w, "nodes and pods only read here", http.StatusMethodNotAllowed)
+			return
+		}
+		forward.ServeHTTP(w, request)
+	})}
+	go func() { _ = r.node.Serve(listener) }() // it ends with Close
+	return p.cluster.Trust(cluster.Registry{Host: r.reach, Plain: true})
+}
+
+// judged hears who keeps the verdicts.
+func (r *servedRegistry) judged(j *judge.Judge) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.judge = j
+}
+
+// ended has all else end when the registry does.
+func (r *servedRegistry) ended(cancel context.CancelCauseFunc) {
+	<-r.over
+	if r.err != nil {
+		cancel(r.err)
+	}
+}
+
+// wait waits until nothing is served any more.
+func (r *servedRegistry) wait() {
+	if r.node != nil {
+		_ = r.node.Close() // readers are cut off with all else
+	}
+	<-r.over
+}

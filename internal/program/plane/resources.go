@@ -1,0 +1,93 @@
+package plane
+
+import (
+	"context"
+	"fmt"
+	"io/fs"
+	"strings"
+	"time"
+
+	apiextensions "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/yaml"
+
+	"plimsoll.dev/plimsoll/config/crd"
+	"plimsoll.dev/plimsoll/internal/fault"
+)
+
+// fieldOwner is whom server-side apply names for what a control plane itself declares.
+const fieldOwner = "plimsoll"
+
+// declare makes the cluster know the resources, as this version of them is, and waits until it
+// serves them.
+func declare(ctx context.Context, c client.Client) error {
+	var names []string
+	err := each(crd.Files, func(object *unstructured.Unstructured) error {
+		names = append(names, object.GetName())
+		return c.Apply(ctx, client.ApplyConfigurationFromUnstructured(object), client.FieldOwner(fieldOwner), client.ForceOwnership)
+	})
+	if err != nil {
+		return fault.New(fault.Failed, "declare the resources", "", err).WithHint("may this kubeconfig's user create custom resource definitions? The chart does it for a cluster's administrators")
+	}
+	for _, name := range names {
+		if err := established(ctx, c, name); err != nil {
+			return fault.New(fault.Unavailable, "declare the resources", name, err)
+		}
+	}
+	return nil
+}
+
+// each decodes every document of the files.
+func each(files fs.FS, do func(*unstructured.Unstructured) error) error {
+	paths, err := fs.Glob(files, "*.yaml")
+	if err != nil {
+		return err
+	}
+	for _, path := range paths {
+		text, err := fs.ReadFile(files, path)
+		if err != nil {
+			return err
+		}
+		for _, document := range strings.Split(string(text), "\n---\n") {
+			object := &unstructured.Unstructured{}
+			if err := yaml.Unmarshal([]byte(document), &object.Object); err != nil {
+				return fmt.Errorf("%s: %w", path, err)
+			}
+			if len(object.Object) == 0 {
+				continue
+			}
+			if err := do(object); err != nil {
+				return fmt.Errorf("%s: %w", object.GetName(), err)
+			}
+		}
+	}
+	return nil
+}
+
+// established waits until the API serves the definition.
+func established(ctx context.Context, c client.Client, name string) error {
+	return wait.PollUntilContextTimeout(ctx, 100*time.Millisecond, time.Minute, true, func(ctx context.Context) (bool, error) {
+		var definition apiextensions.CustomResourceDefinition
+		if err := c.Get(ctx, client.ObjectKey{Name: name}, &definition); err != nil {
+			return false, err
+		}
+		for _, condition := range definition.Status.Conditions {
+			if condition.Type == apiextensions.Established {
+				return condition.Status == apiextensions.ConditionTrue, nil
+			}
+		}
+		return false, nil
+	})
+}
+
+// bootScheme knows what is read and written before the controllers start.
+func bootScheme() *runtime.Scheme {
+	scheme := runtime.NewScheme()
+	_ = apiextensions.AddToScheme(scheme) // it fails only for a type that is registered twice
+	metav1.AddToGroupVersion(scheme, metav1.SchemeGroupVersion)
+	return scheme
+}
