@@ -146,12 +146,12 @@ type BuildReason struct {
 
 	// Was is what it was before: a commit, a digest, a setting.
 	// +optional
-	// +kubebuilder:validation:MaxLength=1024
+	// +kubebuilder:validation:MaxLength=262144
 	Was string `json:"was,omitempty"`
 
-	// Is is what it is now.
+	// Is is what it is now: of a trigger, the annotation's value, which may be as long as that.
 	// +optional
-	// +kubebuilder:validation:MaxLength=1024
+	// +kubebuilder:validation:MaxLength=262144
 	Is string `json:"is,omitempty"`
 
 	// Detail says it in words, or as the lines that differ.
