@@ -190,7 +190,7 @@ func (r *Reconciler) gatherBuilds(ctx context.Context, f *facts) error {
 		b := &list.Items[i]
 		f.highest = max(f.highest, b.Spec.Number)
 		// Those of an Image that had this name before are on their way out.
-		if owned(b, f.image) && b.DeletionTimestamp.IsZero() {
+		if Owns(f.image, b) && b.DeletionTimestamp.IsZero() {
 			f.builds = append(f.builds, b)
 		}
 	}
@@ -199,7 +199,8 @@ func (r *Reconciler) gatherBuilds(ctx context.Context, f *facts) error {
 	return nil
 }
 
-func owned(b *v1alpha1.Build, by *v1alpha1.Image) bool {
+// Owns says that the Build is the Image's, and not that of another that had its name before.
+func Owns(by *v1alpha1.Image, b *v1alpha1.Build) bool {
 	return slices.ContainsFunc(b.OwnerReferences, func(o metav1.OwnerReference) bool { return o.UID == by.UID })
 }
 

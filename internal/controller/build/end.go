@@ -1,0 +1,144 @@
+package build
+
+import (
+	"context"
+	"encoding/json"
+	"math/rand/v2"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+
+	"plimsoll.dev/plimsoll/api/v1alpha1"
+	"plimsoll.dev/plimsoll/internal/controller/status"
+	"plimsoll.dev/plimsoll/internal/fault"
+)
+
+// longestPause is between two attempts at what is away.
+const longestPause = 30 * time.Minute
+
+// end writes down how a Build has ended, or when it is tried again. It tries until the API takes
+// it: what was done is not to be done again because of a moment. also may add to the status.
+func (r *runner) end(b started, outcome Outcome, err error, also func(*v1alpha1.BuildStatus)) {
+	switch cause := context.Cause(b.ctx); {
+	case cause == errGone:
+		r.finish(b.entry, nil, true)
+		return
+	case err == nil || cause == nil:
+	case cause == error(errCanceled):
+		err = errCanceled
+	default:
+		return // this process ends: who leads next begins it anew
+	}
+	again := (*entry)(nil)
+	change := func(s *v1alpha1.BuildStatus) { ended(s, b.build.Generation, outcome, err) }
+	if fault.KindOf(err) == fault.Unavailable {
+		attempts := b.build.Status.Attempts
+		if b.rebase {
+			attempts++ // nobody wrote that it began
+		}
+		at := metav1.NewTime(time.Now().Add(pause(r.options.Retry, attempts)))
+		change = func(s *v1alpha1.BuildStatus) {
+			s.Phase, s.RetryAt, s.Attempts, s.Message = v1alpha1.BuildQueued, &at, attempts, status.Message(err)
+			status.Set(&s.Status, b.build.Generation, v1alpha1.ConditionSucceeded, metav1.ConditionUnknown, "Retrying", s.Message)
+		}
+		again = &entry{item: b.item, name: b.name, uid: b.uid, rebase: b.rebase, build: b.build}
+		again.item.NotBefore = at.Time
+	}
+	gone := r.persist(b, func(s *v1alpha1.BuildStatus) {
+		if also != nil {
+			also(s)
+		}
+		change(s)
+	})
+	if gone {
+		again = nil
+	} else if again != nil && !b.rebase {
+		r.events.Event(b.build, corev1.EventTypeWarning, "Retrying", b.build.Status.Message)
+	}
+	r.finish(b.entry, again, gone)
+}
+
+// persist writes until it is written. It says whether the Build is gone; when the process ends it
+// gives up.
+func (r *runner) persist(b started, change func(*v1alpha1.BuildStatus)) (gone bool) {
+	// What ended the Build must not end the writing.
+	ctx := context.WithoutCancel(b.ctx)
+	for attempt := int32(1); ; attempt++ {
+		limited, cancel := context.WithTimeout(ctx, 30*time.Second)
+		err := r.write(limited, b.build, change)
+		cancel()
+		switch {
+		case err == nil:
+			return false
+		case apierrors.IsNotFound(err), apierrors.IsConflict(err):
+			return true // it, or what has its name now, is another
+		case apierrors.IsInvalid(err):
+			log.FromContext(ctx).Error(err, "write the end of a Build", "build", b.item.Name)
+			change = func(s *v1alpha1.BuildStatus) { ended(s, b.build.Generation, Outcome{}, errUnwritable) }
+		}
+		select {
+		case <-r.ending:
+			return false
+		case <-time.After(pause(200*time.Millisecond, min(attempt, 8))):
+		}
+	}
+}
+
+var errUnwritable = fault.Newf(fault.Failed, "build", "", "what came of it does not fit into its status").WithHint("the controllers' log tells more: please report it")
+
+// pause gives the time before the next attempt, give or take a tenth.
+func pause(first time.Duration, attempts int32) time.Duration {
+	wait := first
+	for range min(attempts, 20) - 1 {
+		wait = min(2*wait, longestPause)
+	}
+	return time.Duration(float64(wait) * (0.9 + 0.2*rand.Float64()))
+}
+
+// running and ended set what the status says of the Build itself.
+func running(s *v1alpha1.BuildStatus, generation int64) {
+	status.Set(&s.Status, generation, v1alpha1.ConditionSucceeded, metav1.ConditionUnknown, string(v1alpha1.BuildRunning), "")
+}
+
+func ended(s *v1alpha1.BuildStatus, generation int64, o Outcome, err error) {
+	now := metav1.Now()
+	s.CompletedAt, s.RetryAt = &now, nil
+	s.Attempts = max(s.Attempts, 1)
+	is := metav1.ConditionFalse
+	switch {
+	case err == nil:
+		s.Phase, is = v1alpha1.BuildSucceeded, metav1.ConditionTrue
+		s.Digest, s.Tags, s.RunImage, s.Buildpacks, s.Unchanged, s.Message = o.Digest, o.Tags, o.RunImage, o.Buildpacks, o.Unchanged, ""
+	case fault.KindOf(err) == fault.Canceled:
+		s.Phase, s.Message = v1alpha1.BuildCanceled, status.Message(err)
+	default:
+		s.Phase, s.Message = v1alpha1.BuildFailed, status.Message(err)
+	}
+	status.Set(&s.Status, generation, v1alpha1.ConditionSucceeded, is, string(s.Phase), s.Message)
+}
+
+// write changes the status of the Build in the cluster, if it is this very one, and keeps what
+// came of it.
+func (r *runner) write(ctx context.Context, b *v1alpha1.Build, change func(*v1alpha1.BuildStatus)) error {
+	after := b.DeepCopy()
+	change(&after.Status)
+	diff, err := client.MergeFrom(b).Data(after)
+	if err != nil {
+		return err
+	}
+	var patch map[string]any
+	if err := json.Unmarshal(diff, &patch); err != nil {
+		return err
+	}
+	patch["metadata"] = map[string]any{"uid": b.UID}
+	body, err := json.Marshal(patch)
+	if err != nil {
+		return err
+	}
+	return r.client.Status().Patch(ctx, b, client.RawPatch(types.MergePatchType, body))
+}
