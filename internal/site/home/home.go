@@ -33,11 +33,14 @@ type Home struct {
 
 // held is what several views of one home share.
 type held struct {
-	keychain  *keys.Keychain
+	newKeychain func() *keys.Keychain
+
 	contents  *sbom.Scanner
 	hardening *hardening.Scanner
 
 	mu          sync.Mutex
+	keychain    *keys.Keychain
+	keyFiles    map[string]os.FileInfo // as they were when the keychain opened them, or before
 	inventories []opened
 	unread      map[string]bool // keys of which it was said that they cannot be read
 }
@@ -71,7 +74,9 @@ func New(folder string, registries *oci.Registries, o Options) *Home {
 		hardening: hardening.New(h.Path("cache", "hardening")),
 		unread:    map[string]bool{},
 	}
-	h.keychain = keys.New(keys.Options{Prompt: o.Password, Warn: func(line string) { h.Warn(line, "") }})
+	h.newKeychain = func() *keys.Keychain {
+		return keys.New(keys.Options{Prompt: o.Password, Warn: func(line string) { h.Warn(line, "") }})
+	}
 	return h
 }
 
@@ -167,8 +172,30 @@ func fileOf(address string) os.FileInfo {
 	return info
 }
 
-// Keychain gives what opens keys by name, each once.
-func (h *Home) Keychain() *keys.Keychain { return h.keychain }
+// Keychain gives what opens keys by name, each once, and again when a file of those that sign here, or
+// are trusted, is another than it was.
+func (h *Home) Keychain() *keys.Keychain {
+	files := append(h.TrustFiles(), h.Path("keys", "images.key"), h.Path("keys", "attestations.key"))
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	now := map[string]os.FileInfo{}
+	for _, path := range files {
+		if info, err := os.Stat(path); err == nil {
+			now[path] = info
+		}
+	}
+	for path, was := range h.keyFiles {
+		is := now[path]
+		if is == nil || !os.SameFile(was, is) || !was.ModTime().Equal(is.ModTime()) || was.Size() != is.Size() {
+			h.keychain = nil
+		}
+	}
+	if h.keychain == nil {
+		h.keychain = h.newKeychain()
+	}
+	h.keyFiles = now
+	return h.keychain
+}
 
 // clamdVariable says where a ClamAV daemon answers; without it nobody looks for malware.
 const clamdVariable = "PLIMSOLL_CLAMD"

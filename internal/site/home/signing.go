@@ -147,7 +147,7 @@ func (h *Home) Signers(ctx context.Context) (attest.Signers, error) {
 		return attest.Signers{}, err
 	}
 	if s.Images == "" && s.Attestations == "" {
-		pair, err := h.keychain.Default(ctx, h.Folder)
+		pair, err := h.Keychain().Default(ctx, h.Folder)
 		return attest.Signers{Images: pair.Images, Attestations: pair.Attestations}, err
 	}
 	var out attest.Signers
@@ -155,7 +155,7 @@ func (h *Home) Signers(ctx context.Context) (attest.Signers, error) {
 		if name == "" {
 			continue // the other signs both
 		}
-		signer, err := h.keychain.Signer(ctx, s.at(name))
+		signer, err := h.Keychain().Signer(ctx, s.at(name))
 		if err != nil {
 			return attest.Signers{}, err
 		}

@@ -203,7 +203,7 @@ func exists(path string) bool {
 func (h *Home) PublicKeys(ctx context.Context, names []string) ([]attest.Key, error) {
 	var out []attest.Key
 	for _, name := range names {
-		public, err := h.keychain.Public(ctx, name)
+		public, err := h.Keychain().Public(ctx, name)
 		if err != nil {
 			return nil, err
 		}
