@@ -13,6 +13,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -47,12 +48,13 @@ type Cluster struct {
 	opt     Options
 	lock    *os.File
 	kept    *settings
-	pki     *authority
+	trusted trusted
 	node    *node // nil without a node
 
 	cancel context.CancelFunc // ends the renewal of certificates and the starting of parts
 	tasks  sync.WaitGroup
 	parts  []*part // in the order of their start
+	phases []Phase
 	once   sync.Once
 	done   chan struct{}
 }
@@ -206,7 +208,7 @@ func (c *Cluster) Done() <-chan struct{} { return c.done }
 func (c *Cluster) Config() *rest.Config {
 	return &rest.Config{
 		Host:            c.server(),
-		TLSClientConfig: c.pki.client("admin"),
+		TLSClientConfig: c.trusted.users.client("admin"),
 		QPS:             -1, // the API server's own flow control is enough on one machine
 	}
 }
@@ -244,6 +246,15 @@ func (c *Cluster) Parts() []Part {
 	}
 	return parts
 }
+
+// Phase is one thing that Start waited for.
+type Phase struct {
+	Name string
+	Took time.Duration
+}
+
+// Phases gives what Start waited for, in order.
+func (c *Cluster) Phases() []Phase { return slices.Clone(c.phases) }
 
 // logTail gives the last lines of a part's log that say something of an error, for messages.
 func logTail(path string) string {

@@ -350,7 +350,7 @@ func startElsewhere(t *testing.T, dir string, node bool) (kill func()) {
 	}
 }
 
-func client(t *testing.T, c *cluster.Cluster) *kubernetes.Clientset {
+func client(t testing.TB, c *cluster.Cluster) *kubernetes.Clientset {
 	t.Helper()
 	api, err := kubernetes.NewForConfig(c.Config())
 	if err != nil {
@@ -373,7 +373,7 @@ func clientOf(t *testing.T, kubeconfig string) *kubernetes.Clientset {
 }
 
 // eventually asks until the answer is nil.
-func eventually(t *testing.T, what string, ask func() error) {
+func eventually(t testing.TB, what string, ask func() error) {
 	t.Helper()
 	for deadline := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
 		err := ask()

@@ -132,11 +132,13 @@ const tries = 4
 // wait asks until the answer is nil. It gives up when ctx ends or one of the parts that the
 // answer depends on ends again and again.
 func (c *Cluster) wait(ctx context.Context, what string, parts []*part, ask func() error) error {
+	began := time.Now()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for {
 		err := ask()
 		if err == nil {
+			c.phases = append(c.phases, Phase{Name: what, Took: time.Since(began)})
 			return nil
 		}
 		for _, p := range parts {

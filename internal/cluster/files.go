@@ -22,9 +22,21 @@ import (
 // their files again by themselves.
 const renewEvery = 12 * time.Hour
 
+// trusted are the cluster's authorities. etcd trusts one of its own, so that no other certificate
+// opens it; so does the API server for the front of aggregated APIs, who says whom he speaks for.
+type trusted struct {
+	users, etcd, front *authority
+}
+
 // writeFiles makes all that the parts read: certificates, keys, kubeconfigs and configuration.
 // What is secret and there already stays.
 func (c *Cluster) writeFiles(now time.Time) error {
+	for folder, opened := range map[string]**authority{"": &c.trusted.users, "etcd": &c.trusted.etcd, "front-proxy": &c.trusted.front} {
+		var err error
+		if *opened, err = openAuthority(c.path("pki", folder), now); err != nil {
+			return err
+		}
+	}
 	if err := c.certify(now); err != nil {
 		return err
 	}
@@ -46,13 +58,7 @@ func (c *Cluster) writeFiles(now time.Time) error {
 }
 
 // certify issues the certificates that are missing or near their end, and the kubeconfigs.
-// etcd trusts an authority of its own, so that no other certificate opens it; so does the API
-// server for the front of aggregated APIs, who says whom he speaks for.
 func (c *Cluster) certify(now time.Time) error {
-	type issued struct {
-		by   string
-		cert certificate
-	}
 	serving := []string{"kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local", "localhost", "127.0.0.1"}
 	users := []certificate{
 		{name: "admin", common: "admin", groups: []string{"system:masters"}},
@@ -61,32 +67,21 @@ func (c *Cluster) certify(now time.Time) error {
 	}
 	if c.node != nil {
 		serving = append(serving, c.kept.Network.host().String(), c.kept.Network.service().String())
-		users = append(users,
-			certificate{name: "kubelet", common: "system:node:" + c.node.name, groups: []string{"system:nodes"},
-				names: []string{c.node.name, c.kept.Network.node().String()}},
-			certificate{name: "kube-proxy", common: "system:kube-proxy"})
+		users = append(users, c.node.users()...)
 	}
-	all := []issued{
-		{"etcd", certificate{name: "etcd", common: "etcd", names: []string{"localhost", "127.0.0.1"}}},
-		{"etcd", certificate{name: "kube-apiserver", common: "kube-apiserver"}},
-		{"front-proxy", certificate{name: "front-proxy", common: "front-proxy"}},
-		{"", certificate{name: "kube-apiserver", common: "kube-apiserver", names: serving}},
-		{"", certificate{name: "kubelet-client", common: "kube-apiserver", groups: []string{"system:masters"}}},
-	}
-	for _, user := range users {
-		all = append(all, issued{"", user})
-	}
-	authorities := map[string]*authority{}
-	for _, name := range []string{"", "etcd", "front-proxy"} {
-		var err error
-		if authorities[name], err = openAuthority(c.path("pki", name), now); err != nil {
-			return err
-		}
-	}
-	c.pki = authorities[""]
-	for _, i := range all {
-		if err := authorities[i.by].issue(i.cert, now); err != nil {
-			return err
+	for _, issue := range []struct {
+		by    *authority
+		certs []certificate
+	}{
+		{c.trusted.etcd, []certificate{{name: "etcd", common: "etcd", names: []string{"localhost", "127.0.0.1"}}, {name: "kube-apiserver", common: "kube-apiserver"}}},
+		{c.trusted.front, []certificate{{name: "front-proxy", common: "front-proxy"}}},
+		{c.trusted.users, []certificate{{name: "kube-apiserver", common: "kube-apiserver", names: serving}, {name: "kubelet-client", common: "kube-apiserver", groups: []string{"system:masters"}}}},
+		{c.trusted.users, users},
+	} {
+		for _, cert := range issue.certs {
+			if err := issue.by.issue(cert, now); err != nil {
+				return err
+			}
 		}
 	}
 	for _, user := range users {
@@ -116,7 +111,7 @@ func (c *Cluster) renew(ctx context.Context) {
 // writeKubeconfig writes the named user's kubeconfig. The administrator's is whole, since people
 // take it elsewhere; those of parts name files, which the parts read again when they change.
 func (c *Cluster) writeKubeconfig(user string) error {
-	tls := c.pki.client(user)
+	tls := c.trusted.users.client(user)
 	cluster := &clientcmdapi.Cluster{Server: c.server(), CertificateAuthority: tls.CAFile}
 	info := &clientcmdapi.AuthInfo{ClientCertificate: tls.CertFile, ClientKey: tls.KeyFile}
 	config := clientcmdapi.Config{

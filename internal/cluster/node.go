@@ -30,12 +30,9 @@ type node struct {
 	name    string // in the API
 	link    string // the interface on this machine's side
 	plugins string // the folder of the CNI plugins that Debian has
-	began   time.Time
 
 	mu    sync.Mutex
 	first int // the first process, as this machine knows it; 0 when the node is down
-
-	kubelet, proxy *part
 }
 
 // pluginFolders are where Debian and others put CNI plugins.
@@ -96,7 +93,10 @@ func (n *node) up(ctx context.Context) error {
 		flags:   syscall.CLONE_NEWPID | syscall.CLONE_NEWNS | syscall.CLONE_NEWNET,
 		started: n.grounded,
 	})
-	return n.cluster.wait(ctx, "node's namespaces", []*part{ground}, n.entry)
+	return n.cluster.wait(ctx, "node's namespaces", []*part{ground}, func() error {
+		_, err := n.entry()
+		return err
+	})
 }
 
 // mounts are what the node sees differently from this machine: all that its programs keep at
@@ -134,22 +134,23 @@ func (n *node) grounded(pid int, said *os.File) error {
 	return nil
 }
 
-// entry says whether the node can be entered now.
-func (n *node) entry() error {
+// entry gives the process by which the node can be entered now.
+func (n *node) entry() (int, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.first == 0 || identity(n.first) == "" {
-		return errors.New("the node is down")
+		return 0, errors.New("the node is down")
 	}
-	return nil
+	return n.first, nil
 }
 
 // enter moves the calling thread into the node.
 func (n *node) enter() error {
-	if err := n.entry(); err != nil {
+	first, err := n.entry()
+	if err != nil {
 		return err
 	}
-	return enterNamespaces(n.first, unix.CLONE_NEWPID|unix.CLONE_NEWNS|unix.CLONE_NEWNET)
+	return enterNamespaces(first, unix.CLONE_NEWPID|unix.CLONE_NEWNS|unix.CLONE_NEWNET)
 }
 
 // enterNamespaces moves the calling thread, which must end soon and start only processes, into
@@ -169,34 +170,36 @@ func enterNamespaces(pid int, which int) error {
 
 // ready starts the node's programs and waits until the API says that the node takes pods.
 func (n *node) ready(ctx context.Context) error {
-	n.began = time.Now().Truncate(time.Second)
-	c := n.cluster
+	c, archive := n.cluster, n.path("pause.tar")
+	if err := writePause(archive, n.podProgram()); err != nil {
+		return fault.New(fault.Failed, "make the pause image", archive, err)
+	}
 	containerd := c.run(n.containerd())
-	if err := c.wait(ctx, "containerd", []*part{containerd}, func() error { return n.importPause(ctx) }); err != nil {
+	if err := c.wait(ctx, "containerd", []*part{containerd}, func() error { return n.load(ctx, archive) }); err != nil {
 		return err
 	}
-	n.proxy = c.run(n.kubeProxy())
-	n.kubelet = c.run(n.kubeletProgram())
+	began := time.Now().Truncate(time.Second) // as exactly as the API tells times
+	proxy, kubelet := c.run(n.kubeProxy()), c.run(n.kubelet())
 	client, err := kubernetes.NewForConfig(c.Config())
 	if err != nil {
 		return fault.New(fault.Failed, "reach the API server", c.server(), err)
 	}
-	return c.wait(ctx, "node", []*part{containerd, n.kubelet, n.proxy}, func() error {
+	return c.wait(ctx, "node", []*part{containerd, kubelet, proxy}, func() error {
 		found, err := client.CoreV1().Nodes().Get(ctx, n.name, metav1.GetOptions{})
 		if err != nil {
 			return err
 		}
-		return n.takesPods(found)
+		return takesPods(found, began)
 	})
 }
 
-// takesPods says whether the node was ready after this start, and nothing keeps pods away.
-func (n *node) takesPods(found *corev1.Node) error {
+// takesPods says whether the node has been ready since then, and nothing keeps pods away.
+func takesPods(found *corev1.Node, began time.Time) error {
 	for _, condition := range found.Status.Conditions {
 		if condition.Type != corev1.NodeReady {
 			continue
 		}
-		if condition.Status != corev1.ConditionTrue || condition.LastHeartbeatTime.Time.Before(n.began) {
+		if condition.Status != corev1.ConditionTrue || condition.LastHeartbeatTime.Time.Before(began) {
 			return fmt.Errorf("not ready: %s", condition.Message)
 		}
 		if len(found.Spec.Taints) > 0 {

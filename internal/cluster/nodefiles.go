@@ -65,6 +65,14 @@ func (n *node) writeFiles() error {
 	return nil
 }
 
+// users are the node's programs, as the API server knows them.
+func (n *node) users() []certificate {
+	return []certificate{
+		{name: "kubelet", common: "system:node:" + n.name, groups: []string{"system:nodes"}, names: []string{n.name, n.cluster.kept.Network.node().String()}},
+		{name: "kube-proxy", common: "system:kube-proxy"},
+	}
+}
+
 // linkPlugins puts Debian's CNI plugins and ours into one folder.
 func (n *node) linkPlugins() error {
 	found, err := filepath.Glob(filepath.Join(n.plugins, "*"))
@@ -175,7 +183,7 @@ func (n *node) cniConfig() any {
 	}
 }
 
-func (n *node) kubeletProgram() program {
+func (n *node) kubelet() program {
 	return program{name: "kubelet", path: n.cluster.program, enter: n.enter, args: []string{
 		"kubelet", "--config=" + n.path("etc", "kubelet.json"),
 		"--kubeconfig=" + n.cluster.path("etc", "kubelet.kubeconfig"), "--cert-dir=/var/lib/kubelet/pki",

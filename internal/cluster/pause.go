@@ -18,15 +18,6 @@ import (
 // pauseImage holds the first process of every pod. No registry has it: each node makes it.
 const pauseImage = "plimsoll.dev/kubernetes/pod:local"
 
-// importPause has containerd know the pause image. It fails while containerd starts.
-func (n *node) importPause(ctx context.Context) error {
-	archive := n.path("pause.tar")
-	if err := writePause(archive, n.podProgram()); err != nil {
-		return err
-	}
-	return n.load(ctx, archive)
-}
-
 // load has containerd know the images of an archive.
 func (n *node) load(ctx context.Context, archive string) error {
 	return onOwnThread(true, func() error {

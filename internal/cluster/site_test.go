@@ -57,7 +57,7 @@ func (s *site) pod(name string, command ...string) *corev1.Pod {
 	}}
 }
 
-func (s *site) create(t *testing.T, pod *corev1.Pod) {
+func (s *site) create(t testing.TB, pod *corev1.Pod) {
 	t.Helper()
 	if _, err := s.api.CoreV1().Pods("default").Create(t.Context(), pod, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
@@ -72,7 +72,7 @@ func (s *site) run(t *testing.T, name string, command ...string) string {
 }
 
 // logs gives what a pod printed, after its end.
-func (s *site) logs(t *testing.T, name string) string {
+func (s *site) logs(t testing.TB, name string) string {
 	t.Helper()
 	eventually(t, "pod "+name+" ends", func() error {
 		if status := s.find(t, name).Status; status.Phase != corev1.PodSucceeded {
@@ -87,7 +87,7 @@ func (s *site) logs(t *testing.T, name string) string {
 	return string(text)
 }
 
-func (s *site) find(t *testing.T, name string) *corev1.Pod {
+func (s *site) find(t testing.TB, name string) *corev1.Pod {
 	t.Helper()
 	pod, err := s.api.CoreV1().Pods("default").Get(t.Context(), name, metav1.GetOptions{})
 	if err != nil {
@@ -107,7 +107,7 @@ func (s *site) server(t *testing.T, name string) string {
 }
 
 // running waits until a pod runs that was started again so often.
-func (s *site) running(t *testing.T, name string, restarts int32) {
+func (s *site) running(t testing.TB, name string, restarts int32) {
 	t.Helper()
 	eventually(t, "pod "+name+" runs", func() error {
 		pod, err := s.api.CoreV1().Pods("default").Get(t.Context(), name, metav1.GetOptions{})
