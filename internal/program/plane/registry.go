@@ -40,6 +40,9 @@ func (p *Plane) serve(ctx context.Context) (*servedRegistry, error) {
 		Addr: p.o.Registry, TLSCert: p.o.TLSCert, TLSKey: p.o.TLSKey, Drain: 10 * time.Second,
 		Ready: func(addr net.Addr) { ready <- addr },
 	}
+	if _, err := p.site.Registries.Local(ctx); err != nil { // it makes the store, which one that takes no pushes does not
+		return nil, err
+	}
 	if _, err := os.Stat(served.SettingsFile(p.site.Home)); err != nil {
 		o.ReadOnly = true
 		p.log.Info("the registry takes pushes from nobody but the controllers", "hint", "say who may in registry.yaml: docs/registry-access.md")
