@@ -28,12 +28,6 @@ func (c *clock) Now() time.Time {
 	return c.now
 }
 
-func (c *clock) add(d time.Duration) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.now = c.now.Add(d)
-}
-
 func sum(text string) string {
 	s := sha256.Sum256([]byte(text))
 	return "sha256:" + hex.EncodeToString(s[:])

@@ -1,8 +1,11 @@
 package update
 
 import (
+	"errors"
 	"fmt"
+	"strings"
 	"time"
+	_ "time/tzdata" // for machines that have no zones
 
 	"github.com/robfig/cron/v3"
 
@@ -24,7 +27,7 @@ func newWindows(specs []v1alpha1.PatchWindow) ([]window, error) {
 	for _, spec := range specs {
 		w := window{duration: spec.Duration.Duration, zone: time.UTC}
 		var err error
-		if w.start, err = cron.NewParser(cron.Minute | cron.Hour | cron.Dom | cron.Month | cron.Dow).Parse(spec.Start); err == nil && spec.TimeZone != "" {
+		if w.start, err = parseStart(spec.Start); err == nil && spec.TimeZone != "" {
 			w.zone, err = time.LoadLocation(spec.TimeZone)
 		}
 		if err == nil && w.duration <= 0 {
@@ -37,6 +40,15 @@ func newWindows(specs []v1alpha1.PatchWindow) ([]window, error) {
 		all = append(all, w)
 	}
 	return all, nil
+}
+
+// parseStart reads five fields and nothing else: cron's parser takes a zone before them, too,
+// and panics where nothing follows it.
+func parseStart(text string) (cron.Schedule, error) {
+	if len(strings.Fields(text)) != 5 || strings.ContainsAny(text, "=@") {
+		return nil, errors.New("want five fields")
+	}
+	return cron.NewParser(cron.Minute | cron.Hour | cron.Dom | cron.Month | cron.Dow).Parse(text)
 }
 
 // open says whether one of the windows is open, and if not when the next opens; zero is never.

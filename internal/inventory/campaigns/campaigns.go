@@ -181,6 +181,9 @@ func (s *Store) begin(ctx context.Context, c Campaign) (Campaign, bool, error) {
 	c.Created = moment(seconds(s.now()))
 	err := s.db.Write(ctx, func(tx store.Tx) error {
 		created = false
+		if err := s.dropUnfinished(ctx, tx); err != nil {
+			return err
+		}
 		before, err := read(ctx, tx, "patch = ? ORDER BY run DESC LIMIT 1", c.Patch)
 		if err != nil {
 			return err
@@ -209,6 +212,18 @@ func (s *Store) begin(ctx context.Context, c Campaign) (Campaign, bool, error) {
 		}})
 	})
 	return c, created, err
+}
+
+// abandoned is after what time a campaign that is not finished has nobody who will.
+const abandoned = time.Hour
+
+// dropUnfinished forgets what processes that have died were about to create.
+func (s *Store) dropUnfinished(ctx context.Context, tx store.Tx) error {
+	ids, err := tx.IDs(ctx, "SELECT id FROM campaigns WHERE phase = '' AND created < ?", seconds(s.now().Add(-abandoned)))
+	for _, id := range ids {
+		err = errors.Join(err, drop(ctx, tx, id))
+	}
+	return err
 }
 
 // finish lets the campaign be seen, in the place of one that has not started.
