@@ -70,9 +70,12 @@ type Cluster struct {
 func Start(ctx context.Context, program, dir string, opt Options) (*Cluster, error) {
 	opt.Patience = cmp.Or(opt.Patience, 2*time.Minute)
 	opt.Logger = cmp.Or(opt.Logger, slog.New(slog.DiscardHandler))
-	dir, err := filepath.Abs(dir)
-	if err != nil {
-		return nil, fault.New(fault.Usage, "start the cluster", dir, err)
+	for _, path := range []*string{&program, &dir} {
+		absolute, err := filepath.Abs(*path)
+		if err != nil {
+			return nil, fault.New(fault.Failed, "start the cluster", *path, err)
+		}
+		*path = absolute
 	}
 	if _, err := os.Stat(program); err != nil {
 		return nil, fault.New(fault.NotFound, "start the cluster", program, err).

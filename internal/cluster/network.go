@@ -12,6 +12,7 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -47,18 +48,17 @@ func identify(dir string) string {
 
 // chooseNetwork gives a /22 of the range for networks behind address translation (RFC 6598) that
 // this machine does not use. Where it starts to look depends on the cluster's folder.
-func chooseNetwork(id string) (network, error) {
+func chooseNetwork(dir string) (network, error) {
 	used, err := usedPrefixes()
 	if err != nil {
 		return network{}, err
 	}
-	seed, err := strconv.ParseUint(id, 16, 32)
-	if err != nil {
-		return network{}, err
-	}
-	for i := range uint64(4096) {
+	const all = 1 << 12 // of /22 in the /10
+	sum := sha256.Sum256([]byte(dir))
+	seed := binary.BigEndian.Uint32(sum[4:])
+	for i := range uint32(all) {
 		var b [4]byte
-		binary.BigEndian.PutUint32(b[:], 100<<24|64<<16|uint32((seed+i)%4096)<<10)
+		binary.BigEndian.PutUint32(b[:], 100<<24|64<<16|(seed+i)%all<<10)
 		n := network{Base: netip.AddrFrom4(b)}
 		if !overlaps(used, n.whole()) {
 			return n, nil
@@ -178,7 +178,8 @@ func (n *node) openWayOut(ctx context.Context) error {
 	return forward()
 }
 
-// closeWayOut removes this cluster's rules: those that have its link's name as their comment.
+// closeWayOut removes this cluster's rules, and those that clusters left whose process was killed
+// and whose folder is gone. The name of its link is the comment of each rule.
 func (n *node) closeWayOut(ctx context.Context) error {
 	for _, table := range []string{"nat", "filter"} {
 		rules, err := exec.CommandContext(ctx, "iptables", "-w", "-t", table, "-S").Output()
@@ -186,16 +187,33 @@ func (n *node) closeWayOut(ctx context.Context) error {
 			return fmt.Errorf("iptables -t %s -S: %w", table, err)
 		}
 		for line := range strings.Lines(string(rules)) {
-			words := strings.Fields(line)
-			if len(words) < 2 || words[0] != "-A" || !strings.Contains(line, "--comment "+n.link) {
+			rule, link := appended(line)
+			if link != n.link && (!strings.HasPrefix(link, ours) || linked(link)) {
 				continue
 			}
-			if err := run(ctx, append([]string{"iptables", "-w", "-t", table, "-D"}, words[1:]...)...); err != nil {
+			if err := run(ctx, append([]string{"iptables", "-w", "-t", table, "-D"}, rule...)...); err != nil {
 				return err
 			}
 		}
 	}
 	return nil
+}
+
+// appended gives the rule that a line of `iptables -S` appends, and its comment, if it has one.
+func appended(line string) (rule []string, comment string) {
+	words := strings.Fields(line)
+	if len(words) < 2 || words[0] != "-A" {
+		return nil, ""
+	}
+	if i := slices.Index(words, "--comment"); i >= 0 && i+1 < len(words) {
+		comment = words[i+1]
+	}
+	return words[1:], comment
+}
+
+func linked(name string) bool {
+	_, err := net.InterfaceByName(name)
+	return err == nil
 }
 
 // disconnect removes what is left on this machine of the node's network. The link went with the
@@ -212,7 +230,7 @@ func (n *node) disconnect(ctx context.Context) error {
 
 // unlink removes the link of a node that has ended. The kernel does so too, in its own time.
 func (n *node) unlink(ctx context.Context) {
-	if _, err := net.InterfaceByName(n.link); err == nil {
+	if linked(n.link) {
 		_ = run(ctx, "ip", "link", "del", n.link) // it fails when the kernel was faster
 	}
 }

@@ -26,7 +26,6 @@ import (
 // ends all others and takes the mounts and the interfaces with them, whatever happened.
 type node struct {
 	cluster *Cluster
-	id      string
 	name    string // in the API
 	link    string // the interface on this machine's side
 	plugins string // the folder of the CNI plugins that Debian has
@@ -51,8 +50,8 @@ func newNode(c *Cluster) (*node, error) {
 			return nil, fault.New(fault.Usage, "make this machine a node", tool, err).WithHint("install it (Debian: apt-get install " + pkg + ")")
 		}
 	}
-	n := &node{cluster: c, id: identify(c.dir), name: nodeName()}
-	n.link = ours + n.id
+	host, _ := os.Hostname() // a machine without a name has a node all the same
+	n := &node{cluster: c, name: nodeName(host), link: ours + identify(c.dir)}
 	for _, folder := range pluginFolders {
 		if _, err := os.Stat(filepath.Join(folder, "bridge")); err == nil {
 			n.plugins = folder
@@ -67,7 +66,7 @@ func newNode(c *Cluster) (*node, error) {
 	}
 	if !c.kept.Network.Base.IsValid() {
 		var err error
-		if c.kept.Network, err = chooseNetwork(n.id); err != nil {
+		if c.kept.Network, err = chooseNetwork(c.dir); err != nil {
 			return nil, fault.New(fault.Failed, "choose a network for pods", c.dir, err)
 		}
 		return n, c.kept.save()
@@ -225,18 +224,14 @@ func (n *node) clear(ctx context.Context) error {
 	return errors.Join(n.disconnect(ctx), n.removeCgroups(ctx))
 }
 
-// nodeName gives this machine's name as the API allows it (RFC 1123).
-func nodeName() string {
-	name, err := os.Hostname()
-	if err != nil {
-		return "node"
-	}
-	name = strings.Trim(strings.Map(func(r rune) rune {
+// nodeName gives a machine's name as the API allows it (RFC 1123).
+func nodeName(host string) string {
+	name := strings.Trim(strings.Map(func(r rune) rune {
 		if r >= 'a' && r <= 'z' || r >= '0' && r <= '9' || r == '.' {
 			return r
 		}
 		return '-'
-	}, strings.ToLower(name)), "-.")
+	}, strings.ToLower(host)), "-.")
 	if name == "" || len(name) > 63 {
 		return "node"
 	}

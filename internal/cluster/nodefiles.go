@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -238,29 +237,37 @@ func (n *node) proxyConfig() any {
 	}
 }
 
-// resolvers gives the machine's resolv.conf for pods. A resolver on the machine's loopback is
-// none of theirs; systemd keeps the true ones in a file of its own.
+// resolvers gives the machine's resolv.conf for pods. Where that names only a resolver on the
+// machine's loopback, which is none of theirs, systemd keeps the true ones in a file of its own.
 func resolvers() []byte {
 	for _, path := range []string{"/etc/resolv.conf", "/run/systemd/resolve/resolv.conf"} {
 		text, err := os.ReadFile(path)
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			continue
+		if err != nil {
+			continue // a machine without it has no resolver: nor have its pods
 		}
-		var kept []string
-		found := false
-		for line := range strings.Lines(string(text)) {
-			words := strings.Fields(line)
-			if len(words) == 2 && words[0] == "nameserver" {
-				if strings.HasPrefix(words[1], "127.") || words[1] == "::1" {
-					continue
-				}
-				found = true
-			}
-			kept = append(kept, line)
-		}
-		if found {
-			return []byte(strings.Join(kept, ""))
+		if kept := withoutLoopback(string(text)); kept != "" {
+			return []byte(kept)
 		}
 	}
 	return nil
+}
+
+// withoutLoopback gives a resolv.conf without the resolvers on loopback, or "" when no other is
+// left.
+func withoutLoopback(text string) string {
+	var kept strings.Builder
+	found := false
+	for line := range strings.Lines(text) {
+		if words := strings.Fields(line); len(words) == 2 && words[0] == "nameserver" {
+			if strings.HasPrefix(words[1], "127.") || words[1] == "::1" {
+				continue
+			}
+			found = true
+		}
+		kept.WriteString(line)
+	}
+	if !found {
+		return ""
+	}
+	return kept.String()
 }
