@@ -20,8 +20,6 @@ import (
 type publisher struct {
 	home    *home.Home
 	session *oci.Session
-	signers attest.Signers
-	keyless *attest.Keyless
 	trust   attest.Trust
 }
 
@@ -30,16 +28,11 @@ func (at *site) publisher(ctx context.Context) *publisher {
 	if at.o.NoPublish || at.o.ReadOnly {
 		return nil
 	}
-	p := &publisher{home: at.home, session: at.home.Registries.Session(), trust: at.home.Believed(ctx)}
-	var err error
-	if p.keyless, err = at.home.Keyless(); err == nil {
-		p.signers, err = at.home.Signers(ctx)
-	}
-	if err != nil {
+	if _, err := at.home.Signers(ctx); err != nil {
 		at.log.Warn("verdicts are not published: the keys cannot be opened", "error", err)
 		return nil
 	}
-	return p
+	return &publisher{home: at.home, session: at.home.Registries.Session(), trust: at.home.Believed(ctx)}
 }
 
 // tell publishes a verdict that is another now, on an image of that SLSA build level.
@@ -78,7 +71,15 @@ func (p *publisher) tell(ctx context.Context, c verdicts.Change, level int) erro
 	if err != nil {
 		return err
 	}
+	signers, err := p.home.Signers(ctx) // they may be others than when the server began
+	if err != nil {
+		return err
+	}
+	keyless, err := p.home.Keyless()
+	if err != nil {
+		return err
+	}
 	evidence := artifact.Evidence{Subject: image.Digest, PredicateType: artifact.PredicateVSA, Predicate: predicate}
-	_, err = attest.Issue(ctx, p.session, ref, m.Descriptor, []artifact.Evidence{evidence}, p.signers, attest.Options{Keyless: p.keyless, Encoded: true})
+	_, err = attest.Issue(ctx, p.session, ref, m.Descriptor, []artifact.Evidence{evidence}, signers, attest.Options{Keyless: keyless, Encoded: true})
 	return err
 }
