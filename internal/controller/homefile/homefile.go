@@ -6,21 +6,25 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"reflect"
 	"regexp"
 	"strings"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/yaml"
 
 	"plimsoll.dev/plimsoll/api/v1alpha1"
 	"plimsoll.dev/plimsoll/internal/aside"
 	"plimsoll.dev/plimsoll/internal/controller/status"
 	"plimsoll.dev/plimsoll/internal/fault"
+	"plimsoll.dev/plimsoll/internal/manifest"
 )
 
 // Folder is a folder of the home.
@@ -78,7 +82,31 @@ func Text(kind, name string, spec any) ([]byte, error) {
 	text, err := yaml.Marshal(map[string]any{
 		"apiVersion": v1alpha1.APIVersion, "kind": kind, "metadata": map[string]string{"name": name}, "spec": spec,
 	})
-	return append([]byte(header(kind, name)), text...), err
+	if err != nil {
+		return nil, fault.New(fault.Failed, "write "+kind, name, err)
+	}
+	if !saysSame(text, kind, spec) {
+		return nil, fault.Newf(fault.Usage, "write "+kind, name, "it holds characters or numbers that do not come back from a file as they are").
+			WithHint("look for control characters, and for numbers beyond 2^53")
+	}
+	return append([]byte(header(kind, name)), text...), nil
+}
+
+// saysSame says whether who reads the text finds the spec in it. YAML folds some line ends of
+// Unicode, which a policy must not lose silently.
+func saysSame(text []byte, kind string, spec any) bool {
+	var read struct {
+		metav1.TypeMeta   `json:",inline"`
+		metav1.ObjectMeta `json:"metadata"`
+		Spec              any `json:"spec"`
+	}
+	if _, err := manifest.Decode(text, kind, &read); err != nil {
+		return false
+	}
+	want, err1 := json.Marshal(spec)
+	got, err2 := json.Marshal(read.Spec)
+	var a, b any
+	return errors.Join(err1, err2, json.Unmarshal(want, &a), json.Unmarshal(got, &b)) == nil && reflect.DeepEqual(a, b)
 }
 
 // Put writes the text of a resource's file, if it is not there already. A file of another's is an

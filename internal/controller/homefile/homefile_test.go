@@ -7,9 +7,15 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"unicode"
+	"unicode/utf8"
 
+	"github.com/google/go-cmp/cmp"
+
+	"plimsoll.dev/plimsoll/api/v1alpha1"
 	"plimsoll.dev/plimsoll/internal/controller/homefile"
 	"plimsoll.dev/plimsoll/internal/fault"
+	"plimsoll.dev/plimsoll/internal/manifest"
 )
 
 func TestFilesStayInTheirFolder(t *testing.T) {
@@ -83,4 +89,32 @@ func TestRemove(t *testing.T) {
 	if _, err := folder.Get("ImagePolicy", "a"); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("it is still there: %v", err)
 	}
+}
+
+// FuzzText has whatever text a resource may hold read back from its file as it was. Only of control
+// characters it may be said that they cannot.
+func FuzzText(f *testing.F) {
+	for _, seed := range []string{"plain", "a: b", "- a\n- b", "# no comment", "---\nkind: Other", "\t\"'\\ \r\n", "1e3", "yes", "null", "~", "{{", "\u0085\u2028\ufeff\x00\x1b", "!!binary a", "&a *a", " | >", "0x10", "2026-01-01"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, value string) {
+		if !utf8.ValidString(value) {
+			return // JSON, in which resources come, has no such texts
+		}
+		want := v1alpha1.DependencyOverrideSpec{Reason: value, Package: value, Advisories: []string{value, "b"}}
+		text, err := homefile.Text(v1alpha1.DependencyOverrideKind, "a", want)
+		if fault.KindOf(err) == fault.Usage && strings.ContainsFunc(value, unicode.IsControl) {
+			return // said, not lost
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got v1alpha1.DependencyOverride
+		if _, err := manifest.Decode(text, v1alpha1.DependencyOverrideKind, &got); err != nil {
+			t.Fatalf("%v\n%s", err, text)
+		}
+		if diff := cmp.Diff(want, got.Spec); diff != "" || got.Name != "a" {
+			t.Errorf("%q: %s\n%s", got.Name, diff, text)
+		}
+	})
 }

@@ -68,7 +68,7 @@ func Reasons() []Reason {
 		{TagTaken, ready, "an older resource publishes under this tag"},
 		{NameTaken, ready, "the home has a file or an entry of this name that Plimsoll's control plane did not write"},
 		{SetBroken, ready, "it is sound, but with the others of the home it cannot be used: the message says which one is wrong"},
-		{Invalid, "any", "the spec is wrong: the message says where. Nothing is tried again until it changes"},
+		{Invalid, "any", "the spec is wrong: the message says where. It waits for another one; a base also for another archive"},
 		{Refused, "any", "a signature, a rule or a registry said no. It is looked at again at the interval"},
 		{Missing, "any", "what the spec names is not there"},
 		{Away, "any", "what is asked did not answer. It is tried again, at growing intervals"},
