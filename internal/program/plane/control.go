@@ -93,7 +93,7 @@ func (p *Plane) setUp(ctx context.Context, mgr ctrl.Manager) (map[string]http.Ha
 			return nil, fault.New(fault.Failed, "set up the controllers", "", err)
 		}
 	}
-	return nil, nil
+	return p.setUpImages(ctx, mgr)
 }
 
 // parts gives the folder below which Builders name their lifecycle and buildpacks.

@@ -7,13 +7,16 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"time"
 
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"plimsoll.dev/plimsoll/internal/cli"
 	"plimsoll.dev/plimsoll/internal/cluster"
+	"plimsoll.dev/plimsoll/internal/controller/image"
 	"plimsoll.dev/plimsoll/internal/fault"
 	"plimsoll.dev/plimsoll/internal/site"
 )
@@ -30,6 +33,9 @@ type Plane struct {
 	cluster *cluster.Cluster // nil where the cluster is somebody else's
 	target  *rest.Config
 	served  *servedRegistry // nil where images are published elsewhere
+
+	cache  client.Reader               // of the controllers
+	images atomic.Pointer[image.Images] // nil until they are set up
 }
 
 // Run runs a control plane until ctx ends, and tells ready when all of it does.

@@ -7,6 +7,7 @@ import (
 	"net/http/httputil"
 	"net/url"
 	"os"
+	"strings"
 	"sync"
 	"time"
 
@@ -35,7 +36,7 @@ type servedRegistry struct {
 func (p *Plane) serve(ctx context.Context) (*servedRegistry, error) {
 	r := &servedRegistry{over: make(chan struct{})}
 	ready := make(chan net.Addr, 1)
-	o := served.Options{Environment: p.o.Environment, Logger: p.log, Judging: r.judged}
+	o := served.Options{Environment: p.o.Environment, Logger: p.log, Judging: r.judged, Changed: p.judged}
 	o.ServeOptions = registry.ServeOptions{
 		Addr: p.o.Registry, TLSCert: p.o.TLSCert, TLSKey: p.o.TLSKey, Drain: 10 * time.Second,
 		Ready: func(addr net.Addr) { ready <- addr },
@@ -61,11 +62,16 @@ func (p *Plane) serve(ctx context.Context) (*servedRegistry, error) {
 	if p.cluster == nil || !p.o.Node {
 		return r, nil
 	}
-	return r, r.open(p)
+	return r, r.open(ctx, p)
 }
 
 // open lets the node and its pods read what is served on loopback.
-func (r *servedRegistry) open(p *Plane) error {
+func (r *servedRegistry) open(ctx context.Context, p *Plane) error {
+	store, err := p.site.Registries.Local(ctx)
+	if err != nil {
+		return err
+	}
+	steps := r.steps(store)
 	_, port, err := net.SplitHostPort(r.address)
 	if err != nil {
 		return err
@@ -86,6 +92,10 @@ func (r *servedRegistry) open(p *Plane) error {
 	r.node = &http.Server{ReadHeaderTimeout: 10 * time.Second, Handler: http.HandlerFunc(func(w http.ResponseWriter, request *http.Request) {
 		if request.Method != http.MethodGet && request.Method != http.MethodHead {
 			http.Error(w, "nodes and pods only read here", http.StatusMethodNotAllowed)
+			return
+		}
+		if strings.HasPrefix(request.URL.Path, "/v2/"+stepsRepository+"/") {
+			steps.ServeHTTP(w, request)
 			return
 		}
 		forward.ServeHTTP(w, request)

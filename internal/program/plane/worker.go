@@ -1,0 +1,211 @@
+package plane
+
+import (
+	"context"
+	"io"
+	"maps"
+	"strings"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"plimsoll.dev/plimsoll/api/v1alpha1"
+	"plimsoll.dev/plimsoll/internal/build"
+	controller "plimsoll.dev/plimsoll/internal/controller/build"
+	"plimsoll.dev/plimsoll/internal/controller/tag"
+	"plimsoll.dev/plimsoll/internal/executor"
+	"plimsoll.dev/plimsoll/internal/executor/pod"
+	"plimsoll.dev/plimsoll/internal/fault"
+	"plimsoll.dev/plimsoll/internal/oci"
+	"plimsoll.dev/plimsoll/internal/site"
+	"plimsoll.dev/plimsoll/internal/source"
+)
+
+// worker is build.Worker in the site.
+type worker struct {
+	*Plane
+	cache client.Reader     // of Builders
+	steps executor.Executor // nil is the site's own
+}
+
+// Build implements controller.Worker.
+func (w worker) Build(ctx context.Context, job controller.Job, log io.Writer, step func(v1alpha1.BuildStep)) (controller.Outcome, error) {
+	var none controller.Outcome
+	request, err := w.request(ctx, job)
+	if err != nil {
+		return none, err
+	}
+	end, err := w.lend(job, &request)
+	if err != nil {
+		return none, err
+	}
+	defer end()
+	request.Log = log
+	request.Progress = func(n build.Note) {
+		step(v1alpha1.BuildStep{Name: n.Phase, Architecture: n.Architecture, Duration: metav1.Duration{Duration: n.Duration.Round(time.Millisecond)}, Text: n.Text})
+	}
+	ctx = pod.With(ctx, pod.Placement{Scheduling: job.Image.Spec.Build.Scheduling, Requests: job.Image.Spec.Build.Resources.Requests})
+	built, err := w.site.Build(ctx, request)
+	if err != nil {
+		return none, err
+	}
+	first := built.Images[0]
+	name, digest, _ := strings.Cut(first.RunImage, "@")
+	return controller.Outcome{
+		Digest: built.Digest, Tags: w.names(request.Tag, request.AdditionalTags), Unchanged: built.Unchanged,
+		RunImage: &v1alpha1.Published{Image: name, Digest: digest}, Buildpacks: first.Buildpacks,
+	}, nil
+}
+
+// request gives the build of the job, without what is secret.
+func (w worker) request(ctx context.Context, job controller.Job) (r site.BuildRequest, err error) {
+	spec := &job.Image.Spec
+	if r.Tag, err = w.place(spec.Tag); err != nil {
+		return r, err
+	}
+	if r.AdditionalTags, err = w.additional(job); err != nil {
+		return r, err
+	}
+	if r.Builder, err = w.builder(ctx, job); err != nil {
+		return r, err
+	}
+	if spec.Cache.Image != "" {
+		if r.Cache.Image, err = w.place(spec.Cache.Image); err != nil {
+			return r, err
+		}
+	}
+	r.Cache.Clear = spec.Cache.Disabled
+	r.RunImage, r.Architectures, r.Force = spec.Build.RunImage, spec.Architectures, job.Force
+	r.Location, r.Source = location(spec, job.Build.Spec.Inputs.Source)
+	r.Settings = build.Settings{
+		Buildpacks: spec.Build.Buildpacks, Process: spec.Build.Process, Offline: spec.Build.Network == v1alpha1.NetworkNone,
+		Client: build.ClientSettings(w.site.Getenv), Trust: build.ClientTrust(w.site.Getenv),
+		Limits: executor.Limits{
+			Memory:   spec.Build.Resources.Limits.Memory().Value(),
+			MilliCPU: spec.Build.Resources.Limits.Cpu().MilliValue(),
+		},
+	}
+	r.Executor = w.steps
+	r.Means = w.means("image", job.Image.Namespace+"/"+job.Image.Name)
+	return r, nil
+}
+
+// location gives where the source is, at just the revision that the Build is of.
+func location(spec *v1alpha1.ImageSpec, revision string) (string, source.Options) {
+	o := source.Options{Subpath: spec.Source.Subpath}
+	switch from := spec.Source; {
+	case from.Git != nil:
+		o.Ref = revision
+		return from.Git.URL, o
+	case from.Archive != nil:
+		o.Checksum = revision
+		return from.Archive.URL, o
+	default:
+		name, _, _ := strings.Cut(from.Artifact.Image, "@")
+		return "oci://" + name + "@" + revision, o
+	}
+}
+
+// additional are the tags that name the image besides its own.
+func (w worker) additional(job controller.Job) ([]oci.Reference, error) {
+	var out []oci.Reference
+	for _, name := range job.Image.Spec.AdditionalTags {
+		ref, err := w.place(name)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, ref)
+	}
+	if job.Image.Spec.TaggingStrategy != v1alpha1.TaggingBuildNumber {
+		return out, nil
+	}
+	ref, err := w.place(job.Image.Spec.Tag)
+	if err != nil {
+		return nil, err
+	}
+	made := job.Build.CreationTimestamp.UTC().Format("20060102.150405")
+	return append(out, ref.Tag(strings.Join([]string{ref.Identifier(), "b" + number(job.Build.Spec.Number) + "." + made}, "-"))), nil
+}
+
+// builder gives the builder image as it was when the Build was made: a newer one is the next
+// Build's.
+func (w worker) builder(ctx context.Context, job controller.Job) (oci.Reference, error) {
+	name := job.Image.Spec.Builder.Name
+	var b v1alpha1.Builder
+	if err := w.cache.Get(ctx, client.ObjectKey{Name: name}, &b); err != nil {
+		return oci.Reference{}, fault.New(fault.NotFound, "find builder", name, err).WithHint("declare a Builder of that name: docs/builders.md")
+	}
+	text, err := tag.Of(&b)
+	if err != nil {
+		return oci.Reference{}, err
+	}
+	ref, err := w.place(text)
+	if err != nil {
+		return ref, err
+	}
+	return at(ref, job.Build.Spec.Inputs.Builder)
+}
+
+// names are the tags as users know them.
+func (w worker) names(first oci.Reference, others []oci.Reference) []string {
+	out := []string{w.reach(first)}
+	for _, ref := range others {
+		out = append(out, w.reach(ref))
+	}
+	return out
+}
+
+// Rebase implements controller.Worker.
+func (w worker) Rebase(ctx context.Context, jobs []controller.Job, end func(int, controller.Outcome, error)) {
+	items, places := make([]site.RebaseItem, 0, len(jobs)), map[string]int{}
+	for i, job := range jobs {
+		item, err := w.item(job)
+		if err != nil {
+			end(i, controller.Outcome{}, err)
+			continue
+		}
+		places[item.Tag] = i
+		items = append(items, item)
+	}
+	o := site.RebaseOptions{Means: w.means("fleet", number(int64(len(jobs))))}
+	o.Registries = w.registries(jobs...)
+	err := w.site.Rebase(ctx, items, o, func(r site.RebaseOutcome) {
+		i := places[r.Item.Tag]
+		delete(places, r.Item.Tag)
+		if r.Err != nil {
+			end(i, controller.Outcome{}, r.Err)
+			return
+		}
+		out := controller.Outcome{Digest: r.To, Unchanged: r.From == r.To}
+		for _, name := range append([]string{r.Item.Tag}, r.Item.AdditionalTags...) {
+			if ref, err := oci.ParseTag(name); err == nil {
+				out.Tags = append(out.Tags, w.reach(ref))
+			}
+		}
+		if inputs := jobs[i].Build.Spec.Inputs; inputs.RunImage != "" {
+			out.RunImage = &v1alpha1.Published{Image: inputs.RunImage, Digest: inputs.RunDigest}
+		}
+		end(i, out, nil)
+	})
+	for tag, i := range maps.Clone(places) {
+		if err == nil {
+			err = fault.Newf(fault.Failed, "rebase", tag, "nothing was said of it")
+		}
+		end(i, controller.Outcome{}, err)
+	}
+}
+
+// item is the job as an image to put on a newer base.
+func (w worker) item(job controller.Job) (site.RebaseItem, error) {
+	ref, err := w.place(job.Image.Spec.Tag)
+	if err != nil {
+		return site.RebaseItem{}, err
+	}
+	item := site.RebaseItem{Tag: ref.String(), RunImage: job.Build.Spec.Inputs.RunImage}
+	others, err := w.additional(job)
+	for _, other := range others {
+		item.AdditionalTags = append(item.AdditionalTags, other.String())
+	}
+	return item, err
+}
