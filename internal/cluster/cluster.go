@@ -9,7 +9,6 @@ package cluster
 import (
 	"cmp"
 	"context"
-	"errors"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -91,7 +90,10 @@ func Start(ctx context.Context, program, dir string, opt Options) (*Cluster, err
 	if err := c.start(ctx); err != nil {
 		stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), 20*time.Second)
 		defer cancel()
-		return nil, errors.Join(err, c.Stop(stopping))
+		if left := c.Stop(stopping); left != nil {
+			opt.Logger.Warn("a cluster that did not start left something", "error", left)
+		}
+		return nil, err
 	}
 	return c, nil
 }
@@ -118,6 +120,11 @@ func (c *Cluster) prepare() error {
 	}
 	if err := c.writeFiles(time.Now()); err != nil {
 		return fault.New(fault.Failed, "write the cluster's files", c.dir, err)
+	}
+	for _, r := range c.opt.Registries {
+		if err := c.Trust(r); err != nil {
+			return err
+		}
 	}
 	return nil
 }

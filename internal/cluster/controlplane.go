@@ -55,14 +55,13 @@ func (c *Cluster) apiServer() program {
 		"--proxy-client-key-file=" + c.path("pki", "front-proxy", "front-proxy.key"),
 		"--audit-policy-file=" + c.path("etc", "audit.json"), "--audit-log-path=" + c.path("logs", "audit.log"),
 		"--audit-log-maxsize=16", "--audit-log-maxbackup=3",
-		"--profiling=false",
+		"--profiling=false", "--service-cluster-ip-range=" + c.kept.Network.services().String(),
 	}
 	if c.node == nil {
 		// Without pods nobody asks where the service "kubernetes" leads.
-		args = append(args, "--endpoint-reconciler-type=none", "--service-cluster-ip-range=10.0.0.0/24")
+		args = append(args, "--endpoint-reconciler-type=none")
 	} else {
 		args = append(args,
-			"--service-cluster-ip-range="+c.kept.Network.services().String(),
 			"--kubelet-certificate-authority="+c.path("pki", "ca.crt"),
 			"--kubelet-client-certificate="+c.path("pki", "kubelet-client.crt"),
 			"--kubelet-client-key="+c.path("pki", "kubelet-client.key"),

@@ -59,14 +59,14 @@ func (c *Cluster) writeFiles(now time.Time) error {
 
 // certify issues the certificates that are missing or near their end, and the kubeconfigs.
 func (c *Cluster) certify(now time.Time) error {
-	serving := []string{"kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local", "localhost", "127.0.0.1"}
+	serving := []string{"kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local", "localhost", "127.0.0.1",
+		c.kept.Network.host().String(), c.kept.Network.service().String()}
 	users := []certificate{
 		{name: "admin", common: "admin", groups: []string{"system:masters"}},
 		{name: "kube-controller-manager", common: "system:kube-controller-manager"},
 		{name: "kube-scheduler", common: "system:kube-scheduler"},
 	}
 	if c.node != nil {
-		serving = append(serving, c.kept.Network.host().String(), c.kept.Network.service().String())
 		users = append(users, c.node.users()...)
 	}
 	for _, issue := range []struct {

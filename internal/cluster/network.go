@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math/bits"
 	"net"
 	"net/netip"
 	"os"
@@ -88,18 +89,32 @@ func usedPrefixes() ([]netip.Prefix, error) {
 			used = append(used, p)
 		}
 	}
-	routes, err := exec.Command("ip", "-4", "route", "show", "table", "all").Output()
+	routes, err := os.ReadFile("/proc/net/route")
 	if err != nil {
-		return nil, fmt.Errorf("ip route: %w", err)
+		return nil, err
 	}
-	for line := range strings.Lines(string(routes)) {
-		for _, word := range strings.Fields(line)[:1] {
-			if p, err := netip.ParsePrefix(word); err == nil && p.Bits() > 0 {
-				used = append(used, p)
-			}
+	return append(used, routed(string(routes))...), nil
+}
+
+// routed gives where the routes of /proc/net/route lead: its second and eighth columns are
+// address and mask, as the machine has them in memory (proc_net(5)).
+func routed(table string) []netip.Prefix {
+	var found []netip.Prefix
+	for line := range strings.Lines(table) {
+		columns := strings.Fields(line)
+		if len(columns) < 8 {
+			continue
 		}
+		to, err := strconv.ParseUint(columns[1], 16, 32)
+		mask, err2 := strconv.ParseUint(columns[7], 16, 32)
+		if err != nil || err2 != nil || mask == 0 {
+			continue
+		}
+		var address [4]byte
+		binary.NativeEndian.PutUint32(address[:], uint32(to))
+		found = append(found, netip.PrefixFrom(netip.AddrFrom4(address), bits.OnesCount32(uint32(mask))))
 	}
-	return used, nil
+	return found
 }
 
 // connect joins the node, whose first process is pid, with this machine: a pair of interfaces,

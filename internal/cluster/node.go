@@ -64,13 +64,6 @@ func newNode(c *Cluster) (*node, error) {
 	if _, err := os.Stat(n.podProgram()); err != nil {
 		return nil, fault.New(fault.NotFound, "make this machine a node", n.podProgram(), err).WithHint("build it with: make bin/kubernetes")
 	}
-	if !c.kept.Network.Base.IsValid() {
-		var err error
-		if c.kept.Network, err = chooseNetwork(c.dir); err != nil {
-			return nil, fault.New(fault.Failed, "choose a network for pods", c.dir, err)
-		}
-		return n, c.kept.save()
-	}
 	return n, nil
 }
 

@@ -46,6 +46,7 @@ func TestNode(t *testing.T) {
 func TestKilledParentTakesItsNodeAlong(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
+	stop(t, start(t, dir, cluster.Options{Forgetful: true})) // a control plane may get a node later
 	kill := startElsewhere(t, dir, true)
 	api := clientOf(t, filepath.Join(dir, "admin.kubeconfig"))
 	pod := (&site{}).pod("phoenix", "/pod") // the image that every node has

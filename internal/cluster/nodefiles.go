@@ -53,15 +53,7 @@ func (n *node) writeFiles() error {
 	if err := aside.WriteBytes(n.path("etc", "resolv.conf"), resolvers()); err != nil {
 		return err
 	}
-	if err := os.MkdirAll(n.path("etc", "registries"), 0o755); err != nil {
-		return err
-	}
-	for _, r := range n.cluster.opt.Registries {
-		if err := n.trust(r); err != nil {
-			return err
-		}
-	}
-	return nil
+	return os.MkdirAll(n.path("etc", "registries"), 0o755)
 }
 
 // users are the node's programs, as the API server knows them.

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"os"
+	"path/filepath"
 	"strconv"
 	"time"
 
@@ -40,6 +41,11 @@ func openSettings(path string) (*settings, error) {
 	if s.APIPort != 0 && !freeSoon(s.APIPort) {
 		return nil, fault.Newf(fault.Unavailable, "start the API server", "port "+strconv.Itoa(s.APIPort), "another program listens on it").
 			WithHint("end that program, or remove " + path + " to have another port chosen")
+	}
+	if !s.Network.Base.IsValid() {
+		if s.Network, err = chooseNetwork(filepath.Dir(path)); err != nil {
+			return nil, fault.New(fault.Failed, "choose the cluster's network", path, err)
+		}
 	}
 	for _, port := range []*int{&s.APIPort, &s.EtcdPort, &s.PeerPort} {
 		for *port == 0 || !free(*port) {

@@ -116,7 +116,7 @@ func TestSettings(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if first.APIPort != second.APIPort || first.EtcdPort != second.EtcdPort || first.PeerPort != second.PeerPort {
+	if first.Network != second.Network || first.APIPort != second.APIPort || first.EtcdPort != second.EtcdPort || first.PeerPort != second.PeerPort {
 		t.Errorf("ports %+v became %+v", first, second)
 	}
 	taken, err := net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(first.EtcdPort))
@@ -195,6 +195,22 @@ func TestNetworksDoNotOverlap(t *testing.T) {
 		if !overlaps([]netip.Prefix{netip.MustParsePrefix(used)}, n.whole()) {
 			t.Errorf("%s is not seen to overlap", used)
 		}
+	}
+}
+
+func TestRoutesAreRead(t *testing.T) {
+	t.Parallel()
+	table := "Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT\n" +
+		"eth0\t00000000\t010200C0\t0003\t0\t0\t0\t00000000\t0\t0\t0\n" + // the default route
+		"eth0\t000200C0\t00000000\t0001\t0\t0\t0\t00FFFFFF\t0\t0\t0\n" +
+		"half\t000200C0\n"
+	want := []string{"192.0.2.0/24"} // as amd64 and arm64 write it
+	var got []string
+	for _, p := range routed(table) {
+		got = append(got, p.String())
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("routes lead to (-want +got):\n%s", diff)
 	}
 }
 
