@@ -249,8 +249,7 @@ func TestIn(t *testing.T) {
 
 func TestCheck(t *testing.T) {
 	held := holding(t, "shop", of("lodash", "npm", "lodash", "4.17.21"), of("scoped", "npm", "@a/b", "1.0.0"), of("net", "Go", "golang.org/x/net", "v0.38.0"), of("requests", "PyPI", "Requests", "2.32.0"))
-	contents := artifact.Contents{Layers: []string{"base", "app"}, BaseLayers: 1}
-	for _, p := range []artifact.Package{
+	contents := artifact.Contents{Layers: []string{"base", "app"}, BaseLayers: 1, Packages: []artifact.Package{
 		{Type: "npm", Name: "lodash", Version: "4.17.20", Layer: "app", Paths: []string{"layers/x/node_modules/lodash/package.json"}},
 		{Type: "npm", Name: "lodash", Version: "4.17.21", Layer: "app"},
 		{Type: "npm", Name: "lodash", Version: "1.0.0", Layer: "base"},
@@ -262,9 +261,7 @@ func TestCheck(t *testing.T) {
 		{Type: "golang", Namespace: "golang.org/x", Name: "net", Layer: "app"},
 		{Type: "pypi", Name: "requests", Version: "2.31.0", Layer: "app"},
 		{Type: "deb", Name: "lodash", Version: "1", Distro: "debian-13", Layer: "app"},
-	} {
-		contents.Packages = append(contents.Packages, p)
-	}
+	}}
 	var got []string
 	for _, v := range Check(held, contents) {
 		name, version := v.Package.AdvisoryName()
