@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -163,14 +164,7 @@ func (b *build) raised(lows []raise.Low) (texts, error) {
 	return files, nil
 }
 
-func (t texts) names() []string {
-	var names []string
-	for name := range t {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	return names
-}
+func (t texts) names() []string { return slices.Sorted(maps.Keys(t)) }
 
 func (b *build) raisedKey(files texts, lows []raise.Low) string {
 	sum := sha256.New()
