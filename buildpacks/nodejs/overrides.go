@@ -139,25 +139,14 @@ func (b *build) raised(lows []raise.Low) (texts, error) {
 	if err != nil {
 		return nil, err
 	}
-	files := texts{}
+	var files texts
 	if layer.Text(kept, "key") == key {
-		for i, name := range original.names() {
-			if files[name], err = os.ReadFile(filepath.Join(kept.Path, fmt.Sprint(i))); err != nil {
-				return nil, err
-			}
-		}
-	} else {
-		if files, err = b.resolveRaised(original, lows); err != nil {
-			return nil, err
-		}
-		if err := layer.Empty(kept); err != nil {
-			return nil, err
-		}
-		for i, name := range original.names() {
-			if err := os.WriteFile(filepath.Join(kept.Path, fmt.Sprint(i)), files[name], 0o644); err != nil {
-				return nil, err
-			}
-		}
+		files, err = recall(kept.Path, original.names())
+	} else if files, err = b.resolveRaised(original, lows); err == nil {
+		err = errors.Join(layer.Empty(kept), files.remember(kept.Path))
+	}
+	if err != nil {
+		return nil, err
 	}
 	kept.Metadata = map[string]any{"key": key}
 	b.result.Layers = append(b.result.Layers, layer.Filled(kept))
@@ -165,6 +154,28 @@ func (b *build) raised(lows []raise.Low) (texts, error) {
 }
 
 func (t texts) names() []string { return slices.Sorted(maps.Keys(t)) }
+
+// remember keeps the texts in a folder by their places in the order of their names.
+func (t texts) remember(dir string) error {
+	for i, name := range t.names() {
+		if err := os.WriteFile(filepath.Join(dir, fmt.Sprint(i)), t[name], 0o644); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// recall gives the texts of those names that remember has kept.
+func recall(dir string, names []string) (texts, error) {
+	files := texts{}
+	for i, name := range names {
+		var err error
+		if files[name], err = os.ReadFile(filepath.Join(dir, fmt.Sprint(i))); err != nil {
+			return nil, err
+		}
+	}
+	return files, nil
+}
 
 func (b *build) raisedKey(files texts, lows []raise.Low) string {
 	sum := sha256.New()
@@ -212,12 +223,12 @@ func (b *build) resolveRaised(original texts, lows []raise.Low) (texts, error) {
 	}
 	lockFile := manifest.FindLock(b.dir)
 	files := texts{}
-	for name, text := range original {
+	for _, name := range original.names() {
 		var err error
 		if name == lockFile {
-			files[name], err = raise.Lock(text, lows, releases)
+			files[name], err = raise.Lock(original[name], lows, releases)
 		} else {
-			files[name], err = raise.Package(text, name == "package.json", b.lock, lows)
+			files[name], err = raise.Package(original[name], name == "package.json", b.lock, lows)
 		}
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", name, err)
