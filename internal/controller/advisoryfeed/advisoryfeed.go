@@ -18,7 +18,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 
 	"plimsoll.dev/plimsoll/api/v1alpha1"
-	"plimsoll.dev/plimsoll/internal/controller/homefile"
+	"plimsoll.dev/plimsoll/internal/controller/hold"
 	"plimsoll.dev/plimsoll/internal/controller/looks"
 	"plimsoll.dev/plimsoll/internal/controller/status"
 )
@@ -73,7 +73,7 @@ type wish struct {
 // Reconcile implements reconcile.Reconciler.
 func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
 	var f v1alpha1.AdvisoryFeed
-	wanted, err := homefile.Fetch(ctx, r.client, req.NamespacedName, &f, func() error { return r.file.remove(f.Name) })
+	wanted, err := hold.Fetch(ctx, r.client, req.NamespacedName, &f, func() error { return r.file.remove(f.Name) })
 	if err != nil || !wanted {
 		r.looks.Forget(req.Name)
 		return status.Next(err, 0)
@@ -127,7 +127,7 @@ func wishOf(f *v1alpha1.AdvisoryFeed) wish {
 
 // refuse says what went wrong. What was brought before stays, and Ready with it.
 func refuse(f *v1alpha1.AdvisoryFeed, err error) {
-	reason := homefile.Reason(err)
+	reason := hold.Reason(err)
 	if status.Holds(&f.Status.Status, f.Generation, v1alpha1.ConditionReady) {
 		set(f, v1alpha1.ConditionFresh, metav1.ConditionFalse, reason, "the records of the last sync stay: "+status.Message(err))
 		return

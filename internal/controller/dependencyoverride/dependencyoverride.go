@@ -21,6 +21,7 @@ import (
 
 	"plimsoll.dev/plimsoll/api/v1alpha1"
 	"plimsoll.dev/plimsoll/internal/build/override"
+	"plimsoll.dev/plimsoll/internal/controller/hold"
 	"plimsoll.dev/plimsoll/internal/controller/homefile"
 	"plimsoll.dev/plimsoll/internal/controller/status"
 	"plimsoll.dev/plimsoll/internal/fault"
@@ -65,7 +66,7 @@ type Reconciler struct {
 // Reconcile implements reconcile.Reconciler.
 func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
 	var o v1alpha1.DependencyOverride
-	wanted, err := homefile.Fetch(ctx, r.client, req.NamespacedName, &o, func() error {
+	wanted, err := hold.Fetch(ctx, r.client, req.NamespacedName, &o, func() error {
 		return r.folder.Remove(v1alpha1.DependencyOverrideKind, o.Name)
 	})
 	if err != nil || !wanted {
@@ -89,7 +90,7 @@ func (r *Reconciler) reconcile(ctx context.Context, o *v1alpha1.DependencyOverri
 		status.Set(&o.Status.Status, o.Generation, v1alpha1.ConditionReady, is, reason, message)
 	}
 	if err := r.put(o); err != nil {
-		set(metav1.ConditionFalse, homefile.Reason(err), r.message(o, err))
+		set(metav1.ConditionFalse, hold.Reason(err), r.message(o, err))
 		return r.every, err
 	}
 	wait := r.every

@@ -22,7 +22,6 @@ import (
 
 	"plimsoll.dev/plimsoll/api/v1alpha1"
 	"plimsoll.dev/plimsoll/internal/aside"
-	"plimsoll.dev/plimsoll/internal/controller/status"
 	"plimsoll.dev/plimsoll/internal/fault"
 	"plimsoll.dev/plimsoll/internal/manifest"
 )
@@ -37,17 +36,6 @@ var (
 	// ErrSet says that a resource is sound, but not together with the others of the home.
 	ErrSet = errors.New("with the others of the home it cannot be used")
 )
-
-// Reason gives that of a condition which is false because the home could not be changed.
-func Reason(err error) string {
-	switch {
-	case errors.Is(err, ErrSet):
-		return status.SetBroken
-	case errors.Is(err, ErrTaken):
-		return status.NameTaken
-	}
-	return status.OfError(err)
-}
 
 // OfSet gives an error of another file of the home, for which a resource cannot be used.
 func OfSet(what string, err error) error {

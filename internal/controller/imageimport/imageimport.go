@@ -19,6 +19,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"plimsoll.dev/plimsoll/api/v1alpha1"
+	"plimsoll.dev/plimsoll/internal/controller/hold"
 	"plimsoll.dev/plimsoll/internal/controller/homefile"
 	"plimsoll.dev/plimsoll/internal/controller/status"
 	"plimsoll.dev/plimsoll/internal/fault"
@@ -74,7 +75,7 @@ type Reconciler struct {
 // Reconcile implements reconcile.Reconciler.
 func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
 	var i v1alpha1.ImageImport
-	wanted, err := homefile.Fetch(ctx, r.client, req.NamespacedName, &i, func() error {
+	wanted, err := hold.Fetch(ctx, r.client, req.NamespacedName, &i, func() error {
 		return r.folder.Remove(v1alpha1.ImageImportKind, i.Name)
 	})
 	if err != nil || !wanted {
@@ -86,7 +87,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		return ctrl.Result{}, nil
 	}
 	if err != nil {
-		status.Set(&i.Status.Status, i.Generation, v1alpha1.ConditionReady, metav1.ConditionFalse, homefile.Reason(err), status.Message(err))
+		status.Set(&i.Status.Status, i.Generation, v1alpha1.ConditionReady, metav1.ConditionFalse, hold.Reason(err), status.Message(err))
 	}
 	if failed := status.Write(ctx, r.client, before, &i); failed != nil {
 		return status.Next(failed, 0)

@@ -14,7 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 
 	"plimsoll.dev/plimsoll/api/v1alpha1"
-	"plimsoll.dev/plimsoll/internal/controller/homefile"
+	"plimsoll.dev/plimsoll/internal/controller/hold"
 	"plimsoll.dev/plimsoll/internal/controller/policies"
 	"plimsoll.dev/plimsoll/internal/controller/status"
 )
@@ -39,7 +39,7 @@ type Reconciler struct {
 // Reconcile implements reconcile.Reconciler.
 func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
 	var p v1alpha1.ImagePolicy
-	wanted, err := homefile.Fetch(ctx, r.client, req.NamespacedName, &p, func() error {
+	wanted, err := hold.Fetch(ctx, r.client, req.NamespacedName, &p, func() error {
 		return r.folder.Remove(v1alpha1.ImagePolicyKind, p.Name)
 	})
 	if err != nil || !wanted {
@@ -50,7 +50,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	if err == nil {
 		status.Set(&p.Status.Status, p.Generation, v1alpha1.ConditionReady, metav1.ConditionTrue, status.InForce, "it was compiled, and decides")
 	} else {
-		status.Set(&p.Status.Status, p.Generation, v1alpha1.ConditionReady, metav1.ConditionFalse, homefile.Reason(err),
+		status.Set(&p.Status.Status, p.Generation, v1alpha1.ConditionReady, metav1.ConditionFalse, hold.Reason(err),
 			r.folder.Message(v1alpha1.ImagePolicyKind, p.Name, err))
 	}
 	if failed := status.Write(ctx, r.client, before, &p); failed != nil {

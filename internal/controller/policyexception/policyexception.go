@@ -16,7 +16,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 
 	"plimsoll.dev/plimsoll/api/v1alpha1"
-	"plimsoll.dev/plimsoll/internal/controller/homefile"
+	"plimsoll.dev/plimsoll/internal/controller/hold"
 	"plimsoll.dev/plimsoll/internal/controller/policies"
 	"plimsoll.dev/plimsoll/internal/controller/status"
 )
@@ -41,7 +41,7 @@ type Reconciler struct {
 // Reconcile implements reconcile.Reconciler.
 func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
 	var e v1alpha1.PolicyException
-	wanted, err := homefile.Fetch(ctx, r.client, req.NamespacedName, &e, func() error {
+	wanted, err := hold.Fetch(ctx, r.client, req.NamespacedName, &e, func() error {
 		return r.folder.Remove(v1alpha1.PolicyExceptionKind, e.Name)
 	})
 	if err != nil || !wanted {
@@ -75,7 +75,7 @@ func (r *Reconciler) say(e *v1alpha1.PolicyException, left time.Duration, err er
 		if kept := r.folder.Kept(v1alpha1.PolicyExceptionKind, e.Name); kept != nil {
 			e.Status.Active = time.Now().Before(kept.Exceptions[0].Spec.Expires.Time)
 		}
-		set(metav1.ConditionFalse, homefile.Reason(err), r.folder.Message(v1alpha1.PolicyExceptionKind, e.Name, err))
+		set(metav1.ConditionFalse, hold.Reason(err), r.folder.Message(v1alpha1.PolicyExceptionKind, e.Name, err))
 	case left <= 0:
 		set(metav1.ConditionFalse, status.Expired, fmt.Sprintf("it ended at %s: remove it, or decide anew", until))
 	default:

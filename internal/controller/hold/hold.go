@@ -1,7 +1,10 @@
-package homefile
+// Package hold takes resources for which the home has a file, and gives those that are wanted still:
+// none can go before its file has.
+package hold
 
 import (
 	"context"
+	"errors"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
@@ -9,6 +12,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 
 	"plimsoll.dev/plimsoll/api/v1alpha1"
+	"plimsoll.dev/plimsoll/internal/controller/homefile"
+	"plimsoll.dev/plimsoll/internal/controller/status"
 )
 
 // Fetch reads the resource that a file of the home is for, and says whether it is wanted still.
@@ -37,4 +42,15 @@ func Fetch(ctx context.Context, c client.Client, key types.NamespacedName, into 
 		return false, err
 	}
 	return false, nil
+}
+
+// Reason gives that of a condition which is false because the home could not be changed.
+func Reason(err error) string {
+	switch {
+	case errors.Is(err, homefile.ErrSet):
+		return status.SetBroken
+	case errors.Is(err, homefile.ErrTaken):
+		return status.NameTaken
+	}
+	return status.OfError(err)
 }

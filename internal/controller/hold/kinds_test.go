@@ -1,4 +1,4 @@
-package homefile_test
+package hold_test
 
 import (
 	"context"
