@@ -30,6 +30,7 @@ type hands struct {
 	builds []string // "NAME of SOURCE", as they began
 	fleets [][]string
 	run    string // digest of the run image now
+	away   int32  // how many attempts at a rebase find that the registry is away
 }
 
 func (h *hands) Build(ctx context.Context, job Job, log io.Writer, step func(v1alpha1.BuildStep)) (Outcome, error) {
@@ -50,8 +51,13 @@ func (h *hands) Rebase(_ context.Context, jobs []Job, end func(int, Outcome, err
 	}
 	h.mu.Lock()
 	h.fleets = append(h.fleets, names)
+	tries := h.away
 	h.mu.Unlock()
 	for i, job := range jobs {
+		if job.Build.Status.Attempts < tries {
+			end(i, Outcome{}, away)
+			continue
+		}
 		end(i, h.outcome(job), nil)
 	}
 }

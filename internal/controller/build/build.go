@@ -9,6 +9,7 @@ import (
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/record"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -18,6 +19,7 @@ import (
 	"plimsoll.dev/plimsoll/internal/controller/image"
 	"plimsoll.dev/plimsoll/internal/controller/logs"
 	"plimsoll.dev/plimsoll/internal/controller/queue"
+	"plimsoll.dev/plimsoll/internal/controller/status"
 	"plimsoll.dev/plimsoll/internal/fault"
 )
 
@@ -74,13 +76,24 @@ func (r *runner) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.Resu
 	case b.Annotations[AnnotationCancel] != "":
 		return ctrl.Result{}, r.cancel(ctx, &b)
 	default:
-		r.enqueue(&b)
+		return ctrl.Result{}, r.enqueue(ctx, &b)
 	}
 	return ctrl.Result{}, nil
 }
 
-// enqueue lines the Build up, unless it is known already.
-func (r *runner) enqueue(b *v1alpha1.Build) {
+// enqueue lines the Build up, unless it is known already. That it waits is written of a Build from
+// source only: a rebase is over before anybody has read that.
+func (r *runner) enqueue(ctx context.Context, b *v1alpha1.Build) error {
+	rebase := b.Spec.Method == v1alpha1.MethodRebase
+	if b.Status.Phase == "" && !rebase && !r.knows(b) {
+		err := r.write(ctx, b, func(s *v1alpha1.BuildStatus) {
+			s.Phase = v1alpha1.BuildQueued
+			status.Set(&s.Status, b.Generation, v1alpha1.ConditionSucceeded, metav1.ConditionUnknown, string(s.Phase), "it waits for its turn")
+		})
+		if err != nil {
+			return client.IgnoreNotFound(err)
+		}
+	}
 	name := types.NamespacedName{Namespace: b.Namespace, Name: b.Spec.Image.Name}
 	item := queue.Item{
 		Name: b.Namespace + "/" + b.Name, Image: name.String(), Number: b.Spec.Number,
@@ -90,7 +103,8 @@ func (r *runner) enqueue(b *v1alpha1.Build) {
 	if at := b.Status.RetryAt; at != nil {
 		item.NotBefore = at.Time
 	}
-	r.add(&entry{item: item, name: client.ObjectKeyFromObject(b), uid: b.UID, rebase: b.Spec.Method == v1alpha1.MethodRebase, build: b})
+	r.add(&entry{item: item, name: client.ObjectKeyFromObject(b), uid: b.UID, rebase: rebase, build: b})
+	return nil
 }
 
 // cancel ends a Build because somebody asked.

@@ -34,13 +34,16 @@ func (r *runner) end(b started, outcome Outcome, err error, also func(*v1alpha1.
 	default:
 		return // this process ends: who leads next begins it anew
 	}
+	attempts := b.build.Status.Attempts
+	if b.rebase {
+		attempts++ // nobody wrote that it began
+	}
 	again := (*entry)(nil)
-	change := func(s *v1alpha1.BuildStatus) { ended(s, b.build.Generation, outcome, err) }
+	change := func(s *v1alpha1.BuildStatus) {
+		s.Attempts = attempts
+		ended(s, b.build.Generation, outcome, err)
+	}
 	if fault.KindOf(err) == fault.Unavailable {
-		attempts := b.build.Status.Attempts
-		if b.rebase {
-			attempts++ // nobody wrote that it began
-		}
 		at := metav1.NewTime(time.Now().Add(pause(r.options.Retry, attempts)))
 		change = func(s *v1alpha1.BuildStatus) {
 			s.Phase, s.RetryAt, s.Attempts, s.Message = v1alpha1.BuildQueued, &at, attempts, status.Message(err)

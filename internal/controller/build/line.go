@@ -52,6 +52,19 @@ func (l *line) add(e *entry) {
 	l.kick()
 }
 
+// knows says that the Build is in the line, whatever the cache says.
+func (l *line) knows(b *v1alpha1.Build) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	name := client.ObjectKeyFromObject(b)
+	for _, e := range []*entry{l.waiting[name], l.running[name]} {
+		if e != nil && e.uid == b.UID {
+			return true
+		}
+	}
+	return l.over[name] == b.UID
+}
+
 // drop forgets a Build that is not there any more, and ends it if it runs.
 func (l *line) drop(name types.NamespacedName) {
 	l.mu.Lock()

@@ -42,6 +42,7 @@ type Options struct {
 type Images struct {
 	poller *poll.Poller
 	wake   *wakeup
+	all    func(context.Context) []ctrl.Request
 }
 
 // Ask has the source of the Image asked at once. It is false where nothing is to be asked.
@@ -49,6 +50,16 @@ func (i *Images) Ask(image types.NamespacedName) bool { return i.poller.Ask(imag
 
 // Wake has the Image looked at again: what the Options' functions say of it is another now.
 func (i *Images) Wake(image types.NamespacedName) { i.wake.add(image) }
+
+// WakeAll has every Image looked at again.
+func (i *Images) WakeAll(ctx context.Context) {
+	for _, request := range i.all(ctx) {
+		i.wake.add(request.NamespacedName)
+	}
+}
+
+// Waiting gives how many Images wait to be looked at.
+func (i *Images) Waiting() int { return i.wake.waiting() }
 
 // Reconciler keeps Images. Its only state is the poller's.
 type Reconciler struct {

@@ -52,7 +52,7 @@ func Setup(mgr ctrl.Manager, sources poll.Sources, o Options) (*Images, error) {
 	if err != nil {
 		return nil, fault.New(fault.Failed, "set up the controller of Images", "", err)
 	}
-	return &Images{poller: r.poller, wake: wake}, nil
+	return &Images{poller: r.poller, wake: wake, all: func(ctx context.Context) []ctrl.Request { return r.images(ctx) }}, nil
 }
 
 // index has the cache find what the reconciler looks up.
@@ -148,4 +148,13 @@ func (w *wakeup) add(image types.NamespacedName) {
 	if w.queue != nil {
 		w.queue.Add(reconcile.Request{NamespacedName: image})
 	}
+}
+
+func (w *wakeup) waiting() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.queue == nil {
+		return 0
+	}
+	return w.queue.Len()
 }

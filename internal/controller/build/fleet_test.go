@@ -1,0 +1,156 @@
+package build
+
+import (
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"plimsoll.dev/plimsoll/api/v1alpha1"
+	"plimsoll.dev/plimsoll/internal/controller/image"
+)
+
+// estate declares many Images that are built already, as a restart finds them: each has its status
+// and its first Build.
+func (y *yard) estate(t testing.TB, n int) {
+	t.Helper()
+	var work sync.WaitGroup
+	next := make(chan int)
+	for range 16 {
+		work.Go(func() {
+			for k := range next {
+				if err := y.settled(t, k); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	for k := range n {
+		next <- k
+	}
+	close(next)
+	work.Wait()
+}
+
+// settled makes one of them.
+func (y *yard) settled(t testing.TB, k int) error {
+	i := &v1alpha1.Image{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: fmt.Sprint("app-", k), Labels: map[string]string{v1alpha1.LabelTeam: fmt.Sprint("team-", k%50)}}}
+	i.Spec = v1alpha1.ImageSpec{
+		Tag: i.Name + ":1", Builder: v1alpha1.ClusterReference{Name: "standard"},
+		Source: v1alpha1.ImageSource{Git: &v1alpha1.GitSource{URL: fmt.Sprintf("https://git.example.com/shop-%d.git", k%100), Revision: "main"}},
+	}
+	if err := y.Client.Create(t.Context(), i); err != nil {
+		return err
+	}
+	_, settings := image.Settings(&i.Spec)
+	inputs := v1alpha1.BuildInputs{Source: "commit1", Builder: "builder1", Settings: settings, RunImage: "run:1", RunDigest: "run1"}
+	b := image.New(i, 1, v1alpha1.BuildSpec{
+		Method: v1alpha1.MethodBuild, Priority: v1alpha1.PriorityCommit, Inputs: inputs,
+		Reasons: []v1alpha1.BuildReason{{Type: v1alpha1.ReasonConfig, Is: settings, Detail: "the first build of this Image"}},
+	})
+	if err := y.Client.Create(t.Context(), b); err != nil {
+		return err
+	}
+	done := metav1.NewTime(time.Now().Add(-time.Hour))
+	ended(&b.Status, b.Generation, Outcome{Digest: "sha256:" + i.Name, Tags: []string{i.Spec.Tag}, RunImage: &v1alpha1.Published{Image: "run:1", Digest: "run1"}, Buildpacks: []string{"plimsoll/go@1"}}, nil)
+	b.Status.CompletedAt = &done
+	if err := y.Client.Status().Update(t.Context(), b); err != nil {
+		return err
+	}
+	i.Status = v1alpha1.ImageStatus{
+		LatestImage: &v1alpha1.Published{Image: i.Spec.Tag, Digest: b.Status.Digest},
+		LatestBuild: b.Name, LatestReason: v1alpha1.ReasonConfig, Builds: 1, Inputs: inputs,
+		Source: v1alpha1.SourceStatus{Revision: "commit1"},
+	}
+	i.Status.ObservedGeneration = i.Generation
+	i.Status.Conditions = []metav1.Condition{{
+		Type: v1alpha1.ConditionReady, Status: metav1.ConditionTrue, Reason: image.UpToDate, Message: "the tag names an image of the newest inputs",
+		ObservedGeneration: i.Generation, LastTransitionTime: done,
+	}}
+	return y.Client.Status().Update(t.Context(), i)
+}
+
+// rebased waits until all Images stand on the run image.
+func (y *yard) rebased(t testing.TB, n int, run string) {
+	t.Helper()
+	y.Until(t, func() string {
+		var list v1alpha1.ImageList
+		if err := y.Client.List(t.Context(), &list); err != nil {
+			return err.Error()
+		}
+		done := 0
+		for i := range list.Items {
+			if list.Items[i].Status.Inputs.RunDigest == run {
+				done++
+			}
+		}
+		if done < n {
+			return fmt.Sprintf("%d of %d are rebased", done, n)
+		}
+		return ""
+	})
+}
+
+// TestAFleetIsRebased has a base change under three hundred Images, which costs three requests an
+// Image.
+func TestAFleetIsRebased(t *testing.T) {
+	const n = 300
+	y := newYard(t, Options{FleetSize: 100})
+	y.stop()
+	y.estate(t, n)
+	y.writes.Store(0)
+	y.start(t)
+	y.builder(t, "builder1", "run2") // it is not there yet when they are first looked at, or is
+	y.rebased(t, n, "run2")
+	if writes := y.writes.Load(); writes > 3*n+n/20 { // a cache that is behind asks for what is there
+		t.Errorf("%d requests that change something for %d Images", writes, n)
+	}
+	y.hands.mu.Lock()
+	fleets, built := y.hands.fleets, y.hands.builds
+	y.hands.mu.Unlock()
+	seen := map[string]bool{}
+	for _, fleet := range fleets {
+		if len(fleet) > 100 {
+			t.Errorf("a fleet of %d", len(fleet))
+		}
+		for _, name := range fleet {
+			if seen[name] {
+				t.Errorf("%s was rebased twice", name)
+			}
+			seen[name] = true
+		}
+	}
+	if len(seen) != n || len(built) > 0 {
+		t.Errorf("%d rebases in %d fleets, %d builds", len(seen), len(fleets), len(built))
+	}
+	t.Run("a restart without change writes nothing", func(t *testing.T) {
+		y.stop()
+		y.writes.Store(0)
+		y.start(t)
+		y.ready(t, y.declare(t, "last", nil), metav1.ConditionTrue, image.UpToDate)
+		y.rest(t)
+		y.images.WakeAll(t.Context())
+		y.rest(t)
+		if writes := y.writes.Load(); writes > 10 {
+			t.Errorf("%d requests change something", writes)
+		}
+	})
+}
+
+// TestAFleetIsRebasedInTheEnd though the registry is away at first.
+func TestAFleetIsRebasedInTheEnd(t *testing.T) {
+	const n = 20
+	y := newYard(t, Options{Retry: 10 * time.Millisecond})
+	y.stop()
+	y.estate(t, n)
+	y.hands.away = 3
+	y.start(t)
+	y.builder(t, "builder1", "run2")
+	y.rebased(t, n, "run2")
+	i := &v1alpha1.Image{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "app-1"}}
+	if b := y.phase(t, i, 2, v1alpha1.BuildSucceeded); b.Status.Attempts != 4 {
+		t.Errorf("it was tried %d times", b.Status.Attempts)
+	}
+}
