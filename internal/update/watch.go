@@ -77,13 +77,13 @@ func (e *Engine) planDue(ctx context.Context) error {
 		if err != nil {
 			return err // it is due again
 		}
-		if err := e.store.Planned(ctx, p); err != nil {
-			return err
-		}
 		if again {
-			if err := e.tell(ctx, p.Name, p.Told, e.o.Settle); err != nil {
+			if err := e.store.Tell(ctx, p.Name, p.Told, p.Due); err != nil {
 				return err
 			}
+		}
+		if err := e.store.Planned(ctx, p, e.o.Now().Add(max(e.o.Settle, time.Second))); err != nil {
+			return err
 		}
 	}
 }

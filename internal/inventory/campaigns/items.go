@@ -108,19 +108,20 @@ func readItems(ctx context.Context, tx store.Tx, where string, args ...any) ([]I
 	var numbers []int64
 	err := tx.Each(ctx, func(scan func(...any) error) error {
 		var item Item
-		var digest sql.RawBytes
+		var digest, attempt sql.RawBytes
 		var state, tested string
 		var remedy, retry, started, ended int64
-		err := scan(&item.Number, &item.Reference, &digest, &item.Team, &item.Wave, &remedy, &state, &item.Attempts, &retry,
+		err := scan(&item.Number, &item.Reference, &digest, &item.Team, &item.Wave, &remedy, &attempt, &state, &item.Attempts, &retry,
 			&item.Before, &item.After, &tested, &item.Bytes, &item.Error, &started, &ended)
 		item.From, item.State = "sha256:"+hex.EncodeToString(digest), State(state)
+		copy(item.Attempt[:], attempt)
 		item.Retry, item.Started, item.Ended = moment(retry), moment(started), moment(ended)
 		if tested != "" {
 			item.Tested = strings.Split(tested, "\n")
 		}
 		all, numbers = append(all, item), append(numbers, remedy)
 		return err
-	}, "SELECT i.number, i.reference, i.digest, i.team, i.wave, i.remedy, i.state, i.attempts, i.retry, i.was, i.became, i.tested, i.bytes, i.error, i.started, i.ended"+
+	}, "SELECT i.number, i.reference, i.digest, i.team, i.wave, i.remedy, i.attempt, i.state, i.attempts, i.retry, i.was, i.became, i.tested, i.bytes, i.error, i.started, i.ended"+
 		" FROM campaign_items i WHERE "+where, args...)
 	if err != nil {
 		return nil, err

@@ -60,10 +60,12 @@ func (s *Store) Patches(ctx context.Context) ([]Patch, error) {
 }
 
 // Tell says when a patch is to be planned and what changed. Of several changes the earliest
-// moment and the first words stand, so that a burst of them is one.
+// moment and the first words stand, so that a burst of them is one. What is told while
+// somebody plans is not lost: see Planned.
 func (s *Store) Tell(ctx context.Context, name, told string, due time.Time) error {
 	return s.db.Write(ctx, func(tx store.Tx) error {
-		_, err := tx.Exec(ctx, "UPDATE patches SET due = ?, told = ? WHERE name = ? AND due = 0", seconds(due), bounded(told), name)
+		_, err := tx.Exec(ctx, "UPDATE patches SET due = CASE WHEN due = 0 THEN ? ELSE due END, told = CASE WHEN told = '' THEN ? ELSE told END WHERE name = ?",
+			seconds(due), bounded(told), name)
 		return err
 	})
 }
@@ -88,7 +90,7 @@ func (s *Store) TakeDue(ctx context.Context, until time.Time) (Patch, bool, erro
 		if err := due(tx); err != nil || len(found) == 0 {
 			return err
 		}
-		_, err := tx.Exec(ctx, "UPDATE patches SET due = ? WHERE name = ?", seconds(until), found[0].Name)
+		_, err := tx.Exec(ctx, "UPDATE patches SET due = ?, told = '' WHERE name = ?", seconds(until), found[0].Name)
 		found[0].Due = until
 		return err
 	})
@@ -98,10 +100,12 @@ func (s *Store) TakeDue(ctx context.Context, until time.Time) (Patch, bool, erro
 	return found[0], true, nil
 }
 
-// Planned says that the patch that TakeDue gave was planned.
-func (s *Store) Planned(ctx context.Context, p Patch) error {
+// Planned says that the patch that TakeDue gave was planned. What was told meanwhile is due at
+// that moment.
+func (s *Store) Planned(ctx context.Context, p Patch, again time.Time) error {
 	return s.db.Write(ctx, func(tx store.Tx) error {
-		_, err := tx.Exec(ctx, "UPDATE patches SET due = 0, told = '' WHERE name = ? AND due = ?", p.Name, seconds(p.Due))
+		_, err := tx.Exec(ctx, "UPDATE patches SET due = CASE WHEN told = '' THEN 0 ELSE ? END WHERE name = ? AND due = ?",
+			seconds(again), p.Name, seconds(p.Due))
 		return err
 	})
 }
