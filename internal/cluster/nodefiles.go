@@ -205,8 +205,10 @@ func (n *node) kubeletConfig() any {
 		"featureGates":                map[string]bool{"KubeletInUserNamespace": true},
 		"oomScoreAdj":                 0,
 		"imageGCHighThresholdPercent": 100,
-		"evictionHard":                map[string]string{"memory.available": "100Mi", "nodefs.available": "1Gi", "imagefs.available": "1Gi"},
-		"serializeImagePulls":         false, "registryPullQPS": 0,
+		"evictionHard":                map[string]string{"memory.available": "100Mi", "nodefs.available": "256Mi", "imagefs.available": "256Mi"},
+		// After a full disk it takes pods again soon, not after five minutes.
+		"evictionPressureTransitionPeriod": "30s",
+		"serializeImagePulls":              false, "registryPullQPS": 0,
 	}
 }
 
