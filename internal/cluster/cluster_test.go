@@ -375,7 +375,7 @@ func clientOf(t *testing.T, kubeconfig string) *kubernetes.Clientset {
 // eventually asks until the answer is nil.
 func eventually(t testing.TB, what string, ask func() error) {
 	t.Helper()
-	for deadline := time.Now().Add(2*time.Minute); ; time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(2 * time.Minute); ; time.Sleep(20 * time.Millisecond) {
 		err := ask()
 		if err == nil {
 			return
