@@ -135,7 +135,10 @@ func (s *Site) publication(ctx context.Context, p Publication) (*publication, er
 		end()
 		return nil, err
 	}
-	return &publication{p, h, l, end}, nil
+	return &publication{p, h, l, func() {
+		_ = l.Close() // what it noted is told; else the next tells it
+		end()
+	}}, nil
 }
 
 // publish publishes what was made, and says whether the tag named that before.

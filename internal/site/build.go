@@ -62,6 +62,7 @@ func (s *Site) Build(ctx context.Context, r BuildRequest) (*Built, error) {
 	if err != nil {
 		return nil, err
 	}
+	defer l.Close()
 	r.Believe = l.Believe(ctx, r.Tag)
 	if r.Fetch == nil {
 		fetcher := source.Fetcher{Images: h.Registries, Agent: h.Agent(), Env: r.GitEnv}

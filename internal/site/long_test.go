@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"plimsoll.dev/plimsoll/internal/build/rebase"
+	"plimsoll.dev/plimsoll/internal/site/ledger"
 )
 
 // TestLongLife: two hundred pieces of work in one process leave neither goroutines nor open files
@@ -131,8 +132,16 @@ func TestKilled(t *testing.T) {
 		if err := child.Wait(); err == nil || !strings.Contains(err.Error(), "killed") {
 			t.Fatalf("it was to be killed: %v", err)
 		}
+		l, err := ledger.Open(t.Context(), b.Home, ledger.Options{}) // as whoever works next
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := l.Close(); err != nil {
+			t.Error(err)
+		}
 		for i, item := range items {
 			b.vouched(item.Tag)
+			b.knows(item.Tag)
 			if other := fmt.Sprintf("other/app:%d", i); b.head(other) != "" {
 				b.vouched(other)
 			}
@@ -147,9 +156,21 @@ func TestKilled(t *testing.T) {
 	b.built(b.request("shop:1", "after all")) // sweeps what builds have left
 	b.vouched("shop:1")
 	for _, path := range leftIn(t, b.Folder) {
-		if strings.HasPrefix(path, "cache/work/") || strings.Contains(filepath.Base(path), "copy-") {
+		if strings.HasPrefix(path, "cache/work/") || strings.HasPrefix(path, "untold/") || strings.Contains(filepath.Base(path), "copy-") {
 			t.Errorf("left behind: %s", path)
 		}
+	}
+}
+
+// knows fails unless the inventory knows what the tag names.
+func (b *bed) knows(tag string) {
+	b.Helper()
+	index, err := b.Inventory(b.Context())
+	if err != nil {
+		b.Fatal(err)
+	}
+	if missing, err := index.Missing(b.Context(), []string{b.head(tag)}); err != nil || len(missing) > 0 {
+		b.Errorf("the inventory does not know what %s names, %v", tag, err)
 	}
 }
 

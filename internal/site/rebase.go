@@ -74,6 +74,7 @@ func (s *Site) RebaseOnto(ctx context.Context, run string, items iter.Seq2[Rebas
 	if err != nil {
 		return err
 	}
+	defer l.Close()
 	f := &fleet{site: s, ledger: l, options: o, report: report, now: map[string]*underWay{}}
 	f.landing.SetLimit(cmp.Or(o.Jobs, 16))
 	options := rebase.FleetOptions{

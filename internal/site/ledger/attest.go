@@ -44,6 +44,7 @@ func Vouch(ctx context.Context, h *home.Home, ref oci.Reference) (*Vouched, erro
 	if err != nil {
 		return nil, err
 	}
+	defer l.Close()
 	top, err := l.session.Manifest(ctx, ref)
 	if err != nil {
 		return nil, err

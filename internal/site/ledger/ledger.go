@@ -38,6 +38,7 @@ type Ledger struct {
 	mu    sync.Mutex
 	moves map[string]move // rebased, by reference, until a tag names them
 
+	untold   untold
 	telling  sync.Mutex
 	done     []inventory.Image // to be told to the inventory
 	packages int               // in those of a fleet
@@ -48,9 +49,11 @@ type Options struct {
 	NoEvidence bool // issue neither signature nor SBOM nor any other evidence
 }
 
-// Open opens the keys, so that nothing is made where they cannot be opened. It needs no closing.
+// Open opens the keys, so that nothing is made where they cannot be opened, and tells the inventory
+// of what others were killed over. Close it.
 func Open(ctx context.Context, h *home.Home, o Options) (*Ledger, error) {
-	l := &Ledger{home: h, session: h.Registries.Session(), moves: map[string]move{}, run: provenance.Run{
+	settle(ctx, h)
+	l := &Ledger{home: h, untold: untold{folder: untoldFolder(h)}, session: h.Registries.Session(), moves: map[string]move{}, run: provenance.Run{
 		ID: rand.Text(), Started: time.Now(), Versions: map[string]string{"plimsoll": h.Version},
 	}}
 	if o.NoEvidence {
@@ -73,6 +76,9 @@ func Open(ctx context.Context, h *home.Home, o Options) (*Ledger, error) {
 	}
 	return l, err
 }
+
+// Close ends it.
+func (l *Ledger) Close() error { return l.untold.close() }
 
 // Told is an image with what its maker tells of it.
 type Told struct {
@@ -103,6 +109,9 @@ func (l *Ledger) Publish(ctx context.Context, made Made, images []Told, to oci.R
 		return err
 	}
 	if err := l.account(ctx, to, top, images); err != nil {
+		return err
+	}
+	if err := l.untold.note(moves, to.String()); err != nil {
 		return err
 	}
 	if _, err = l.session.PutManifest(ctx, to, top.MediaType, raw); err != nil {
@@ -235,5 +244,14 @@ func (l *Ledger) record(ctx context.Context) {
 	}
 	images := l.done
 	l.done, l.packages = nil, 0
-	l.home.Tell(ctx, func(*inventory.Inventory) error { return feeds.Put(ctx, l.home, images...) })
+	l.home.Tell(ctx, func(*inventory.Inventory) error {
+		if err := feeds.Put(ctx, l.home, images...); err != nil {
+			return err
+		}
+		var refs []string
+		for _, image := range images {
+			refs = append(refs, image.Reference)
+		}
+		return l.untold.note(told, refs...)
+	})
 }

@@ -39,9 +39,13 @@ func (l *Ledger) name(ctx context.Context, image oci.Reference, tags []oci.Refer
 			continue
 		case err != nil && fault.KindOf(err) != fault.NotFound:
 			return moved, err
-		case tag.Repository() == image.Repository():
+		}
+		if err := l.untold.note(moves, tag.String()); err != nil {
+			return moved, err
+		}
+		if tag.Repository() == image.Repository() {
 			_, err = l.session.PutManifest(ctx, tag, m.MediaType, m.Raw)
-		default:
+		} else {
 			err = l.copy(ctx, image, tag)
 		}
 		if err != nil {

@@ -52,11 +52,12 @@ func (l *Ledger) Movers(ctx context.Context, vouch bool) func(context.Context, *
 		l.mu.Lock()
 		l.moves[moved.Name.String()] = move{all, signed} // instead of those of a try that came to nothing
 		l.mu.Unlock()
-		if moved.Index == nil || !signed {
-			return nil
+		if moved.Index != nil && signed {
+			if _, err := l.issuer.Sign(ctx, session, moved.Ref, *moved.Index); err != nil {
+				return err
+			}
 		}
-		_, err := l.issuer.Sign(ctx, session, moved.Ref, *moved.Index)
-		return err
+		return l.untold.note(moves, moved.Ref.String())
 	}
 }
 
