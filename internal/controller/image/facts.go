@@ -64,13 +64,18 @@ func (f *facts) absorb() v1alpha1.ImageStatus {
 	}
 	shown := f.newest(func(b *v1alpha1.Build) bool { return ended(b) || b.Spec.Method == v1alpha1.MethodBuild })
 	if shown != nil && shown.Spec.Number >= status.Builds {
-		status.LatestBuild, status.Builds = shown.Name, shown.Spec.Number
-		status.LatestReason = v1alpha1.ReasonType(shown.Labels[v1alpha1.LabelReason])
+		show(&status, shown)
 	}
 	if b := f.newest(func(b *v1alpha1.Build) bool { return ended(b) && trigger(b) != "" }); b != nil && b.Spec.Number >= f.image.Status.Builds {
 		status.Trigger = trigger(b)
 	}
 	return status
+}
+
+// show has the status name the Build as the last.
+func show(s *v1alpha1.ImageStatus, b *v1alpha1.Build) {
+	s.LatestBuild, s.Builds = b.Name, b.Spec.Number
+	s.LatestReason = v1alpha1.ReasonType(b.Labels[v1alpha1.LabelReason])
 }
 
 func trigger(b *v1alpha1.Build) string { return b.Annotations[v1alpha1.AnnotationBuild] }
@@ -88,7 +93,7 @@ func made(b *v1alpha1.Build) v1alpha1.BuildInputs {
 // wanted gives what the Image would be made from now. What is not known now is as it was.
 func (f *facts) wanted(was v1alpha1.BuildInputs) v1alpha1.BuildInputs {
 	is := was
-	is.Source = f.revision(was.Source)
+	is.Source = f.revision(was)
 	is.Settings = f.settingsDigest
 	is.Overrides = f.overrides.Digest
 	is.RunImage = cmp.Or(f.image.Spec.Build.RunImage, was.RunImage)
@@ -103,10 +108,10 @@ func (f *facts) wanted(was v1alpha1.BuildInputs) v1alpha1.BuildInputs {
 }
 
 // revision gives the newest revision of the source in which anything changed that matters.
-func (f *facts) revision(was string) string {
+func (f *facts) revision(was v1alpha1.BuildInputs) string {
 	is := f.source.Revision
-	if is == "" || is == was || was == "" || f.image.Spec.Source.Git == nil {
-		return cmp.Or(is, was)
+	if is == "" || is == was.Source || was.Source == "" || f.image.Spec.Source.Git == nil {
+		return cmp.Or(is, was.Source)
 	}
 	patterns := f.image.Spec.Triggers.Paths
 	if sub := f.image.Spec.Source.Subpath; len(patterns) == 0 && sub != "" {
@@ -116,11 +121,11 @@ func (f *facts) revision(was string) string {
 		return is
 	}
 	list := ignore.Lines(patterns)
-	touches, known := f.touches(was, is, func(path string) bool { return list.Within(path) == ignore.Ignored })
-	if touches || !known && f.settingsDigest != f.image.Status.Inputs.Settings {
+	touches, known := f.touches(was.Source, is, func(path string) bool { return list.Within(path) == ignore.Ignored })
+	if touches || !known && f.settingsDigest != was.Settings {
 		return is // what is built for another reason is built from the newest
 	}
-	return was
+	return was.Source
 }
 
 // literal writes a folder's name as a pattern that matches nothing else.

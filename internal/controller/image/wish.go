@@ -117,6 +117,9 @@ func (f *facts) settle(w *wish, was, is v1alpha1.BuildInputs, reasons []v1alpha1
 		}
 	}
 	w.create = f.build(was, is, reasons)
+	if w.create.Spec.Method == v1alpha1.MethodBuild {
+		show(&w.status, w.create)
+	}
 	return underWay(w.create)
 }
 
