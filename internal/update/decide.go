@@ -22,7 +22,6 @@ type decision struct {
 	severity  artifact.Severity // the worst that it fixes
 	exploited bool              // something that it fixes is
 	why       string            // why nothing is done
-	waits     bool              // for a newer base
 }
 
 // cost orders remedies, so that the sound one for all findings of an image is the dearest
@@ -54,7 +53,6 @@ func decide(image *inventory.ExposedImage, builds bool) *decision {
 		seen[c] = true
 		if why != "" {
 			d.leaves = append(d.leaves, c)
-			d.waits = d.waits || why == whyBaseFirst
 			continue
 		}
 		d.fix(c, hit, remedy)
@@ -216,7 +214,7 @@ func merged(a, b *decision) *decision {
 		return all
 	}
 	m.fixes, m.leaves = join(a.fixes, b.fixes), join(a.leaves, b.leaves)
-	m.exploited, m.waits = a.exploited || b.exploited, a.waits || b.waits
+	m.exploited = a.exploited || b.exploited
 	m.overrides = slices.Clone(a.overrides)
 	for _, o := range b.overrides {
 		if !slices.ContainsFunc(m.overrides, func(p Override) bool {

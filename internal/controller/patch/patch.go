@@ -19,7 +19,7 @@ import (
 
 	"plimsoll.dev/plimsoll/api/v1alpha1"
 	"plimsoll.dev/plimsoll/artifact"
-	"plimsoll.dev/plimsoll/internal/controller/homefile"
+	"plimsoll.dev/plimsoll/internal/controller/hold"
 	"plimsoll.dev/plimsoll/internal/controller/status"
 	"plimsoll.dev/plimsoll/internal/fault"
 	"plimsoll.dev/plimsoll/internal/update"
@@ -70,7 +70,7 @@ type Reconciler struct {
 // Reconcile implements reconcile.Reconciler.
 func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
 	var p v1alpha1.Patch
-	wanted, err := homefile.Fetch(ctx, r.client, req.NamespacedName, &p, func() error {
+	wanted, err := hold.Fetch(ctx, r.client, req.NamespacedName, &p, func() error {
 		r.forget(p.Name)
 		return r.campaigns.Remove(ctx, p.Name)
 	})
