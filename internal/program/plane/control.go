@@ -3,6 +3,7 @@ package plane
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"net"
 	"net/http"
 	"os"
@@ -39,7 +40,7 @@ func (p *Plane) control(ctx context.Context, cancel context.CancelCauseFunc, rea
 			return err
 		}
 	}
-	mgr, err := controller.New(p.target, controller.Options{Log: p.log, Metrics: p.o.Metrics, Health: p.o.Health, Leader: p.o.Leader})
+	mgr, err := controller.New(p.target, controller.Options{Log: slog.New(quiet{p.log.Handler()}), Metrics: p.o.Metrics, Health: p.o.Health, Leader: p.o.Leader})
 	if err != nil {
 		return err
 	}
@@ -165,3 +166,16 @@ func (p *Plane) links(since time.Time) links {
 		"plimsoll kubectl explain image.spec", "plimsoll patch plan --all")
 	return l
 }
+
+// quiet hands on what somebody has to look at: the machinery of controllers tells of its every
+// start and stop.
+type quiet struct{ slog.Handler }
+
+// Enabled implements slog.Handler.
+func (q quiet) Enabled(_ context.Context, level slog.Level) bool { return level >= slog.LevelWarn }
+
+// WithAttrs implements slog.Handler.
+func (q quiet) WithAttrs(attrs []slog.Attr) slog.Handler { return quiet{q.Handler.WithAttrs(attrs)} }
+
+// WithGroup implements slog.Handler.
+func (q quiet) WithGroup(name string) slog.Handler { return quiet{q.Handler.WithGroup(name)} }

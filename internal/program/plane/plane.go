@@ -34,7 +34,7 @@ type Plane struct {
 	target  *rest.Config
 	served  *servedRegistry // nil where images are published elsewhere
 
-	cache  client.Reader               // of the controllers
+	cache  client.Reader                // of the controllers
 	images atomic.Pointer[image.Images] // nil until they are set up
 }
 

@@ -55,4 +55,3 @@ func (s sources) with(ctx context.Context, q poll.Question, do func(*source.Fetc
 	fetcher.Env = env
 	return do(&fetcher, location)
 }
-

@@ -32,7 +32,11 @@ type worker struct {
 // Build implements controller.Worker.
 func (w worker) Build(ctx context.Context, job controller.Job, log io.Writer, step func(v1alpha1.BuildStep)) (controller.Outcome, error) {
 	var none controller.Outcome
-	request, err := w.request(ctx, job)
+	b, err := w.declared(ctx, job.Image.Spec.Builder.Name)
+	if err != nil {
+		return none, err
+	}
+	request, err := w.request(job, b)
 	if err != nil {
 		return none, err
 	}
@@ -51,15 +55,27 @@ func (w worker) Build(ctx context.Context, job controller.Job, log io.Writer, st
 		return none, err
 	}
 	first := built.Images[0]
-	name, digest, _ := strings.Cut(first.RunImage, "@")
 	return controller.Outcome{
 		Digest: built.Digest, Tags: w.names(request.Tag, request.AdditionalTags), Unchanged: built.Unchanged,
-		RunImage: &v1alpha1.Published{Image: name, Digest: digest}, Buildpacks: first.Buildpacks,
+		RunImage: stoodOn(b, first.RunImage), Buildpacks: first.Buildpacks,
 	}, nil
 }
 
+// stoodOn gives the run image as the builder's status names it: by the digest of its tag, which may
+// be an index, where the build knows the image of one architecture. The status is from before the
+// build, so that a base which moved meanwhile is seen to be newer.
+func stoodOn(b *v1alpha1.Builder, image string) *v1alpha1.Published {
+	name, digest, _ := strings.Cut(image, "@")
+	for _, run := range b.Status.Run {
+		if run.Image == name && run.Digest != "" {
+			digest = run.Digest
+		}
+	}
+	return &v1alpha1.Published{Image: name, Digest: digest}
+}
+
 // request gives the build of the job, without what is secret.
-func (w worker) request(ctx context.Context, job controller.Job) (r site.BuildRequest, err error) {
+func (w worker) request(job controller.Job, b *v1alpha1.Builder) (r site.BuildRequest, err error) {
 	spec := &job.Image.Spec
 	if r.Tag, err = w.place(spec.Tag); err != nil {
 		return r, err
@@ -67,7 +83,7 @@ func (w worker) request(ctx context.Context, job controller.Job) (r site.BuildRe
 	if r.AdditionalTags, err = w.additional(job); err != nil {
 		return r, err
 	}
-	if r.Builder, err = w.builder(ctx, job); err != nil {
+	if r.Builder, err = w.builder(b, job.Build.Spec.Inputs.Builder); err != nil {
 		return r, err
 	}
 	if spec.Cache.Image != "" {
@@ -128,15 +144,19 @@ func (w worker) additional(job controller.Job) ([]oci.Reference, error) {
 	return append(out, ref.Tag(strings.Join([]string{ref.Identifier(), "b" + number(job.Build.Spec.Number) + "." + made}, "-"))), nil
 }
 
-// builder gives the builder image as it was when the Build was made: a newer one is the next
-// Build's.
-func (w worker) builder(ctx context.Context, job controller.Job) (oci.Reference, error) {
-	name := job.Image.Spec.Builder.Name
+// declared gives the Builder of that name.
+func (w worker) declared(ctx context.Context, name string) (*v1alpha1.Builder, error) {
 	var b v1alpha1.Builder
 	if err := w.cache.Get(ctx, client.ObjectKey{Name: name}, &b); err != nil {
-		return oci.Reference{}, fault.New(fault.NotFound, "find builder", name, err).WithHint("declare a Builder of that name: docs/builders.md")
+		return nil, fault.New(fault.NotFound, "find builder", name, err).WithHint("declare a Builder of that name: docs/builders.md")
 	}
-	text, err := tag.Of(&b)
+	return &b, nil
+}
+
+// builder gives the builder image as it was when the Build was made: a newer one is the next
+// Build's.
+func (w worker) builder(b *v1alpha1.Builder, digest string) (oci.Reference, error) {
+	text, err := tag.Of(b)
 	if err != nil {
 		return oci.Reference{}, err
 	}
@@ -144,7 +164,7 @@ func (w worker) builder(ctx context.Context, job controller.Job) (oci.Reference,
 	if err != nil {
 		return ref, err
 	}
-	return at(ref, job.Build.Spec.Inputs.Builder)
+	return at(ref, digest)
 }
 
 // names are the tags as users know them.

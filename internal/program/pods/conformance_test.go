@@ -23,20 +23,25 @@ func TestConformance(t *testing.T) {
 	})
 }
 
-// leftovers gives the processes with the mark on the node, which is this machine, and the
-// pods that nobody has deleted.
+// leftovers gives the processes with the mark, and the pods that nobody has deleted.
 func (b *Bed) leftovers(t *testing.T, mark string) []string {
+	return append(b.processes(t, mark), b.Pods(t)...)
+}
+
+// processes gives those of the node, which is this machine, that have the mark among their
+// arguments.
+func (b *Bed) processes(t *testing.T, mark string) []string {
 	t.Helper()
-	var left []string
 	list, err := filepath.Glob("/proc/[0-9]*")
 	if err != nil {
 		t.Fatal(err)
 	}
+	var found []string
 	for _, p := range list {
 		args, err := os.ReadFile(p + "/cmdline")
 		if err == nil && bytes.Contains(args, []byte(mark)) {
-			left = append(left, fmt.Sprintf("process %s: %q", filepath.Base(p), args))
+			found = append(found, fmt.Sprintf("process %s: %q", filepath.Base(p), args))
 		}
 	}
-	return append(left, b.Pods(t)...)
+	return found
 }
