@@ -7,6 +7,7 @@ import (
 
 	"github.com/riverqueue/river"
 
+	"plimsoll.dev/plimsoll/internal/fault"
 	"plimsoll.dev/plimsoll/internal/inventory/campaigns"
 )
 
@@ -57,19 +58,24 @@ func (e *Engine) turn(ctx context.Context, t campaigns.Turn) error {
 	return err
 }
 
-// renew keeps the turn, and cancels the work when it is lost.
+// renew keeps the turn, and cancels the work when another has it, or may have.
 func (e *Engine) renew(ctx context.Context, t campaigns.Turn, until func() time.Time, lost func(error)) {
 	ticker := time.NewTicker(e.o.Lease / 4)
 	defer ticker.Stop()
-	for {
+	for renewed := time.Now(); ; {
 		select {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
-			if err := e.store.Renew(ctx, t, until()); err != nil {
-				lost(err)
-				return
-			}
+		}
+		asked := time.Now()
+		err := e.store.Renew(ctx, t, until())
+		switch {
+		case err == nil:
+			renewed = asked
+		case fault.KindOf(err) == fault.Canceled, time.Since(renewed) > e.o.Lease: // else the database may be there again soon
+			lost(err)
+			return
 		}
 	}
 }
