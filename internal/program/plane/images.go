@@ -17,6 +17,7 @@ import (
 	"plimsoll.dev/plimsoll/internal/controller/image"
 	"plimsoll.dev/plimsoll/internal/controller/logs"
 	"plimsoll.dev/plimsoll/internal/controller/queue"
+	"plimsoll.dev/plimsoll/internal/controller/webhook"
 	"plimsoll.dev/plimsoll/internal/fault"
 	"plimsoll.dev/plimsoll/internal/policy/verdicts"
 	"plimsoll.dev/plimsoll/internal/site/judge"
@@ -41,7 +42,13 @@ func (p *Plane) setUpImages(ctx context.Context, mgr ctrl.Manager) (map[string]h
 	}
 	p.cache = mgr.GetClient()
 	p.images.Store(images)
-	return map[string]http.Handler{"GET /logs/": logs.Handler(store, mgr.GetClient())}, nil
+	if err := webhook.Index(mgr.GetFieldIndexer()); err != nil {
+		return nil, fault.New(fault.Failed, "set up the controllers", "", err)
+	}
+	hooks := webhook.Handler(webhook.Cluster{Cache: mgr.GetClient(), Secrets: mgr.GetAPIReader(), Leading: mgr.Elected()}, images)
+	return map[string]http.Handler{
+		"GET /logs/": logs.Handler(store, mgr.GetClient()), "POST /webhooks": hooks, "POST /webhooks/": hooks,
+	}, nil
 }
 
 // parallel is how many builds from source run at a time.
