@@ -29,14 +29,14 @@ func isolated(ctx context.Context, probes []string) error {
 	if len(probes) == 0 {
 		return &wire.Problem{Sort: wire.Unproven, Why: "the pod has a network, and nothing to prove by that it leads nowhere"}
 	}
-	ctx, cancel := context.WithTimeout(ctx, isolateFor)
-	defer cancel()
-	for {
+	for deadline := time.Now().Add(isolateFor); ; {
 		open := reached(ctx, probes)
-		if len(open) == 0 {
+		switch {
+		case ctx.Err() != nil:
 			return ctx.Err()
-		}
-		if ctx.Err() != nil {
+		case len(open) == 0:
+			return nil
+		case time.Now().After(deadline):
 			return &wire.Problem{Sort: wire.Reachable, Why: "the pod reaches " + open[0]}
 		}
 	}
