@@ -78,13 +78,6 @@ func (h *hands) do(build func(ctx context.Context, job Job, log io.Writer, step 
 	h.build = build
 }
 
-// began gives what was begun to be built.
-func (h *hands) began() []string {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return append([]string(nil), h.builds...)
-}
-
 // sources gives what tests say.
 type sources struct {
 	mu       sync.Mutex
