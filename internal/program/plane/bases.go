@@ -32,7 +32,7 @@ func (b bases) Build(ctx context.Context, image *v1alpha1.BaseImage, tag string)
 		return baseimage.Result{}, err
 	}
 	first := built.Images[0]
-	result := baseimage.Result{Image: b.reach(ref), Digest: built.Digest}
+	result := baseimage.Result{Image: tag, Digest: built.Digest}
 	for _, l := range first.Layers {
 		result.Packages += len(l.Packages)
 	}

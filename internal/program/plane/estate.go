@@ -44,7 +44,7 @@ func (m makers) Make(ctx context.Context, spec *builder.Spec, tag string) (build
 	if err != nil {
 		return builders.Result{}, err
 	}
-	result := builders.Result{Image: m.reach(ref), Digest: built.Digest}
+	result := builders.Result{Image: tag, Digest: built.Digest}
 	for _, b := range made.Buildpacks {
 		result.Buildpacks = append(result.Buildpacks, b.ID+"@"+b.Version)
 	}

@@ -12,6 +12,7 @@ import (
 
 	"plimsoll.dev/plimsoll/api/v1alpha1"
 	"plimsoll.dev/plimsoll/internal/build"
+	"plimsoll.dev/plimsoll/internal/build/override"
 	controller "plimsoll.dev/plimsoll/internal/controller/build"
 	"plimsoll.dev/plimsoll/internal/controller/tag"
 	"plimsoll.dev/plimsoll/internal/executor"
@@ -40,6 +41,9 @@ func (w worker) Build(ctx context.Context, job controller.Job, log io.Writer, st
 	if err != nil {
 		return none, err
 	}
+	if err := w.heldAlready(job, request.Tag); err != nil {
+		return none, err
+	}
 	end, err := w.lend(job, &request)
 	if err != nil {
 		return none, err
@@ -59,6 +63,24 @@ func (w worker) Build(ctx context.Context, job controller.Job, log io.Writer, st
 		Digest: built.Digest, Tags: w.names(request.Tag, request.AdditionalTags), Unchanged: built.Unchanged,
 		RunImage: stoodOn(b, first.RunImage), Buildpacks: first.Buildpacks,
 	}, nil
+}
+
+// heldAlready says whether the home has the overrides that hold for the job. Their reconciler writes
+// them there, and hears of them at the same time as the Image's.
+func (w worker) heldAlready(job controller.Job, at oci.Reference) error {
+	declared, err := override.New(job.Overrides...)
+	if err != nil {
+		return err
+	}
+	kept, err := override.Load(build.OverridesFolder(w.site.Folder))
+	if err != nil {
+		return err
+	}
+	now := time.Now()
+	if declared.For(at.Repository(), now).Digest() != kept.For(at.Repository(), now).Digest() {
+		return fault.Newf(fault.Unavailable, "build", job.Image.Spec.Tag, "its overrides have not reached the home yet")
+	}
+	return nil
 }
 
 // stoodOn gives the run image as the builder's status names it: by the digest of its tag, which may
