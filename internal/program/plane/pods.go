@@ -11,7 +11,6 @@ import (
 
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"plimsoll.dev/plimsoll/internal/controller"
 	"plimsoll.dev/plimsoll/internal/executor"
 	"plimsoll.dev/plimsoll/internal/executor/pod"
 	"plimsoll.dev/plimsoll/internal/fault"
@@ -50,11 +49,7 @@ func (p *Plane) prepare(ctx context.Context) error {
 	if p.o.NoDefinitions {
 		return nil
 	}
-	scheme, err := controller.Scheme()
-	if err != nil {
-		return err
-	}
-	c, err := client.New(p.target, client.Options{Scheme: scheme})
+	c, err := client.New(p.target, client.Options{})
 	if err != nil {
 		return fault.New(fault.Unavailable, "reach the cluster", p.target.Host, err)
 	}
