@@ -1,6 +1,7 @@
 package pod
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
@@ -53,8 +54,12 @@ func (r *run) converse(ctx context.Context, stream *stream, w *watcher) (err err
 // speak sends the job and all that it is given.
 func (s *session) speak(ctx context.Context) {
 	err := s.stream.conn.SendJSON(wire.Setup, s.run.job())
+	input := bufio.NewWriterSize(pieces{s.stream.conn}, wire.MaxPiece) // a tar is written in many small parts
 	if err == nil {
-		err = s.run.plan.send(ctx, tree.NewPacker(ctx, pieces{s.stream.conn}))
+		err = s.run.plan.send(ctx, tree.NewPacker(ctx, input))
+	}
+	if err == nil {
+		err = input.Flush()
 	}
 	if err == nil {
 		err = s.stream.conn.Send(wire.InputEnd, nil)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
@@ -240,7 +241,8 @@ func (s *server) sendBack(ctx context.Context, job wire.Job, folders []returned)
 				return err
 			}
 		}
-		if err := changes.Pack(ctx, s.sender.Writer(wire.Output)); err != nil {
+		output := bufio.NewWriterSize(s.sender.Writer(wire.Output), wire.MaxPiece) // a tar is written in many small parts
+		if err := errors.Join(changes.Pack(ctx, output), output.Flush()); err != nil {
 			return err
 		}
 		if err := s.pipe.Send(wire.OutputEnd, nil); err != nil {
