@@ -21,8 +21,12 @@ type round struct {
 	began    time.Time
 }
 
-// recorded is how many outcomes are kept at a time: a crash does no more again.
-const recorded = 100
+// Outcomes are kept when there are so many, or after so long: a crash does no more again, and
+// who looks sees how it goes on.
+const (
+	recorded = 100
+	unseen   = time.Second
+)
 
 // testedAtOnce is how many images are tested at a time.
 const testedAtOnce = 4
@@ -88,7 +92,7 @@ func (r *round) apply(ctx context.Context, items []Item, hold bool, keep func([]
 		}
 		delete(open, o.Number)
 		r.settle(&item, o, hold)
-		if done = append(done, item); len(done) == recorded {
+		if done = append(done, item); len(done) == recorded || time.Since(r.began) > unseen {
 			flush()
 		}
 	})
