@@ -87,9 +87,10 @@ type Means string
 const (
 	NotAsked Means = ""
 	None     Means = "none"
-	Cgroup   Means = "cgroup" // for all the step's processes together
-	Rlimit   Means = "rlimit" // memory: for each process alone; pids: for all of the step's user
-	Timer    Means = "timer"  // the executor's own clock
+	Cgroup   Means = "cgroup"  // for all the step's processes together
+	Rlimit   Means = "rlimit"  // memory: for each process alone; pids: for all of the step's user
+	Seccomp  Means = "seccomp" // pids: the kernel asks the executor before each fork
+	Timer    Means = "timer"   // the executor's own clock
 )
 
 // Enforced says how each limit was kept.

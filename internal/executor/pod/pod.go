@@ -112,7 +112,7 @@ func New(config *rest.Config, images Images, opt Options) (*Executor, error) {
 // Run runs the step; see executor.Executor. A step of uid 0 is refused, since no pod of
 // restricted pod security may be root. A ReadWrite folder is a copy: what the step made of
 // it is there when Run returns without an error, and what others change meanwhile is not
-// seen. With waits for a writer, a pod that is gone is an error of kind Unavailable.
+// seen. A pod that is lost is an error of kind Unavailable: the step has ended with it.
 func (e *Executor) Run(ctx context.Context, step executor.Step, stdout, stderr io.Writer) (executor.Result, error) {
 	if err := check(step); err != nil {
 		return executor.Result{}, err
@@ -125,7 +125,7 @@ func (e *Executor) Run(ctx context.Context, step executor.Step, stdout, stderr i
 	if err != nil {
 		return executor.Result{}, err
 	}
-	r := &run{executor: e, step: step, plan: plan, image: ref, out: newPrinter(stdout, stderr)}
+	r := &run{executor: e, step: step, plan: plan, image: ref, to: [2]io.Writer{stdout, stderr}}
 	return r.do(ctx)
 }
 

@@ -3,6 +3,7 @@ package pod
 import (
 	"context"
 	"errors"
+	"io"
 	"path"
 	"slices"
 	"strings"
@@ -24,7 +25,8 @@ type run struct {
 	plan      *plan
 	image     string
 	placement Placement
-	out       *printer
+	to        [2]io.Writer // standard output and error
+	out       *printer     // of the pod that there is now
 	result    executor.Result
 }
 
@@ -42,10 +44,18 @@ func (r *run) do(ctx context.Context) (executor.Result, error) {
 	if errors.Is(err, errKilled) {
 		err = nil
 	}
-	if err != nil || r.out.failed != nil { // by now nobody writes
+	if err != nil || r.broken() != nil {
 		return executor.Result{}, r.explain(ctx, err)
 	}
 	return r.result, nil
+}
+
+// broken gives what a writer said, once nothing is printed any more.
+func (r *run) broken() error {
+	if r.out == nil {
+		return nil
+	}
+	return r.out.failed
 }
 
 // inPod makes the pod, does what is to be done with the agent in it, and deletes it.
@@ -114,8 +124,8 @@ func (r *run) explain(ctx context.Context, err error) *fault.Error {
 	if ctx.Err() != nil {
 		return fault.New(fault.Canceled, "run step", command, ctx.Err())
 	}
-	if r.out.failed != nil {
-		return fault.New(fault.Failed, "write the step's output", command, r.out.failed)
+	if broken := r.broken(); broken != nil {
+		return fault.New(fault.Failed, "write the step's output", command, broken)
 	}
 	var ours *fault.Error
 	if errors.As(err, &ours) {

@@ -31,6 +31,7 @@ type session struct {
 // converse has the agent run the step.
 func (r *run) converse(ctx context.Context, stream *stream, w *watcher) (err error) {
 	s := &session{run: r, stream: stream, watcher: w, back: newHomecoming(r)}
+	r.out = newPrinter(r.to[0], r.to[1])
 	s.owed.send = stream.conn.SendCredit
 	defer func() { err = s.back.close(err) }()
 	talking, hangUp := context.WithCancelCause(ctx)

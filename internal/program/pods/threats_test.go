@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -147,6 +148,17 @@ func openNetwork(t *testing.T, b *Bed) {
 	if fault.KindOf(err) != fault.Unavailable || !strings.Contains(fault.HintOf(err), "NetworkPolicy") || out.Len() > 0 {
 		t.Errorf("got %v, hint %q, output %q", err, fault.HintOf(err), out.String())
 	}
+	// One that is closed only at the second look has its step run, and heard.
+	once := rest.CopyConfig(b.Config)
+	once.Wrap(func(next http.RoundTripper) http.RoundTripper { return &first{then: next, first: wishless{next}} })
+	once.ContentType = open.ContentType
+	if e, err = pod.New(once, b.Images, pod.Options{}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := e.Run(t.Context(), step(t, "echo ran"), &out, &out); err != nil || out.String() != "ran\n" {
+		t.Errorf("closed at last: %q, %v", out.String(), err)
+	}
+	out.Reset()
 	e, err = pod.New(open, b.Images, pod.Options{TrustNetworkPolicies: true})
 	if err != nil {
 		t.Fatal(err)
@@ -154,6 +166,19 @@ func openNetwork(t *testing.T, b *Bed) {
 	if _, err = e.Run(t.Context(), step(t, "echo ran"), &out, &out); err != nil || out.String() != "ran\n" {
 		t.Errorf("where it is trusted: %q, %v", out.String(), err)
 	}
+}
+
+// first sends the first request its own way, and all others as they are.
+type first struct {
+	first, then http.RoundTripper
+	sent        atomic.Bool
+}
+
+func (f *first) RoundTrip(r *http.Request) (*http.Response, error) {
+	if r.Method == http.MethodPost && !f.sent.Swap(true) {
+		return f.first.RoundTrip(r)
+	}
+	return f.then.RoundTrip(r)
 }
 
 // wishless takes the annotation out of what is sent.

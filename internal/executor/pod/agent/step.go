@@ -132,7 +132,7 @@ func reap(pid int) syscall.WaitStatus {
 		case errors.Is(err, syscall.EINTR):
 		case err != nil:
 			return status // ECHILD: none is left
-		case got == pid && !status.Stopped() && !status.Continued():
+		case got == pid:
 			return status
 		case pid == 0:
 			killAll() // one that came to us only now
