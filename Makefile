@@ -1,11 +1,11 @@
-# make demo   source to image for four applications, their accounts, and a real security fix
+# make demo   a control plane, four images from git, a commit, and a real security fix for all
 # make test   sets up and passes all tests
 # make bench  measures, beside peers
 SHELL := /bin/sh
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 export GOFLAGS ?= -buildvcs=false
 
-.PHONY: all buildpacks demo test bench fuzz setup clean
+.PHONY: all buildpacks demo demo-commands test bench fuzz setup clean
 
 all: bin/plimsoll bin/kubernetes bin/lifecycle bin/agent buildpacks
 
@@ -40,6 +40,12 @@ demo: all
 	@scripts/setup run
 	@mkdir -p $${PLIMSOLL_HOME:-.demo}
 	@scripts/demo
+
+# The same without a control plane, command by command; and containerd, which is refused.
+demo-commands: all
+	@scripts/setup run
+	@mkdir -p $${PLIMSOLL_HOME:-.demo-commands}
+	@scripts/demo-commands
 
 setup:
 	@scripts/setup test
