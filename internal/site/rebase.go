@@ -26,6 +26,7 @@ type RebaseOptions struct {
 	rebase.Options
 	To         oci.Reference // where the only image is written; the zero value: its own tag moves
 	DryRun     bool          // write nothing
+	Hold       bool          // no tag moves: what comes of it stands beside, accounted for, until Move lets the tag name it
 	Jobs       int           // images at a time; 0 is 16
 	NoEvidence bool          // issue no evidence
 	Vouch      bool          // sign what is rebased even if nobody who is trusted signed it before
@@ -78,7 +79,7 @@ func (s *Site) RebaseOnto(ctx context.Context, run string, items iter.Seq2[Rebas
 	f := &fleet{site: s, ledger: l, options: o, report: report, now: map[string]*underWay{}}
 	f.landing.SetLimit(cmp.Or(o.Jobs, 16))
 	options := rebase.FleetOptions{
-		Options: o.Options, RunImage: run, Tag: o.To, DryRun: o.DryRun, Jobs: o.Jobs, Account: l.Movers(ctx, o.Vouch),
+		Options: o.Options, RunImage: run, Tag: o.To, DryRun: o.DryRun, Hold: o.Hold, Jobs: o.Jobs, Account: l.Movers(ctx, o.Vouch),
 	}
 	err = rebase.Fleet(ctx, h.Registries, f.tags(ctx, items), options, func(r rebase.Result) { f.landed(ctx, r) })
 	f.close()
@@ -189,8 +190,10 @@ func (f *fleet) landed(ctx context.Context, r rebase.Result) {
 func (f *fleet) end(ctx context.Context, one *underWay, r rebase.Result) {
 	defer one.end()
 	others, err := parseTags(one.AdditionalTags)
-	if landed := f.ledger.Landed(ctx, r, others...); err == nil {
-		err = landed
+	if !f.options.Hold { // else nothing has another name
+		if landed := f.ledger.Landed(ctx, r, others...); err == nil {
+			err = landed
+		}
 	}
 	if err != nil && r.Status != rebase.StatusFailed {
 		r.Status, r.Error, r.Hint, r.Err = rebase.StatusFailed, err.Error(), fault.HintOf(err), err

@@ -21,6 +21,7 @@ type FleetOptions struct {
 	RunImage string        // "": the one each image names itself
 	Tag      oci.Reference // where to write the only image; the zero value: its own tag moves
 	DryRun   bool          // write nothing
+	Hold     bool          // no tag moves: the result is in its repository under its digest
 	Jobs     int           // images at a time; 0 is 16
 
 	// Account is called for each image that was rebased, when the registry holds it but no
@@ -151,6 +152,11 @@ func (f *fleet) try(ctx context.Context, ref, to oci.Reference) (Result, error) 
 		return result, err
 	}
 	if err := f.account(ctx, ref, to, d); err != nil {
+		return result, err
+	}
+	if f.Hold {
+		sent, err := f.session.PutManifest(ctx, to.At(d.Digest), d.MediaType, d.Raw)
+		result.Pushed += sent
 		return result, err
 	}
 	if inPlace {

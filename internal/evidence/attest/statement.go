@@ -117,13 +117,8 @@ func legible(text string) string {
 	}, text)
 }
 
-// preAuth gives what a signature of the payload is made over (DSSE v1, "Signature
-// Definition").
-func preAuth(payload []byte) []byte {
-	out := make([]byte, 0, len(payload)+64)
-	out = fmt.Appendf(out, "DSSEv1 %d %s %d ", len(payloadType), payloadType, len(payload))
-	return append(out, payload...)
-}
+// preAuth gives what a signature of a statement is made over.
+func preAuth(payload []byte) []byte { return preAuthOf(payloadType, payload) }
 
 // envelope is a DSSE envelope (DSSE v1, "Data Structure").
 type envelope struct {
