@@ -36,7 +36,12 @@ type servedRegistry struct {
 func (p *Plane) serve(ctx context.Context) (*servedRegistry, error) {
 	r := &servedRegistry{over: make(chan struct{})}
 	ready := make(chan net.Addr, 1)
-	o := served.Options{Environment: p.o.Environment, Logger: p.log, Judging: r.judged, Changed: p.judged}
+	o := served.Options{Environment: p.o.Environment, Logger: p.log, Changed: p.judged, Judging: func(j *judge.Judge) {
+		r.judged(j)
+		if err := p.wake(ctx); err != nil {
+			p.log.Warn("no Image was told that there are policies", "error", err)
+		}
+	}}
 	o.ServeOptions = registry.ServeOptions{
 		Addr: p.o.Registry, TLSCert: p.o.TLSCert, TLSKey: p.o.TLSKey, Drain: 10 * time.Second,
 		Ready: func(addr net.Addr) { ready <- addr },
