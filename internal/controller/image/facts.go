@@ -21,8 +21,8 @@ type facts struct {
 	source    poll.State
 	touches   func(from, to string, match func(path string) bool) (touches, known bool)
 	overrides Held
-	verdict   *v1alpha1.VerdictStatus
-	rival     string // "namespace/name" of an older Image with this tag
+	verdict   func(*v1alpha1.Published) *v1alpha1.VerdictStatus // nil leaves it as it is
+	rival     string                                            // "namespace/name" of an older Image with this tag
 	hold      func(reasons []v1alpha1.BuildReason) string
 	now       time.Time
 

@@ -123,7 +123,7 @@ func (r *Reconciler) fulfil(ctx context.Context, image *v1alpha1.Image, w wish) 
 
 // gather reads all that is known of the Image, in the watch cache and from those who know.
 func (r *Reconciler) gather(ctx context.Context, image *v1alpha1.Image) (*facts, error) {
-	f := &facts{image: image, now: time.Now(), verdict: image.Status.Verdict}
+	f := &facts{image: image, now: time.Now()}
 	if err := r.gatherBuilds(ctx, f); err != nil {
 		return nil, err
 	}
@@ -147,10 +147,12 @@ func (r *Reconciler) gather(ctx context.Context, image *v1alpha1.Image) (*facts,
 		}
 		f.overrides = r.options.Overrides(image.Spec.Tag, all.Items, f.now)
 	}
-	if published := image.Status.LatestImage; r.options.Verdict != nil {
-		f.verdict = nil
-		if published != nil {
-			f.verdict = r.options.Verdict(image.Spec.Tag, published.Digest)
+	if r.options.Verdict != nil {
+		f.verdict = func(published *v1alpha1.Published) *v1alpha1.VerdictStatus {
+			if published == nil {
+				return nil
+			}
+			return r.options.Verdict(image.Spec.Tag, published.Digest)
 		}
 	}
 	f.hold = func(reasons []v1alpha1.BuildReason) string {

@@ -43,7 +43,9 @@ func (f *facts) wish() wish {
 	if !f.image.Spec.Suspend && f.rival == "" { // else nobody asks
 		w.status.Source.Revision = f.source.Revision
 	}
-	w.status.Verdict = f.verdict
+	if f.verdict != nil { // on what the status is to name, which may be newer than what it names
+		w.status.Verdict = f.verdict(w.status.LatestImage)
+	}
 	reasons := f.reasons(was, is, w.status.Trigger)
 	ready := f.obstacle(is)
 	if ready == nil {
