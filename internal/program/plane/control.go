@@ -84,7 +84,7 @@ func (p *Plane) setUp(ctx context.Context, mgr ctrl.Manager) (map[string]http.Ha
 		func() error { return policyexception.Setup(mgr, folder) },
 		func() error { return imageimport.Setup(mgr, runs{p}, imageimport.Options{Dir: p.site.Path("imports")}) },
 		func() error {
-			return advisoryfeed.Setup(mgr, &syncer{Plane: p, changed: func() {}}, advisoryfeed.Options{File: p.site.FeedsFile()})
+			return advisoryfeed.Setup(mgr, &syncer{Plane: p, changed: p.fed}, advisoryfeed.Options{File: p.site.FeedsFile()})
 		},
 		func() error {
 			return dependencyoverride.Setup(mgr, counter{p}, dependencyoverride.Options{Dir: p.site.Path("overrides")})

@@ -64,8 +64,8 @@ func (m makers) Digest(ctx context.Context, ref string) (string, error) {
 // syncer is advisoryfeed.Syncer in the site.
 type syncer struct {
 	*Plane
-	one     sync.Mutex // a sync is of all feeds
-	changed func()     // hears that something new is known
+	one     sync.Mutex            // a sync is of all feeds
+	changed func(context.Context) // hears that something new is known
 }
 
 // Sync implements advisoryfeed.Syncer.
@@ -77,7 +77,7 @@ func (s *syncer) Sync(ctx context.Context, name string) (advisoryfeed.Synced, er
 		return advisoryfeed.Synced{}, err
 	}
 	if synced.Changed > 0 {
-		s.changed()
+		s.changed(ctx)
 	}
 	out := advisoryfeed.Synced{Changed: synced.Changed > 0}
 	for _, part := range synced.Feeds {

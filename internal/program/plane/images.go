@@ -28,8 +28,12 @@ func (p *Plane) setUpImages(ctx context.Context, mgr ctrl.Manager) (map[string]h
 	if err := p.indexRepositories(ctx, mgr); err != nil {
 		return nil, fault.New(fault.Failed, "set up the controllers", "", err)
 	}
+	campaigns, err := p.setUpCampaigns(ctx, mgr, steps)
+	if err != nil {
+		return nil, fault.New(fault.Failed, "set up campaigns", "", err)
+	}
 	store := logs.New(p.site.Path("logs"), 0)
-	images, err := image.Setup(mgr, sources{p, mgr.GetAPIReader()}, image.Options{Overrides: p.overrides, Verdict: p.opinions(ctx).verdict})
+	images, err := image.Setup(mgr, sources{p, mgr.GetAPIReader()}, image.Options{Overrides: p.overrides, Hold: campaigns.hold, Verdict: p.opinions(ctx).verdict})
 	if err == nil {
 		err = build.Setup(mgr, worker{p, mgr.GetClient(), steps}, store, build.Options{Limits: queue.Limits{Total: p.parallel()}})
 	}
@@ -38,6 +42,7 @@ func (p *Plane) setUpImages(ctx context.Context, mgr ctrl.Manager) (map[string]h
 	}
 	p.cache = mgr.GetClient()
 	p.images.Store(images)
+	p.campaigns.Store(campaigns)
 	if err := webhook.Index(mgr.GetFieldIndexer()); err != nil {
 		return nil, fault.New(fault.Failed, "set up the controllers", "", err)
 	}

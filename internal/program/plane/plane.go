@@ -36,6 +36,8 @@ type Plane struct {
 
 	cache  client.Reader                // of the controllers
 	images atomic.Pointer[image.Images] // nil until they are set up
+
+	campaigns atomic.Pointer[campaigns] // nil until they are set up
 }
 
 // Run runs a control plane until ctx ends, and tells ready when all of it does.

@@ -3,6 +3,8 @@ package remedy
 import (
 	"context"
 	"os"
+	"path/filepath"
+	"runtime"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
@@ -119,4 +121,9 @@ func (t Tester) Test(ctx context.Context, reference, digest string, test v1alpha
 		tester.Probe = t.Probe
 	}
 	return tester.Test(ctx, reference, digest, test)
+}
+
+// Probe gives the path of the program that asks images over HTTP, in a folder of parts.
+func Probe(parts string) string {
+	return filepath.Join(parts, "probe", "linux", runtime.GOARCH, "probe")
 }

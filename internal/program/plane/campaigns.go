@@ -1,0 +1,203 @@
+package plane
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"sync"
+
+	toolscache "k8s.io/client-go/tools/cache"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+
+	"plimsoll.dev/plimsoll/api/v1alpha1"
+	"plimsoll.dev/plimsoll/artifact"
+	"plimsoll.dev/plimsoll/internal/controller/patch"
+	"plimsoll.dev/plimsoll/internal/executor"
+	"plimsoll.dev/plimsoll/internal/fault"
+	"plimsoll.dev/plimsoll/internal/site/remedy"
+	"plimsoll.dev/plimsoll/internal/update"
+)
+
+// campaigns is update.Remedier in the cluster: what an Image publishes is remedied by Builds of that
+// Image, all else as in a home without a cluster.
+type campaigns struct {
+	*Plane
+	engine *update.Engine
+	home   remedy.Home
+	client client.Client // reads the watch cache
+	api    client.Reader // asks the API itself
+
+	covering
+}
+
+// setUpCampaigns adds the update engine to the manager, which runs it where this replica leads.
+func (p *Plane) setUpCampaigns(ctx context.Context, mgr ctrl.Manager, steps executor.Executor) (*campaigns, error) {
+	c := &campaigns{
+		Plane: p, client: mgr.GetClient(), api: mgr.GetAPIReader(),
+		home: remedy.Home{Site: p.site, Means: p.means("campaign", "")},
+	}
+	err := mgr.GetFieldIndexer().IndexField(ctx, &v1alpha1.Image{}, referenceIndex, c.references)
+	if err != nil {
+		return nil, err
+	}
+	parts, err := p.parts()
+	if err != nil {
+		return nil, err
+	}
+	inv, err := p.site.Inventory(ctx)
+	if err != nil {
+		return nil, err
+	}
+	o := c.home.Options()
+	o.Remedier, o.Plan.Builds, o.Inputs, o.Builds, o.Log = c, c.buildable, c.inputs, p.parallel(), p.log
+	o.Tester = remedy.Tester{Site: p.site, Steps: steps, Probe: remedy.Probe(parts)}
+	if c.engine, err = update.Open(ctx, inv, p.site.InventoryAddress(), o); err != nil {
+		return nil, err
+	}
+	err = mgr.Add(manager.RunnableFunc(func(ctx context.Context) error {
+		err := c.engine.Run(ctx)
+		if ctx.Err() != nil {
+			err = nil
+		}
+		return errors.Join(err, c.engine.Close())
+	}))
+	if err != nil {
+		return nil, err
+	}
+	return c, errors.Join(c.follow(ctx, mgr), patch.Setup(mgr, c.engine, patch.Options{}))
+}
+
+// fed tells campaigns that something new is known of vulnerabilities.
+func (p *Plane) fed(ctx context.Context) {
+	c := p.campaigns.Load()
+	if c == nil {
+		return // they look for themselves when they begin
+	}
+	if err := c.engine.Changed(ctx, update.Change{Kind: update.FeedSynced}); err != nil {
+		p.log.Warn("campaigns were not told of new advisories", "error", err)
+	}
+}
+
+// follow has Images looked at again when what holds them back is another.
+func (c *campaigns) follow(ctx context.Context, mgr ctrl.Manager) error {
+	informer, err := mgr.GetCache().GetInformer(ctx, &v1alpha1.Patch{})
+	if err != nil {
+		return err
+	}
+	wake := func() {
+		if images := c.images.Load(); images != nil {
+			images.WakeAll(ctx)
+		}
+	}
+	_, err = informer.AddEventHandler(toolscache.ResourceEventHandlerFuncs{
+		UpdateFunc: func(was, is any) {
+			if holding(was.(*v1alpha1.Patch)) != holding(is.(*v1alpha1.Patch)) {
+				wake()
+			}
+		},
+		DeleteFunc: func(any) { wake() },
+	})
+	return err
+}
+
+// referenceIndex is the field by which the watch cache finds Images: what the inventory calls what
+// they publish.
+const referenceIndex = "plimsoll.reference"
+
+func (c *campaigns) references(o client.Object) []string {
+	spec := &o.(*v1alpha1.Image).Spec
+	var out []string
+	for _, tag := range append([]string{spec.Tag}, spec.AdditionalTags...) {
+		if ref, err := c.place(tag); err == nil { // else the Image says so itself
+			out = append(out, ref.String())
+		}
+	}
+	return out
+}
+
+// imageOf gives the Image that publishes the reference; nil where none does. It is not to be changed.
+func (c *campaigns) imageOf(ctx context.Context, reference string) (*v1alpha1.Image, error) {
+	var list v1alpha1.ImageList
+	err := c.client.List(ctx, &list, client.MatchingFields{referenceIndex: reference}, client.UnsafeDisableDeepCopy)
+	if err != nil {
+		return nil, fault.New(fault.Unavailable, "find the Image of", reference, err)
+	}
+	var oldest *v1alpha1.Image
+	for i := range list.Items { // a younger one has no right to the tag
+		if one := &list.Items[i]; oldest == nil || one.CreationTimestamp.Before(&oldest.CreationTimestamp) {
+			oldest = one
+		}
+	}
+	return oldest, nil
+}
+
+// buildable says whether the image of the reference can be built again here.
+func (c *campaigns) buildable(reference string) bool {
+	image, err := c.imageOf(context.Background(), reference) // it is in memory
+	return err == nil && image != nil && !image.Spec.Suspend
+}
+
+// inputs is a text for all builders.
+func (c *campaigns) inputs(ctx context.Context) (string, error) {
+	var list v1alpha1.BuilderList
+	if err := c.client.List(ctx, &list, client.UnsafeDisableDeepCopy); err != nil {
+		return "", err
+	}
+	var all []string
+	for _, b := range list.Items {
+		if p := b.Status.Published; p != nil {
+			all = append(all, p.Image+"@"+p.Digest)
+		}
+	}
+	slices.Sort(all)
+	return strings.Join(all, "\n"), nil
+}
+
+// Apply implements update.Remedier.
+func (c *campaigns) Apply(ctx context.Context, batch update.Batch, report func(update.Outcome)) error {
+	var reporting sync.Mutex
+	tell := func(o update.Outcome) {
+		reporting.Lock()
+		defer reporting.Unlock()
+		report(o)
+	}
+	rest := batch
+	rest.Items = nil
+	var working sync.WaitGroup
+	for _, item := range batch.Items {
+		image, err := c.imageOf(ctx, item.Reference)
+		switch {
+		case err != nil:
+			tell(update.Outcome{Number: item.Number, Err: err})
+		case image == nil, batch.Hold && batch.Remedy == artifact.RemedyRebase:
+			rest.Items = append(rest.Items, item)
+		default:
+			working.Go(func() { tell(c.remedy(ctx, order{batch, item, image})) })
+		}
+	}
+	defer working.Wait()
+	if len(rest.Items) == 0 {
+		return nil
+	}
+	return c.home.Apply(ctx, rest, tell)
+}
+
+// Move implements update.Remedier. An Image whose tag was moved on is told by a Build, which finds
+// nothing left to do; one whose tag was moved back stays there until it changes the next time.
+func (c *campaigns) Move(ctx context.Context, moves []update.Move, report func(update.Outcome)) error {
+	byNumber := map[int64]update.Move{}
+	for _, m := range moves {
+		byNumber[m.Number] = m
+	}
+	return c.home.Move(ctx, moves, func(o update.Outcome) {
+		if o.Err == nil {
+			if err := c.note(ctx, byNumber[o.Number]); err != nil {
+				c.log.Warn("an Image was not told that its tag was moved", "tag", byNumber[o.Number].Reference, "error", err)
+			}
+		}
+		report(o)
+	})
+}

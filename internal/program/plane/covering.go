@@ -1,0 +1,145 @@
+package plane
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"plimsoll.dev/plimsoll/api/v1alpha1"
+	"plimsoll.dev/plimsoll/internal/update"
+)
+
+// covering keeps the scopes of Patches.
+type covering struct {
+	mu     sync.Mutex
+	scopes map[types.UID]scope
+}
+
+type scope struct {
+	generation int64
+	means      func(repository string) bool
+}
+
+// hold says which campaign sees to an Image that would be built for these reasons: image.Options has
+// more. What people have changed themselves is never held.
+func (c *campaigns) hold(image *v1alpha1.Image, reasons []v1alpha1.BuildReason) string {
+	types := map[v1alpha1.ReasonType]bool{}
+	for _, r := range reasons {
+		switch r.Type {
+		case v1alpha1.ReasonBase, v1alpha1.ReasonAdvisory, v1alpha1.ReasonBuildpack:
+			types[r.Type] = true
+		default:
+			return ""
+		}
+	}
+	p, h := c.covered(context.Background(), image, func(p *v1alpha1.Patch, h held) bool { // it is in memory
+		return h.underWay || h.stands && charged(p.Spec.Target, image, types)
+	})
+	switch {
+	case p == nil:
+		return ""
+	case h.underWay:
+		return fmt.Sprintf("the campaign %s will see to it: kubectl describe patch %[1]s", p.Name)
+	}
+	return fmt.Sprintf("the Patch %s decides what moves by itself: kubectl describe patch %[1]s", p.Name)
+}
+
+// sees gives the name of the Patch by which an Image is moved; a word where that cannot be told.
+func (c *campaigns) sees(ctx context.Context, image *v1alpha1.Image) string {
+	p, _ := c.covered(ctx, image, func(_ *v1alpha1.Patch, h held) bool { return h.underWay || h.stands })
+	if p == nil {
+		return "campaign"
+	}
+	return p.Name
+}
+
+// covered gives the first Patch in whose scope the Image is, and for which that is true; nil is none.
+func (c *campaigns) covered(ctx context.Context, image *v1alpha1.Image, by func(*v1alpha1.Patch, held) bool) (*v1alpha1.Patch, held) {
+	ref, err := c.place(image.Spec.Tag)
+	if err != nil {
+		return nil, held{} // the Image says so itself
+	}
+	var list v1alpha1.PatchList
+	if err := c.client.List(ctx, &list, client.UnsafeDisableDeepCopy); err != nil {
+		return nil, held{} // the cache is ending
+	}
+	for i := range list.Items {
+		p := &list.Items[i]
+		if h := holding(p); by(p, h) && c.covers(p, ref.Repository()) {
+			return p, h
+		}
+	}
+	return nil, held{}
+}
+
+// held is how a Patch holds Images back.
+type held struct {
+	generation int64
+	underWay   bool // a campaign of it is
+	stands     bool // it waits for changes
+}
+
+func holding(p *v1alpha1.Patch) held {
+	h := held{generation: p.Generation}
+	if !p.DeletionTimestamp.IsZero() {
+		return h
+	}
+	h.stands = p.Spec.Automatic
+	switch p.Status.Phase {
+	case v1alpha1.PatchDone, v1alpha1.PatchHalted, v1alpha1.PatchRolledBack:
+	case "":
+		// It was declared a moment ago, unless it cannot be worked off.
+		h.underWay = !p.Spec.Automatic && !meta.IsStatusConditionFalse(p.Status.Conditions, v1alpha1.ConditionSucceeded)
+	default:
+		h.underWay = true
+	}
+	return h
+}
+
+// charged says whether a Patch that stands is in charge of an Image with those reasons: of bases where
+// it names bases, and of nothing where it names advisories. That a builder alone is another is no
+// finding, and no campaign would ever see to it.
+func charged(t v1alpha1.PatchTarget, image *v1alpha1.Image, reasons map[v1alpha1.ReasonType]bool) bool {
+	if t.All || t.Exploited || len(t.Severities) > 0 {
+		return reasons[v1alpha1.ReasonBase] || reasons[v1alpha1.ReasonAdvisory]
+	}
+	return reasons[v1alpha1.ReasonBase] && slices.ContainsFunc(t.Bases, func(base string) bool {
+		return untagged(base) == untagged(image.Status.Inputs.RunImage)
+	})
+}
+
+// untagged cuts the tag off a reference.
+func untagged(reference string) string {
+	if colon := strings.LastIndexByte(reference, ':'); colon > strings.LastIndexByte(reference, '/') {
+		return reference[:colon]
+	}
+	return reference
+}
+
+// covers says whether images of the repository are in the Patch's scope.
+func (c *covering) covers(p *v1alpha1.Patch, repository string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s, known := c.scopes[p.UID]
+	if !known || s.generation != p.Generation {
+		means, err := update.Scope(p.Spec.Scope)
+		if err != nil {
+			means = func(string) bool { return false } // the Patch says so itself
+		}
+		if c.scopes == nil || len(c.scopes) > mostScopes {
+			c.scopes = map[types.UID]scope{}
+		}
+		s = scope{p.Generation, means}
+		c.scopes[p.UID] = s
+	}
+	return s.means(repository)
+}
+
+// mostScopes bounds the scopes that are kept, some of Patches that are gone.
+const mostScopes = 1000
