@@ -28,11 +28,14 @@ type steps struct {
 func (s *steps) open() (executor.Executor, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.sandbox == nil {
-		var err error
-		if s.sandbox, err = sandbox.New(s.dir, sandbox.Options{}); err != nil {
-			return nil, err
-		}
+	if s.sandbox != nil { // a process that opens it again lives long
+		s.prune()
+		return s.sandbox, nil
+	}
+	var err error
+	s.sandbox, err = sandbox.New(s.dir, sandbox.Options{})
+	if err != nil {
+		return nil, err
 	}
 	return s.sandbox, nil
 }
@@ -41,9 +44,13 @@ func (s *steps) open() (executor.Executor, error) {
 func (s *steps) close() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.sandbox == nil {
-		return
+	if s.sandbox != nil {
+		s.prune()
 	}
+}
+
+// prune bounds what is unpacked, now and then.
+func (s *steps) prune() {
 	stamp := s.dir + ".pruned"
 	if last, err := os.Stat(stamp); err == nil && time.Since(last.ModTime()) < pruneEvery {
 		return

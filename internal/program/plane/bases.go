@@ -2,11 +2,18 @@ package plane
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
 	"fmt"
+	"io/fs"
+	"os"
+	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
 	"plimsoll.dev/plimsoll/api/v1alpha1"
+	"plimsoll.dev/plimsoll/internal/aside"
 	"plimsoll.dev/plimsoll/internal/base"
 	"plimsoll.dev/plimsoll/internal/controller/baseimage"
 	"plimsoll.dev/plimsoll/internal/debian/archive"
@@ -25,7 +32,7 @@ func (b bases) Build(ctx context.Context, image *v1alpha1.BaseImage, tag string)
 		return baseimage.Result{}, err
 	}
 	built, err := b.site.BuildBase(ctx, site.BaseRequest{
-		Publication: site.Publication{Tag: ref, IfChanged: true, Means: b.means("baseimage", image.Name)},
+		Publication: site.Publication{Tag: ref, IfChanged: !b.vouchAgain(ref), Means: b.means("baseimage", image.Name)},
 		Spec:        image,
 	})
 	if err != nil {
@@ -42,6 +49,21 @@ func (b bases) Build(ctx context.Context, image *v1alpha1.BaseImage, tag string)
 		}
 	}
 	return result, nil
+}
+
+// vouchEvery is how often it is said anew of a base that has not changed that it is as new as its
+// archive: policies go by when that was last said.
+const vouchEvery = 24 * time.Hour
+
+// vouchAgain says that the base is to be vouched for again, and remembers that it was.
+func (b bases) vouchAgain(ref oci.Reference) bool {
+	sum := sha256.Sum256([]byte(ref.String()))
+	stamp := b.site.Path("cache", "vouched", hex.EncodeToString(sum[:]))
+	last, err := os.Stat(stamp)
+	if err == nil && time.Since(last.ModTime()) < vouchEvery {
+		return false
+	}
+	return aside.WriteBytes(stamp, nil) == nil && !errors.Is(err, fs.ErrNotExist)
 }
 
 // changes gives the packages that differ between two images of one repository.
