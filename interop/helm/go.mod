@@ -12,6 +12,7 @@ require (
 	k8s.io/apimachinery v0.34.4
 	k8s.io/pod-security-admission v0.34.4
 	plimsoll.dev/plimsoll v0.0.0
+	sigs.k8s.io/yaml v1.6.0
 )
 
 require (
@@ -142,7 +143,6 @@ require (
 	sigs.k8s.io/kustomize/kyaml v0.20.1 // indirect
 	sigs.k8s.io/randfill v1.0.0 // indirect
 	sigs.k8s.io/structured-merge-diff/v6 v6.3.0 // indirect
-	sigs.k8s.io/yaml v1.6.0 // indirect
 )
 
 replace plimsoll.dev/plimsoll => ../..
