@@ -115,6 +115,19 @@ func (p *Plane) place(tag string) (oci.Reference, error) {
 	return ref, nil
 }
 
+// placed gives the name of a base where it is: one without a registry is where place has it. None
+// stays none.
+func (p *Plane) placed(name string) (string, error) {
+	if name == "" || p.o.Publish == "" {
+		return name, nil
+	}
+	ref, err := oci.Parse(name)
+	if err != nil || !ref.IsLocal() {
+		return name, err
+	}
+	return p.o.Publish + "/" + name, nil
+}
+
 // reach gives the name by which nodes pull what the reference names.
 func (p *Plane) reach(ref oci.Reference) string {
 	if ref.IsLocal() && p.served != nil {

@@ -29,6 +29,9 @@ func (m makers) Make(ctx context.Context, spec *builder.Spec, tag string) (build
 	if err != nil {
 		return builders.Result{}, err
 	}
+	if spec, err = m.based(spec); err != nil {
+		return builders.Result{}, err
+	}
 	built, err := m.site.BuildBuilder(ctx, site.BuilderRequest{
 		Publication: site.Publication{Tag: ref, IfChanged: true, Means: m.means("builder", spec.Name)},
 		Spec:        spec,
@@ -49,6 +52,22 @@ func (m makers) Make(ctx context.Context, spec *builder.Spec, tag string) (build
 		result.Buildpacks = append(result.Buildpacks, b.ID+"@"+b.Version)
 	}
 	return result, nil
+}
+
+// based gives the spec with its bases named where they are.
+func (m makers) based(spec *builder.Spec) (*builder.Spec, error) {
+	out := *spec
+	out.Builder = *spec.Builder.DeepCopy()
+	var err error
+	if out.Spec.Build.Image, err = m.placed(spec.Spec.Build.Image); err != nil {
+		return nil, err
+	}
+	for i, run := range spec.Spec.Run {
+		if out.Spec.Run[i].Image, err = m.placed(run.Image); err != nil {
+			return nil, err
+		}
+	}
+	return &out, nil
 }
 
 // Digest implements builders.Maker.

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -44,6 +45,9 @@ func (w worker) Build(ctx context.Context, job controller.Job, log io.Writer, st
 	if err := w.heldAlready(job, request.Tag); err != nil {
 		return none, err
 	}
+	if err := w.admit(ctx, job); err != nil {
+		return none, err
+	}
 	end, err := w.lend(job, &request)
 	if err != nil {
 		return none, err
@@ -61,7 +65,7 @@ func (w worker) Build(ctx context.Context, job controller.Job, log io.Writer, st
 	first := built.Images[0]
 	return controller.Outcome{
 		Digest: built.Digest, Tags: w.names(request.Tag, request.AdditionalTags), Unchanged: built.Unchanged,
-		RunImage: stoodOn(b, first.RunImage), Buildpacks: first.Buildpacks,
+		RunImage: w.stoodOn(b, first.RunImage), Buildpacks: first.Buildpacks,
 	}, nil
 }
 
@@ -86,11 +90,12 @@ func (w worker) heldAlready(job controller.Job, at oci.Reference) error {
 // stoodOn gives the run image as the builder's status names it: by the digest of its tag, which may
 // be an index, where the build knows the image of one architecture. The status is from before the
 // build, so that a base which moved meanwhile is seen to be newer.
-func stoodOn(b *v1alpha1.Builder, image string) *v1alpha1.Published {
+func (w worker) stoodOn(b *v1alpha1.Builder, image string) *v1alpha1.Published {
 	name, digest, _ := strings.Cut(image, "@")
 	for _, run := range b.Status.Run {
-		if run.Image == name && run.Digest != "" {
-			digest = run.Digest
+		if is, err := w.placed(run.Image); err == nil && is == name && run.Digest != "" {
+			name, digest = run.Image, run.Digest
+			break
 		}
 	}
 	return &v1alpha1.Published{Image: name, Digest: digest}
@@ -114,7 +119,10 @@ func (w worker) request(job controller.Job, b *v1alpha1.Builder) (r site.BuildRe
 		}
 	}
 	r.Cache.Clear = spec.Cache.Disabled
-	r.RunImage, r.Architectures, r.Force = spec.Build.RunImage, spec.Architectures, job.Force
+	if r.RunImage, err = w.placed(spec.Build.RunImage); err != nil {
+		return r, err
+	}
+	r.Architectures, r.Force = spec.Architectures, job.Force
 	r.Location, r.Source = location(spec, job.Build.Spec.Inputs.Source)
 	r.Settings = build.Settings{
 		Buildpacks: spec.Build.Buildpacks, Process: spec.Build.Process, Offline: spec.Build.Network == v1alpha1.NetworkNone,
@@ -200,9 +208,43 @@ func (w worker) names(first oci.Reference, others []oci.Reference) []string {
 
 // Rebase implements controller.Worker.
 func (w worker) Rebase(ctx context.Context, jobs []controller.Job, end func(int, controller.Outcome, error)) {
-	items, places := make([]site.RebaseItem, 0, len(jobs)), map[string]int{}
+	byLogins := map[account][]int{}
 	for i, job := range jobs {
-		item, err := w.item(job)
+		byLogins[accountOf(job)] = append(byLogins[accountOf(job)], i)
+	}
+	var rebasing errgroup.Group
+	rebasing.SetLimit(mostFleets)
+	for _, these := range byLogins {
+		rebasing.Go(func() error {
+			w.rebase(ctx, jobs, these, end)
+			return nil
+		})
+	}
+	_ = rebasing.Wait()
+}
+
+// mostFleets is how many parts of a fleet are under way at a time.
+const mostFleets = 8
+
+// account names a service account; the zero value is one that has no logins.
+type account struct{ namespace, name string }
+
+func accountOf(job controller.Job) account {
+	if len(job.Secrets.Registries) == 0 {
+		return account{}
+	}
+	return account{job.Image.Namespace, job.Image.Spec.ServiceAccountName}
+}
+
+// rebase rebases those of the jobs, which have the same logins: nobody's image is read or written
+// with another's.
+func (w worker) rebase(ctx context.Context, jobs []controller.Job, these []int, end func(int, controller.Outcome, error)) {
+	items, places := make([]site.RebaseItem, 0, len(these)), map[string]int{}
+	for _, i := range these {
+		item, err := w.item(jobs[i])
+		if err == nil {
+			err = w.admit(ctx, jobs[i])
+		}
 		if err != nil {
 			end(i, controller.Outcome{}, err)
 			continue
@@ -210,8 +252,11 @@ func (w worker) Rebase(ctx context.Context, jobs []controller.Job, end func(int,
 		places[item.Tag] = i
 		items = append(items, item)
 	}
-	o := site.RebaseOptions{Means: w.means("fleet", number(int64(len(jobs))))}
-	o.Registries = w.registries(jobs...)
+	if len(items) == 0 {
+		return
+	}
+	o := site.RebaseOptions{Means: w.means("fleet", number(int64(len(items))))}
+	o.Registries = w.registries(jobs[these[0]].Secrets.Logins)
 	err := w.site.Rebase(ctx, items, o, func(r site.RebaseOutcome) {
 		i := places[r.Item.Tag]
 		delete(places, r.Item.Tag)
@@ -244,7 +289,10 @@ func (w worker) item(job controller.Job) (site.RebaseItem, error) {
 	if err != nil {
 		return site.RebaseItem{}, err
 	}
-	item := site.RebaseItem{Tag: ref.String(), RunImage: job.Build.Spec.Inputs.RunImage}
+	item := site.RebaseItem{Tag: ref.String()}
+	if item.RunImage, err = w.placed(job.Build.Spec.Inputs.RunImage); err != nil {
+		return item, err
+	}
 	others, err := w.additional(job)
 	for _, other := range others {
 		item.AdditionalTags = append(item.AdditionalTags, other.String())
