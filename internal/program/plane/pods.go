@@ -41,7 +41,14 @@ func (p *Plane) steps(ctx context.Context) (executor.Executor, error) {
 	if err != nil {
 		return nil, err
 	}
-	return pod.New(p.target, images, pod.Options{Namespace: p.o.StepsNamespace})
+	runner, err := pod.New(p.target, images, pod.Options{Namespace: p.o.StepsNamespace})
+	if err != nil {
+		return nil, err
+	}
+	if err := runner.Sweep(ctx); err != nil { // what one that was killed left takes room, no more
+		p.log.Warn("pods of steps that ended are not removed", "error", err)
+	}
+	return runner, nil
 }
 
 // prepare has the cluster hold what steps need, where that is not the chart's to do.
