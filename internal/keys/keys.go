@@ -21,6 +21,7 @@ import (
 	"regexp"
 	"strings"
 	"sync"
+	"syscall"
 
 	"github.com/sigstore/sigstore/pkg/signature"
 
@@ -213,10 +214,20 @@ func (k *Keychain) read(kind place, rest string, private bool) ([]byte, error) {
 	if len(text) > maxText {
 		return nil, fault.Newf(fault.Usage, "read key", rest, "it is too long for a key")
 	}
-	if info, err := f.Stat(); err == nil && private && info.Mode().IsRegular() && info.Mode().Perm()&0o077 != 0 {
+	if info, err := f.Stat(); err == nil && private && info.Mode().IsRegular() && othersRead(info) {
 		k.warn("others can read the key " + rest + ": take the rights away with chmod 600")
 	}
 	return text, nil
+}
+
+// othersRead says whether somebody else than this process may read the file. Where it is not the
+// owner, as with a secret that Kubernetes mounts, its group's right is its own.
+func othersRead(info os.FileInfo) bool {
+	others := os.FileMode(0o077)
+	if owner, ok := info.Sys().(*syscall.Stat_t); ok && int(owner.Uid) != os.Geteuid() {
+		others = 0o007
+	}
+	return info.Mode().Perm()&others != 0
 }
 
 func (k *Keychain) warn(line string) {

@@ -249,6 +249,30 @@ func TestWarnsOfKeysThatOthersRead(t *testing.T) {
 	}
 }
 
+// TestKeysOfAGroup: what somebody else owns, such as a secret that Kubernetes mounts, is read by its
+// group, and not said to be others'.
+func TestKeysOfAGroup(t *testing.T) {
+	unset(t)
+	if os.Geteuid() != 0 {
+		t.Fatal("only root gives files away: run the tests as root, such as with sudo make test")
+	}
+	private := must[*ecdsa.PrivateKey](t)(ecdsa.GenerateKey(elliptic.P256(), rand.Reader))
+	for mode, want := range map[os.FileMode]int{0o440: 0, 0o444: 1} {
+		path := write(t, block("PRIVATE KEY", pkcs8(t, private)), mode)
+		if err := os.Chown(path, 65532, 65532); err != nil {
+			t.Fatal(err)
+		}
+		said := 0
+		chain := keys.New(keys.Options{Warn: func(string) { said++ }})
+		if _, err := chain.Signer(t.Context(), path); err != nil {
+			t.Fatal(err)
+		}
+		if said != want {
+			t.Errorf("mode %v: said %d lines, want %d", mode, said, want)
+		}
+	}
+}
+
 // TestPublicOfPrivate: whoever signs here can verify here, whether or not the public key
 // stands beside the private one.
 func TestPublicOfPrivate(t *testing.T) {
