@@ -24,6 +24,11 @@ const (
 	// AnnotationBuild asks for one more build whenever its value changes: the time, say.
 	AnnotationBuild = "plimsoll.dev/build"
 
+	// AnnotationRepositories on a Namespace says which repositories its Images may publish to, and
+	// be made from, in the control plane's own registry, beside those below the namespace's name:
+	// "apps/**, legacy/shop". "*" stands for any part of a name, "**" for any number of parts.
+	AnnotationRepositories = "plimsoll.dev/repositories"
+
 	// Finalizer is on resources that hold something outside the cluster.
 	Finalizer = "plimsoll.dev/finalizer"
 )

@@ -79,6 +79,10 @@ func (b *bed) testRoles(t *testing.T) {
 		{controllers, "get", "secrets", "plimsoll-steps", false},
 		{controllers, "create", "events", "team", true},
 		{controllers, "create", "clusterrolebindings", "", false},
+		{controllers, "watch", "namespaces", "", true}, // what administrators allow there
+		{controllers, "patch", "namespaces", "", false},
+		{"edith", "patch", "namespaces", "team", false},
+		{"adam", "patch", "namespaces", "team", false},
 		{controllers, "get", "nodes", "", false},
 	}
 	for _, tt := range tests {

@@ -69,7 +69,8 @@ const (
 	maxChanges  = 500
 )
 
-// Setup adds the reconciler of BaseImages to the manager. tag.Setup must have been called.
+// Setup adds the reconciler of BaseImages to the manager. The Setup of a tag.Registry must have been
+// called.
 func Setup(mgr ctrl.Manager, b Builder, o Options) error {
 	r := &Reconciler{
 		client: mgr.GetClient(), events: mgr.GetEventRecorderFor("baseimage"), builder: b, o: o,
@@ -81,6 +82,7 @@ func Setup(mgr ctrl.Manager, b Builder, o Options) error {
 		For(&v1alpha1.BaseImage{}, builder.WithPredicates(asked)).
 		Watches(&v1alpha1.BaseImage{}, rivals, changed).
 		Watches(&v1alpha1.Builder{}, rivals, changed).
+		Watches(&v1alpha1.Image{}, rivals, changed).
 		WithOptions(controller.Options{MaxConcurrentReconciles: atOnce, RateLimiter: status.Backoff()})
 	if o.Archives != nil {
 		if err := mgr.Add(o.Archives); err != nil {

@@ -98,7 +98,7 @@ func start(t *testing.T, b *bed.Bed, c *composer) (stop func()) {
 func startReplica(t *testing.T, b *bed.Bed, c *composer, o controller.Options) (stop func()) {
 	t.Helper()
 	return b.Manager(t, o, func(m ctrl.Manager) error {
-		if err := tag.Setup(m); err != nil {
+		if err := tag.Registry("").Setup(m); err != nil {
 			return err
 		}
 		watch := archives.New(archives.Options{Every: 50 * time.Millisecond, State: filepath.Join(c.Home, "archives"), Agent: "test"})

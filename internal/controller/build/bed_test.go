@@ -20,6 +20,7 @@ import (
 	"plimsoll.dev/plimsoll/internal/controller/image"
 	"plimsoll.dev/plimsoll/internal/controller/logs"
 	"plimsoll.dev/plimsoll/internal/controller/poll"
+	"plimsoll.dev/plimsoll/internal/controller/tag"
 )
 
 // hands is a worker that does what tests say.
@@ -137,6 +138,9 @@ func (c counting) RoundTrip(r *http.Request) (*http.Response, error) {
 func (y *yard) start(t testing.TB) {
 	t.Helper()
 	y.stop = y.Manager(t, controller.Options{}, func(m ctrl.Manager) (err error) {
+		if err := tag.Registry("").Setup(m); err != nil {
+			return err
+		}
 		if y.images, err = image.Setup(m, y.sources, image.Options{}); err != nil {
 			return err
 		}
@@ -188,7 +192,7 @@ func (y *yard) declare(t testing.TB, name string, change func(*v1alpha1.ImageSpe
 	t.Helper()
 	i := &v1alpha1.Image{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: name}}
 	i.Spec = v1alpha1.ImageSpec{
-		Tag: name + ":1", Builder: v1alpha1.ClusterReference{Name: "standard"},
+		Tag: "default/" + name + ":1", Builder: v1alpha1.ClusterReference{Name: "standard"},
 		Source: v1alpha1.ImageSource{Git: &v1alpha1.GitSource{URL: "https://git.example.com/shop.git", Revision: "main"}},
 	}
 	if change != nil {

@@ -38,7 +38,7 @@ func (y *yard) estate(t testing.TB, n int) {
 func (y *yard) settled(t testing.TB, k int) error {
 	i := &v1alpha1.Image{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: fmt.Sprint("app-", k), Labels: map[string]string{v1alpha1.LabelTeam: fmt.Sprint("team-", k%50)}}}
 	i.Spec = v1alpha1.ImageSpec{
-		Tag: i.Name + ":1", Builder: v1alpha1.ClusterReference{Name: "standard"},
+		Tag: "default/" + i.Name + ":1", Builder: v1alpha1.ClusterReference{Name: "standard"},
 		Source: v1alpha1.ImageSource{Git: &v1alpha1.GitSource{URL: fmt.Sprintf("https://git.example.com/shop-%d.git", k%100), Revision: "main"}},
 	}
 	if err := y.Client.Create(t.Context(), i); err != nil {

@@ -24,6 +24,7 @@ import (
 	"plimsoll.dev/plimsoll/internal/controller/image"
 	"plimsoll.dev/plimsoll/internal/controller/logs"
 	"plimsoll.dev/plimsoll/internal/controller/poll"
+	"plimsoll.dev/plimsoll/internal/controller/tag"
 )
 
 // errand is what the process of the controllers is told, in its environment.
@@ -57,6 +58,9 @@ func TestMain(m *testing.M) {
 func (e errand) run() error {
 	m, err := controller.New(&rest.Config{Host: e.Host, TLSClientConfig: e.TLS}, controller.Options{})
 	if err != nil {
+		return err
+	}
+	if err := tag.Registry("").Setup(m); err != nil {
 		return err
 	}
 	if _, err := image.Setup(m, e, image.Options{Poll: poll.Options{Interval: 100 * time.Millisecond}}); err != nil {

@@ -59,7 +59,8 @@ type Options struct {
 // atOnce is how many builders are made at a time.
 const atOnce = 2
 
-// Setup adds the reconciler of Builders to the manager. tag.Setup must have been called.
+// Setup adds the reconciler of Builders to the manager. The Setup of a tag.Registry must have been
+// called.
 func Setup(mgr ctrl.Manager, m Maker, o Options) error {
 	r := &Reconciler{
 		client: mgr.GetClient(), events: mgr.GetEventRecorderFor("builder"), maker: m, parts: o.Parts,
@@ -76,6 +77,7 @@ func Setup(mgr ctrl.Manager, m Maker, o Options) error {
 		Watches(&v1alpha1.BaseImage{}, handler.EnqueueRequestsFromMapFunc(r.standsOn)).
 		Watches(&v1alpha1.BaseImage{}, rivals, changed).
 		Watches(&v1alpha1.Builder{}, rivals, changed).
+		Watches(&v1alpha1.Image{}, rivals, changed).
 		WithOptions(controller.Options{MaxConcurrentReconciles: atOnce, RateLimiter: status.Backoff()}).
 		Complete(r)
 }

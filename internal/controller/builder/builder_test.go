@@ -72,7 +72,7 @@ func (m *maker) set(change func()) {
 func start(t *testing.T, b *bed.Bed, m *maker) (stop func()) {
 	t.Helper()
 	return b.Manager(t, controller.Options{}, func(mgr ctrl.Manager) error {
-		if err := tag.Setup(mgr); err != nil {
+		if err := tag.Registry("").Setup(mgr); err != nil {
 			return err
 		}
 		return controlled.Setup(mgr, m, controlled.Options{Parts: "/parts", Every: 200 * time.Millisecond})

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"plimsoll.dev/plimsoll/internal/controller/status"
+	"plimsoll.dev/plimsoll/internal/controller/tag"
 )
 
 // TestThePageNamesEveryReason holds docs/images.md against what Images can say.
@@ -19,7 +20,7 @@ func TestThePageNamesEveryReason(t *testing.T) {
 			t.Errorf("it does not tell when a Build has the reason %s", kind)
 		}
 	}
-	for _, reason := range []string{UpToDate, Building, BuildFailed, HeldBack, SourceUnknown, SourceAway, BuilderMissing, BuilderUnready, status.Suspended, status.TagTaken} {
+	for _, reason := range []string{UpToDate, Building, BuildFailed, HeldBack, SourceUnknown, SourceAway, BuilderMissing, BuilderUnready, status.Suspended, status.TagTaken, tag.NotAllowed, tag.SourceNotAllowed} {
 		if !strings.Contains(string(text), "| `"+reason+"` |") {
 			t.Errorf("it does not tell what %s means", reason)
 		}

@@ -8,6 +8,7 @@ import (
 
 	"plimsoll.dev/plimsoll/api/v1alpha1"
 	"plimsoll.dev/plimsoll/internal/controller/poll"
+	"plimsoll.dev/plimsoll/internal/controller/tag"
 	"plimsoll.dev/plimsoll/internal/ignore"
 )
 
@@ -22,7 +23,7 @@ type facts struct {
 	touches   func(from, to string, match func(path string) bool) (touches, known bool)
 	overrides Held
 	verdict   func(*v1alpha1.Published) *v1alpha1.VerdictStatus // nil leaves it as it is
-	rival     string                                            // "namespace/name" of an older Image with this tag
+	refusal   *tag.Refusal                                      // nil: it may publish what it wants to
 	hold      func(reasons []v1alpha1.BuildReason) string
 	now       time.Time
 

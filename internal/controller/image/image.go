@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"context"
 	"slices"
+	"strings"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/equality"
@@ -20,6 +21,7 @@ import (
 	"plimsoll.dev/plimsoll/api/v1alpha1"
 	"plimsoll.dev/plimsoll/internal/controller/poll"
 	"plimsoll.dev/plimsoll/internal/controller/status"
+	"plimsoll.dev/plimsoll/internal/controller/tag"
 )
 
 // Options say what only others know. The zero value knows no overrides, holds nothing back, and
@@ -34,6 +36,13 @@ type Options struct {
 
 	// Verdict gives the verdict on an image that is published; nil is not known.
 	Verdict func(tag, digest string) *v1alpha1.VerdictStatus
+
+	// Registry is the control plane's own, where tags without a registry are.
+	Registry tag.Registry
+
+	// Files lets sources be folders of this machine (file://): whoever may write an Image then reads
+	// what this process may.
+	Files bool
 
 	Poll poll.Options
 }
@@ -134,11 +143,11 @@ func (r *Reconciler) gather(ctx context.Context, image *v1alpha1.Image) (*facts,
 	case !apierrors.IsNotFound(err):
 		return nil, err
 	}
-	rival, err := r.rival(ctx, image)
+	refusal, err := r.refuse(ctx, image)
 	if err != nil {
 		return nil, err
 	}
-	f.rival = rival
+	f.refusal = refusal
 	f.bases = func(tag string) *v1alpha1.BaseImage { return r.base(ctx, tag) }
 	if r.options.Overrides != nil {
 		var all v1alpha1.DependencyOverrideList
@@ -173,7 +182,7 @@ func (r *Reconciler) follow(f *facts) {
 		return r.poller.Touches(name, from, to, match)
 	}
 	switch {
-	case f.image.Spec.Suspend || f.rival != "":
+	case f.image.Spec.Suspend || f.refusal != nil:
 		r.poller.Forget(name)
 	case fixed != "":
 		r.poller.Forget(name)
@@ -217,26 +226,12 @@ func Owns(by *v1alpha1.Image, b *v1alpha1.Build) bool {
 	return slices.ContainsFunc(b.OwnerReferences, func(o metav1.OwnerReference) bool { return o.UID == by.UID })
 }
 
-// rival gives an older Image that has the same tag.
-func (r *Reconciler) rival(ctx context.Context, image *v1alpha1.Image) (string, error) {
-	var list v1alpha1.ImageList
-	if err := r.client.List(ctx, &list, client.MatchingFields{indexTag: image.Spec.Tag}, client.UnsafeDisableDeepCopy); err != nil {
-		return "", err
+// refuse gives why nothing may be built for the Image, if there is something.
+func (r *Reconciler) refuse(ctx context.Context, image *v1alpha1.Image) (*tag.Refusal, error) {
+	if git := image.Spec.Source.Git; git != nil && strings.HasPrefix(git.URL, "file:") && !r.options.Files {
+		return &tag.Refusal{Reason: tag.SourceNotAllowed, Message: "a source may not be a folder of the machine that the controllers run on: push it to a git server"}, nil
 	}
-	oldest := image
-	for i := range list.Items {
-		if other := &list.Items[i]; older(other, oldest) {
-			oldest = other
-		}
-	}
-	if oldest.UID == image.UID {
-		return "", nil
-	}
-	return oldest.Namespace + "/" + oldest.Name, nil
-}
-
-func older(a, b *v1alpha1.Image) bool {
-	return cmp.Or(a.CreationTimestamp.Compare(b.CreationTimestamp.Time), cmp.Compare(a.UID, b.UID)) < 0
+	return r.options.Registry.Refuse(ctx, r.client, image)
 }
 
 // base gives the BaseImage that publishes the tag, if one does.

@@ -14,6 +14,7 @@ import (
 	"plimsoll.dev/plimsoll/internal/controller"
 	"plimsoll.dev/plimsoll/internal/controller/bed"
 	"plimsoll.dev/plimsoll/internal/controller/poll"
+	"plimsoll.dev/plimsoll/internal/controller/tag"
 )
 
 // repository is a source whose newest commit tests set.
@@ -45,9 +46,10 @@ func (r *repository) push(revision string, paths ...string) {
 // desk is an API server with the reconciler at work, on which the test plays who runs Builds.
 type desk struct {
 	*bed.Bed
-	source *repository
-	images *Images
-	stop   func()
+	source   *repository
+	images   *Images
+	registry tag.Registry
+	stop     func()
 }
 
 func newDesk(t *testing.T) *desk {
@@ -60,7 +62,10 @@ func newDesk(t *testing.T) *desk {
 func (d *desk) start(t *testing.T) {
 	t.Helper()
 	d.stop = d.Manager(t, controller.Options{}, func(m ctrl.Manager) (err error) {
-		d.images, err = Setup(m, d.source, Options{})
+		if err := d.registry.Setup(m); err != nil {
+			return err
+		}
+		d.images, err = Setup(m, d.source, Options{Registry: d.registry})
 		return err
 	})
 }
@@ -110,7 +115,7 @@ func (d *desk) declare(t *testing.T, name string, change func(*v1alpha1.ImageSpe
 	t.Helper()
 	i := &v1alpha1.Image{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: name}}
 	i.Spec = v1alpha1.ImageSpec{
-		Tag: name + ":1", Builder: v1alpha1.ClusterReference{Name: "standard"},
+		Tag: "default/" + name + ":1", Builder: v1alpha1.ClusterReference{Name: "standard"},
 		Source: v1alpha1.ImageSource{Git: &v1alpha1.GitSource{URL: "https://git.example.com/" + name + ".git", Revision: "main"}},
 	}
 	if change != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"sync"
 
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/util/workqueue"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -24,12 +25,12 @@ import (
 // The fields by which the watch cache finds things.
 const (
 	indexImage     = "spec.image.name"        // of Builds
-	indexTag       = "spec.tag"               // of Images
 	indexBuilder   = "spec.builder.name"      // of Images
 	indexPublished = "status.published.image" // of BaseImages
 )
 
-// Setup adds the reconciler of Images, and the poller of their sources, to the manager.
+// Setup adds the reconciler of Images, and the poller of their sources, to the manager. The Setup of
+// o.Registry must have been called.
 func Setup(mgr ctrl.Manager, sources poll.Sources, o Options) (*Images, error) {
 	if err := index(mgr.GetFieldIndexer()); err != nil {
 		return nil, fault.New(fault.Failed, "index Images", "", err)
@@ -40,10 +41,15 @@ func Setup(mgr ctrl.Manager, sources poll.Sources, o Options) (*Images, error) {
 	if err := mgr.Add(r.poller); err != nil {
 		return nil, fault.New(fault.Failed, "add the poller of sources", "", err)
 	}
+	rivalsOf := o.Registry.Rivals(r.client, v1alpha1.ImageKind)
+	rivals := handler.EnqueueRequestsFromMapFunc(rivalsOf)
 	err := ctrl.NewControllerManagedBy(mgr).Named("image").
 		WithOptions(controller.Options{RateLimiter: status.Backoff()}).
 		For(&v1alpha1.Image{}, builder.WithPredicates(predicate.Or(predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{}))).
-		Watches(&v1alpha1.Image{}, handler.EnqueueRequestsFromMapFunc(r.sameTag), builder.WithPredicates(deletions())).
+		Watches(&v1alpha1.Image{}, rivals, builder.WithPredicates(freed())).
+		Watches(&v1alpha1.BaseImage{}, rivals, builder.WithPredicates(freed())).
+		Watches(&v1alpha1.Builder{}, rivals, builder.WithPredicates(freed())).
+		Watches(&corev1.Namespace{}, handler.EnqueueRequestsFromMapFunc(r.within(rivalsOf)), builder.OnlyMetadata, builder.WithPredicates(predicate.AnnotationChangedPredicate{})).
 		Watches(&v1alpha1.Build{}, handler.EnqueueRequestsFromMapFunc(imageOf), builder.WithPredicates(phases())).
 		Watches(&v1alpha1.Builder{}, handler.EnqueueRequestsFromMapFunc(r.builtBy)).
 		Watches(&v1alpha1.DependencyOverride{}, handler.EnqueueRequestsFromMapFunc(r.all), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
@@ -63,7 +69,6 @@ func index(cache client.FieldIndexer) error {
 		value func(client.Object) string
 	}{
 		{&v1alpha1.Build{}, indexImage, func(o client.Object) string { return o.(*v1alpha1.Build).Spec.Image.Name }},
-		{&v1alpha1.Image{}, indexTag, func(o client.Object) string { return o.(*v1alpha1.Image).Spec.Tag }},
 		{&v1alpha1.Image{}, indexBuilder, func(o client.Object) string { return o.(*v1alpha1.Image).Spec.Builder.Name }},
 		{&v1alpha1.BaseImage{}, indexPublished, func(o client.Object) string {
 			if p := o.(*v1alpha1.BaseImage).Status.Published; p != nil {
@@ -85,9 +90,20 @@ func imageOf(_ context.Context, o client.Object) []reconcile.Request {
 	return []reconcile.Request{{NamespacedName: types.NamespacedName{Namespace: o.GetNamespace(), Name: o.(*v1alpha1.Build).Spec.Image.Name}}}
 }
 
-// sameTag gives the Images that have the tag of one that was deleted.
-func (r *Reconciler) sameTag(ctx context.Context, o client.Object) []reconcile.Request {
-	return r.images(ctx, client.MatchingFields{indexTag: o.(*v1alpha1.Image).Spec.Tag})
+// within gives the Images of a Namespace, whose rights are others now, and their rivals.
+func (r *Reconciler) within(rivals handler.MapFunc) handler.MapFunc {
+	return func(ctx context.Context, o client.Object) []reconcile.Request {
+		var list v1alpha1.ImageList
+		if err := r.client.List(ctx, &list, client.InNamespace(o.GetName()), client.UnsafeDisableDeepCopy); err != nil {
+			return nil // the cache is ending
+		}
+		var out []reconcile.Request
+		for i := range list.Items {
+			out = append(out, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(&list.Items[i])})
+			out = append(out, rivals(ctx, &list.Items[i])...)
+		}
+		return out
+	}
 }
 
 // builtBy gives the Images of a Builder.
@@ -121,11 +137,9 @@ func phases() predicate.Predicate {
 	}}
 }
 
-func deletions() predicate.Predicate {
-	return predicate.Funcs{
-		CreateFunc: func(event.CreateEvent) bool { return false },
-		UpdateFunc: func(event.UpdateEvent) bool { return false },
-	}
+// freed lets through what may leave a tag to others.
+func freed() predicate.Predicate {
+	return predicate.And(predicate.GenerationChangedPredicate{}, predicate.Funcs{CreateFunc: func(event.CreateEvent) bool { return false }})
 }
 
 // wakeup is a source of requests that come from within the process.

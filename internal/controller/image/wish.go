@@ -40,7 +40,7 @@ func (f *facts) wish() wish {
 	w := wish{status: f.absorb()}
 	was := w.status.Inputs
 	is := f.wanted(was)
-	if !f.image.Spec.Suspend && f.rival == "" { // else nobody asks
+	if !f.image.Spec.Suspend && f.refusal == nil { // else nobody asks
 		w.status.Source.Revision = f.source.Revision
 	}
 	if f.verdict != nil { // on what the status is to name, which may be newer than what it names
@@ -51,7 +51,7 @@ func (f *facts) wish() wish {
 	if ready == nil {
 		ready = f.settle(&w, was, is, reasons)
 	}
-	if ready.Reason == status.Suspended || ready.Reason == status.TagTaken {
+	if f.image.Spec.Suspend || f.refusal != nil {
 		w.remove = f.idle()
 	}
 	status.Set(&w.status.Status, f.image.Generation, v1alpha1.ConditionReady, ready.Status, ready.Reason, ready.Message)
@@ -79,8 +79,8 @@ func (f *facts) obstacle(is v1alpha1.BuildInputs) *metav1.Condition {
 	switch {
 	case f.image.Spec.Suspend:
 		return condition(metav1.ConditionUnknown, status.Suspended, "spec.suspend is true: nothing is built or rebased")
-	case f.rival != "":
-		return condition(metav1.ConditionFalse, status.TagTaken, fmt.Sprintf("the Image %s publishes %s: give this one another tag, or delete that one", f.rival, f.image.Spec.Tag))
+	case f.refusal != nil:
+		return condition(metav1.ConditionFalse, f.refusal.Reason, f.refusal.Message)
 	case f.builder == nil:
 		return condition(metav1.ConditionFalse, BuilderMissing, fmt.Sprintf("there is no Builder %q: make one, or name another in spec.builder (kubectl get builders)", f.image.Spec.Builder.Name))
 	case is.Builder == "":

@@ -14,6 +14,7 @@ import (
 	"plimsoll.dev/plimsoll/api/v1alpha1"
 	"plimsoll.dev/plimsoll/internal/controller/poll"
 	"plimsoll.dev/plimsoll/internal/controller/status"
+	"plimsoll.dev/plimsoll/internal/controller/tag"
 )
 
 var noon = time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
@@ -199,7 +200,7 @@ func TestWish(t *testing.T) {
 			f.builder.Status.Run[0].Digest = "run2"
 			f.hold = func([]v1alpha1.BuildReason) string { return "the campaign openssl will see to it" }
 		}, []string{"Ready True HeldBack"}},
-		{"another has the tag", func(f *facts) { f.rival, f.source.Revision = "default/other", "commit2" }, []string{"Ready False TagTaken"}},
+		{"another has the tag", func(f *facts) { f.refusal, f.source.Revision = &tag.Refusal{Reason: status.TagTaken}, "commit2" }, []string{"Ready False TagTaken"}},
 		{"there is no builder", func(f *facts) { f.builder = nil }, []string{"Ready False BuilderNotFound"}},
 		{"the builder was never built", func(f *facts) { f.builds, f.builder.Status = nil, v1alpha1.BuilderStatus{} }, []string{"Ready Unknown BuilderNotReady"}},
 		{"the source was not asked yet", func(f *facts) { f.builds, f.source = nil, poll.State{} }, []string{"Ready Unknown SourceUnknown"}},

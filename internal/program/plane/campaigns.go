@@ -39,10 +39,6 @@ func (p *Plane) setUpCampaigns(ctx context.Context, mgr ctrl.Manager, steps exec
 		Plane: p, client: mgr.GetClient(), api: mgr.GetAPIReader(),
 		home: remedy.Home{Site: p.site, Means: p.means("campaign", "")},
 	}
-	err := mgr.GetFieldIndexer().IndexField(ctx, &v1alpha1.Image{}, referenceIndex, c.references)
-	if err != nil {
-		return nil, err
-	}
 	parts, err := p.parts()
 	if err != nil {
 		return nil, err
@@ -103,35 +99,14 @@ func (c *campaigns) follow(ctx context.Context, mgr ctrl.Manager) error {
 	return err
 }
 
-// referenceIndex is the field by which the watch cache finds Images: what the inventory calls what
-// they publish.
-const referenceIndex = "plimsoll.reference"
-
-func (c *campaigns) references(o client.Object) []string {
-	spec := &o.(*v1alpha1.Image).Spec
-	var out []string
-	for _, tag := range append([]string{spec.Tag}, spec.AdditionalTags...) {
-		if ref, err := c.place(tag); err == nil { // else the Image says so itself
-			out = append(out, ref.String())
-		}
-	}
-	return out
-}
-
-// imageOf gives the Image that publishes the reference; nil where none does. It is not to be changed.
+// imageOf gives the Image that the reference belongs to; nil where it is none's. It is not to be
+// changed.
 func (c *campaigns) imageOf(ctx context.Context, reference string) (*v1alpha1.Image, error) {
-	var list v1alpha1.ImageList
-	err := c.client.List(ctx, &list, client.MatchingFields{referenceIndex: reference}, client.UnsafeDisableDeepCopy)
+	image, err := c.owner(ctx, c.client, reference)
 	if err != nil {
 		return nil, fault.New(fault.Unavailable, "find the Image of", reference, err)
 	}
-	var oldest *v1alpha1.Image
-	for i := range list.Items { // a younger one has no right to the tag
-		if one := &list.Items[i]; oldest == nil || one.CreationTimestamp.Before(&oldest.CreationTimestamp) {
-			oldest = one
-		}
-	}
-	return oldest, nil
+	return image, nil
 }
 
 // buildable says whether the image of the reference can be built again here.

@@ -24,7 +24,6 @@ import (
 	"plimsoll.dev/plimsoll/internal/controller/imagepolicy"
 	"plimsoll.dev/plimsoll/internal/controller/policies"
 	"plimsoll.dev/plimsoll/internal/controller/policyexception"
-	"plimsoll.dev/plimsoll/internal/controller/tag"
 	"plimsoll.dev/plimsoll/internal/fault"
 )
 
@@ -72,7 +71,7 @@ func (p *Plane) setUp(ctx context.Context, mgr ctrl.Manager) (map[string]http.Ha
 	if err != nil {
 		return nil, err
 	}
-	if err := tag.Setup(mgr); err != nil {
+	if err := p.registry().Setup(mgr); err != nil {
 		return nil, err
 	}
 	folder := policies.New(p.site.PolicyFolder())

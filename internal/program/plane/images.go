@@ -33,7 +33,9 @@ func (p *Plane) setUpImages(ctx context.Context, mgr ctrl.Manager) (map[string]h
 		return nil, fault.New(fault.Failed, "set up campaigns", "", err)
 	}
 	store := logs.New(p.site.Path("logs"), 0)
-	images, err := image.Setup(mgr, sources{p, mgr.GetAPIReader()}, image.Options{Overrides: p.overrides, Hold: campaigns.hold, Verdict: p.opinions(ctx).verdict})
+	images, err := image.Setup(mgr, sources{p, mgr.GetAPIReader()}, image.Options{
+		Overrides: p.overrides, Hold: campaigns.hold, Verdict: p.opinions(ctx).verdict, Registry: p.registry(), Files: p.files(),
+	})
 	if err == nil {
 		err = build.Setup(mgr, worker{p, mgr.GetClient(), steps}, store, build.Options{Limits: queue.Limits{Total: p.parallel()}})
 	}

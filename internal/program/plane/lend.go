@@ -1,21 +1,26 @@
 package plane
 
 import (
+	"context"
+	"net/http"
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/google/go-containerregistry/pkg/authn"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
+	"plimsoll.dev/plimsoll/artifact"
 	"plimsoll.dev/plimsoll/internal/build"
 	controller "plimsoll.dev/plimsoll/internal/controller/build"
 	"plimsoll.dev/plimsoll/internal/controller/secrets"
 	"plimsoll.dev/plimsoll/internal/fault"
 	"plimsoll.dev/plimsoll/internal/oci"
 	"plimsoll.dev/plimsoll/internal/site"
+	"plimsoll.dev/plimsoll/internal/source"
 )
 
 // lend gives the build what its service account may use, and what takes it back afterwards.
@@ -31,53 +36,88 @@ func (p *Plane) lend(job controller.Job, r *site.BuildRequest) (end func(), err 
 		}
 		r.Settings.Bindings = append(r.Settings.Bindings, build.Binding{Name: b.Name, Files: files})
 	}
-	r.Registries = p.registries(job)
-	if job.Image.Spec.Source.Artifact != nil {
-		return func() {}, nil
+	r.Registries = p.registries(job.Secrets.Logins)
+	fetcher := source.Fetcher{Images: r.Registries, Client: p.outward(), Agent: p.site.Agent()}
+	location, end := r.Location, func() {}
+	if job.Image.Spec.Source.Artifact == nil {
+		if location, fetcher.Env, end, err = lendLogin(job.Secrets.Logins, r.Location); err != nil {
+			return nil, err
+		}
 	}
-	r.Location, r.GitEnv, end, err = lendLogin(job.Secrets.Logins, r.Location)
-	return end, err
+	from := r.Source
+	r.Fetch = func(ctx context.Context, dir string) (artifact.Source, error) {
+		if err := p.admitSource(ctx, r.Location); err != nil {
+			return artifact.Source{}, err
+		}
+		return fetcher.Fetch(ctx, location, from, dir)
+	}
+	return end, nil
 }
 
-// registries are the ways to registries of those jobs: their own logins, and nobody else's. The
-// controllers' own are for what the administrators declare.
-func (p *Plane) registries(jobs ...controller.Job) *oci.Registries {
+// registries are the ways to registries of one service account: its own logins, and nobody else's.
+// The controllers' own are for what the administrators declare.
+func (p *Plane) registries(of secrets.Logins) *oci.Registries {
 	lent := *p.site.Registries
-	keys := logins{}
-	for _, job := range jobs {
-		keys = append(keys, job.Secrets.Logins)
-	}
-	lent.Keys = keys
+	lent.Keys, lent.Remote = logins{of}, outside
 	return &lent
 }
 
-// logins is an authn.Keychain of service accounts.
-type logins []secrets.Logins
+// outward downloads archives that Images name.
+func (p *Plane) outward() *http.Client { return &http.Client{Transport: outside} }
+
+// logins is an authn.Keychain of a service account.
+type logins struct{ secrets.Logins }
 
 // Resolve implements authn.Keychain.
 func (l logins) Resolve(target authn.Resource) (authn.Authenticator, error) {
 	repository := strings.TrimPrefix(target.String(), target.RegistryStr()+"/")
-	for _, each := range l {
-		if login, ok := each.Registry(target.RegistryStr(), repository); ok {
-			config := authn.AuthConfig{Username: login.Username, Password: string(login.Password), IdentityToken: string(login.Token)}
-			return authn.FromConfig(config), nil
-		}
+	login, ok := l.Registry(target.RegistryStr(), repository)
+	if !ok {
+		return authn.Anonymous, nil
 	}
-	return authn.Anonymous, nil
+	config := authn.AuthConfig{Username: login.Username, Password: string(login.Password), IdentityToken: string(login.Token)}
+	return authn.FromConfig(config), nil
+}
+
+// gitEnv is the environment of git for an Image: nothing of this process that is a login, or would
+// bring git to one. What is left says how the network is reached.
+func gitEnv() []string {
+	env := slices.DeleteFunc(os.Environ(), func(variable string) bool {
+		name, _, _ := strings.Cut(variable, "=")
+		switch name {
+		case "SSH_AUTH_SOCK", "GIT_ASKPASS", "GIT_SSH", "GIT_SSH_COMMAND", "XDG_CONFIG_HOME", "DOCKER_CONFIG", "KUBECONFIG":
+			return true
+		}
+		return strings.HasPrefix(name, "PLIMSOLL_") || strings.HasPrefix(name, "GIT_CONFIG")
+	})
+	// No file of this process's user: neither settings nor a .netrc. An empty helper takes back those
+	// of the system's settings (git-config(1), "credential.helper").
+	return append(env, "HOME="+os.DevNull, "GIT_CONFIG_GLOBAL="+os.DevNull,
+		"GIT_CONFIG_COUNT=1", "GIT_CONFIG_KEY_0=credential.helper", "GIT_CONFIG_VALUE_0=")
+}
+
+// sshCommand is ssh as git is to call it: without the settings, keys and agent of this process's
+// user, and with what is lent. It wants to know the server already, as that user does.
+func sshCommand(lent ...string) string {
+	own := []string{"ssh", "-F", "none", "-o", "BatchMode=yes", "-o", "IdentityAgent=none", "-o", "IdentitiesOnly=yes", "-o", "GSSAPIAuthentication=no"}
+	if len(lent) == 0 {
+		own = append(own, "-o", "PubkeyAuthentication=no")
+	}
+	return "GIT_SSH_COMMAND=" + strings.Join(append(own, lent...), " ")
 }
 
 // lendLogin gives the location with the login that the service account has for it, and git's
 // environment. end removes what was written for it.
 func lendLogin(all secrets.Logins, location string) (with string, env []string, end func(), err error) {
-	env = append(os.Environ(), "GIT_CONFIG_GLOBAL="+os.DevNull) // no credential helpers of the controllers' own
+	env = gitEnv()
 	nothing := func() {}
 	login, ok := all.ForGit(location)
 	if !ok {
-		return location, env, nothing, nil
+		return location, append(env, sshCommand()), nothing, nil
 	}
 	if login.Key != "" {
 		command, end, err := lendKey(login)
-		return location, append(env, "GIT_SSH_COMMAND="+command), end, err
+		return location, append(env, command), end, err
 	}
 	u, err := url.Parse(location)
 	if err != nil {
@@ -94,7 +134,7 @@ func lendKey(login secrets.GitLogin) (command string, end func(), err error) {
 		return "", func() {}, fault.New(fault.Failed, "lend a key to ssh", "", err)
 	}
 	end = func() { _ = os.RemoveAll(dir) }
-	options := []string{"ssh", "-o", "BatchMode=yes", "-o", "IdentitiesOnly=yes", "-i", filepath.Join(dir, "key")}
+	options := []string{"-i", filepath.Join(dir, "key")}
 	files := map[string]string{"key": strings.TrimRight(string(login.Key), "\n") + "\n"}
 	if login.Known != "" {
 		files["known_hosts"] = login.Known + "\n"
@@ -106,7 +146,7 @@ func lendKey(login secrets.GitLogin) (command string, end func(), err error) {
 			return "", func() {}, fault.New(fault.Failed, "lend a key to ssh", "", err)
 		}
 	}
-	return strings.Join(options, " "), end, nil
+	return sshCommand(options...), end, nil
 }
 
 // at gives the reference at a digest.

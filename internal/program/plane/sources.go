@@ -41,11 +41,12 @@ func (s sources) with(ctx context.Context, q poll.Question, do func(*source.Fetc
 	if err != nil {
 		return err
 	}
-	lent := *s.site.Registries
-	lent.Keys = logins{all}
-	fetcher := source.Fetcher{Images: &lent, Agent: s.site.Agent()}
+	fetcher := source.Fetcher{Images: s.registries(all), Client: s.outward(), Agent: s.site.Agent()}
 	if q.Kind == poll.Artifact {
 		return do(&fetcher, "oci://"+q.Location)
+	}
+	if err := s.admitSource(ctx, q.Location); err != nil {
+		return err
 	}
 	location, env, end, err := lendLogin(all, q.Location)
 	if err != nil {
