@@ -36,6 +36,9 @@ type Env struct {
 	Up      func(ctx context.Context, s *site.Site, o UpOptions, ready func(UpState)) error
 	Kubectl func(ctx context.Context, args []string) error
 
+	// ControlPlane gives that of this home; nil where none runs.
+	ControlPlane func(ctx context.Context) (ControlPlane, error)
+
 	format format // of results and errors, from -o
 
 	opening sync.Once
@@ -113,7 +116,7 @@ folder); a REF with one is pushed there with your own credentials.
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return fault.New(fault.Usage, "read flags", cmd.CommandPath(), err).WithHint("run `" + cmd.CommandPath() + " --help`")
 	})
-	root.AddCommand(newBuild(env), newRun(env), newBase(env), newBuilder(env), newInspect(env), newRebase(env), newRegistry(env), newKey(env), newVerify(env), newExport(env), newImport(env), newFeed(env), newSBOM(env), newQuery(env), newInventory(env), newScan(env), newAttest(env), newPolicy(env), newOverride(env), newConvert(env), newUp(env), newKubectl(env))
+	root.AddCommand(newBuild(env), newRun(env), newBase(env), newBuilder(env), newInspect(env), newRebase(env), newRegistry(env), newKey(env), newVerify(env), newExport(env), newImport(env), newFeed(env), newSBOM(env), newQuery(env), newInventory(env), newScan(env), newAttest(env), newPolicy(env), newOverride(env), newPatch(env), newConvert(env), newUp(env), newKubectl(env))
 	return root
 }
 

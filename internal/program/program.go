@@ -57,6 +57,7 @@ func Run(ctx context.Context, host Host, args []string) int {
 		Up: func(ctx context.Context, s *site.Site, o cli.UpOptions, ready func(cli.UpState)) error {
 			return plane.Run(ctx, s, o, slog.New(slog.NewTextHandler(host.Err, nil)), ready)
 		},
+		ControlPlane: func(ctx context.Context) (cli.ControlPlane, error) { return plane.Running(ctx, folder) },
 		Kubectl: func(ctx context.Context, args []string) error {
 			return plane.Kubectl(ctx, folder, host.Getenv, host.In, host.Out, host.Err, args)
 		},
