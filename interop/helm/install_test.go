@@ -119,7 +119,6 @@ func (b *bed) leader() string {
 
 // rights asks the cluster what the controllers may do.
 func rights(b *bed) {
-	who := "--as=system:serviceaccount:" + system + ":plimsoll-controllers"
 	for _, test := range []struct{ may, what string }{
 		{"yes", "list images.plimsoll.dev -A"},
 		{"yes", "create builds.plimsoll.dev -n shop"},
@@ -137,11 +136,17 @@ func rights(b *bed) {
 		{"no", "impersonate users"},
 		{"no", "get nodes"},
 	} {
-		args := append([]string{"../../bin/kubernetes", "kubectl", "auth", "can-i", who}, strings.Fields(test.what)...)
-		out, _ := b.try(args...) // it exits with 1 for "no"
-		if answer := strings.TrimSpace(out); answer != test.may {
-			b.t.Errorf("may the controllers %s? %s, want %s", test.what, answer, test.may)
-		}
+		b.may(test.may, test.what)
+	}
+}
+
+// may holds what the controllers may do against "yes" or "no".
+func (b *bed) may(want, what string) {
+	b.t.Helper()
+	args := []string{"../../bin/kubernetes", "kubectl", "auth", "can-i", "--as=system:serviceaccount:" + system + ":plimsoll-controllers"}
+	out, _ := b.try(append(args, strings.Fields(what)...)...) // it exits with 1 for "no"
+	if answer := strings.TrimSpace(out); answer != want {
+		b.t.Errorf("may the controllers %s? %s, want %s", what, answer, want)
 	}
 }
 
@@ -170,10 +175,6 @@ spec:
   buildpacks: [{path: buildpacks/go}]
   order: [{group: [{id: plimsoll/go}]}]
 ---
-apiVersion: v1
-kind: Namespace
-metadata: {name: shop}
----
 apiVersion: plimsoll.dev/v1alpha1
 kind: Image
 metadata: {name: harbour, namespace: shop}
@@ -195,6 +196,9 @@ func declareImages(b *bed) {
 		}
 		b.apply(strings.Replace(string(text), "[amd64, arm64]", "[amd64]", 1))
 	}
+	b.kubectl("create", "namespace", "shop")
+	b.kubectl("-n", "shop", "create", "rolebinding", "plimsoll-image-secrets",
+		"--clusterrole=plimsoll-image-secrets", "--serviceaccount="+system+":plimsoll-controllers")
 	b.apply(strings.Replace(declared, "REPOSITORY", repository, 1))
 	b.kubectl("wait", "--for=condition=Ready", "baseimages", "--all", "--timeout=10m")
 	b.kubectl("wait", "--for=condition=Ready", "builder/go", "--timeout=5m")
@@ -222,7 +226,8 @@ func (b *bed) digest() string {
 // upgrade gives the release other values: all that was declared stays, and no image is built again.
 func upgrade(b *bed) {
 	before, builds := b.digest(), b.kubectl("-n", "shop", "get", "builds", "-o", "name")
-	b.values["parallel"], b.values["imageNamespaces"] = 1, []string{"shop"}
+	b.values["parallel"], b.values["imageNamespaces"] = 1, []string{"depot"}
+	b.kubectl("create", "namespace", "depot")
 	b.helm("upgrade", "plimsoll", chart, "--namespace", system, "-f", b.set(), "--wait", "--timeout", "5m")
 	b.until("a new replica leads", 2*time.Minute, func() string {
 		pods := b.kubectl("-n", system, "get", "pods", "-o", "name")
@@ -231,6 +236,7 @@ func upgrade(b *bed) {
 		}
 		return ""
 	})
+	b.may("yes", "get secrets -n depot")
 	if after := b.digest(); after != before {
 		b.t.Errorf("the image was %s and is %s", before, after)
 	}
