@@ -50,12 +50,12 @@ demo-commands: all
 setup:
 	@scripts/setup test
 
-MODULES := kms/pkcs11 interop/pack interop/cosign interop/scanners interop/oidc examples/apps/go
+MODULES := kms/pkcs11 interop/pack interop/cosign interop/scanners interop/oidc interop/helm examples/apps/go
 test: setup all
 	@test -z "$$(gofmt -l api artifact buildpacks cmd config internal kubernetes)" || { echo "not formatted:"; gofmt -l api artifact buildpacks cmd config internal kubernetes; exit 1; }
 	go vet ./...
 	go tool staticcheck ./...
-	go test -timeout 30m ./...
+	go test -timeout 60m ./...
 	@# Modules of their own: peers and programs that stay out of the main one.
 	@for dir in $(MODULES); do echo "== $$dir"; (cd $$dir && go vet ./... && go test -timeout 20m ./...) || exit 1; done
 	@echo "All tests passed. Next: make demo, or make bench."
