@@ -48,10 +48,21 @@ func (p *Plane) setUpImages(ctx context.Context, mgr ctrl.Manager) (map[string]h
 	if err := webhook.Index(mgr.GetFieldIndexer()); err != nil {
 		return nil, fault.New(fault.Failed, "set up the controllers", "", err)
 	}
-	hooks := webhook.Handler(webhook.Cluster{Cache: mgr.GetClient(), Secrets: mgr.GetAPIReader(), Leading: mgr.Elected()}, images)
+	hooks := received(webhook.Handler(webhook.Cluster{Cache: mgr.GetClient(), Secrets: mgr.GetAPIReader(), Leading: mgr.Elected()}, images))
 	return map[string]http.Handler{
 		"GET /logs/": logs.Handler(store, mgr.GetClient()), "POST /webhooks": hooks, "POST /webhooks/": hooks,
 	}, nil
+}
+
+// receivedWithin is how long a webhook may take to arrive: strangers who send a byte now and then
+// would take the room of all others.
+const receivedWithin = time.Minute
+
+func received(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(receivedWithin)) // every server of ours can
+		next.ServeHTTP(w, r)
+	})
 }
 
 // parallel is how many builds from source run at a time.

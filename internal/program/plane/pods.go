@@ -73,5 +73,6 @@ func (p *Plane) prepare(ctx context.Context) error {
 func (r *servedRegistry) steps(store http.RoundTripper) http.Handler {
 	return &httputil.ReverseProxy{Transport: store, Rewrite: func(request *httputil.ProxyRequest) {
 		request.SetURL(&url.URL{Scheme: "http", Host: r.address})
+		request.Out.URL.RawQuery = "" // it means nothing to what is asked by digest
 	}}
 }

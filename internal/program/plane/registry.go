@@ -7,7 +7,7 @@ import (
 	"net/http/httputil"
 	"net/url"
 	"os"
-	"strings"
+	"regexp"
 	"sync"
 	"time"
 
@@ -94,19 +94,26 @@ func (r *servedRegistry) open(ctx context.Context, p *Plane) error {
 		request.SetURL(&url.URL{Scheme: scheme, Host: r.address})
 		request.Out.Host = request.In.Host
 	}}
-	r.node = &http.Server{ReadHeaderTimeout: 10 * time.Second, Handler: http.HandlerFunc(func(w http.ResponseWriter, request *http.Request) {
-		if request.Method != http.MethodGet && request.Method != http.MethodHead {
-			http.Error(w, "nodes and pods only read here", http.StatusMethodNotAllowed)
-			return
-		}
-		if strings.HasPrefix(request.URL.Path, "/v2/"+stepsRepository+"/") {
-			steps.ServeHTTP(w, request)
-			return
-		}
-		forward.ServeHTTP(w, request)
-	})}
+	r.node = &http.Server{ReadHeaderTimeout: 10 * time.Second, Handler: relay(steps, forward)}
 	go func() { _ = r.node.Serve(listener) }() // it ends with Close
 	return p.cluster.Trust(cluster.Registry{Host: r.reach, Plain: true})
+}
+
+// stepsContent is what nodes read of the images of steps, which they know by digest.
+var stepsContent = regexp.MustCompile(`^/v2/` + stepsRepository + `/(manifests|blobs)/sha256:[0-9a-f]{64}$`)
+
+// relay serves to nodes: the images of steps without the gate, and all else by forward, which has it.
+func relay(steps, forward http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case r.Method != http.MethodGet && r.Method != http.MethodHead:
+			http.Error(w, "nodes and pods only read here", http.StatusMethodNotAllowed)
+		case stepsContent.MatchString(r.URL.EscapedPath()): // as it was sent: the store would decode it again
+			steps.ServeHTTP(w, r)
+		default:
+			forward.ServeHTTP(w, r)
+		}
+	})
 }
 
 // judged hears who keeps the verdicts.
