@@ -16,12 +16,14 @@ const BaseImageKind = "BaseImage"
 // +kubebuilder:subresource:status
 // +kubebuilder:resource:scope=Cluster,shortName=base,categories=plimsoll
 // +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
+// +kubebuilder:printcolumn:name="Status",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].reason`
 // +kubebuilder:printcolumn:name="Digest",type=string,JSONPath=`.status.published.digest`
 // +kubebuilder:printcolumn:name="Packages",type=integer,JSONPath=`.status.packages`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 // +kubebuilder:printcolumn:name="Tag",type=string,priority=1,JSONPath=`.status.published.image`
 // +kubebuilder:printcolumn:name="Suites",type=string,priority=1,JSONPath=`.spec.archive.suites`
 // +kubebuilder:printcolumn:name="Suspended",type=boolean,priority=1,JSONPath=`.spec.update.suspend`
+// +kubebuilder:printcolumn:name="Message",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Ready")].message`
 type BaseImage struct {
 	metav1.TypeMeta   `json:",inline"`
 	metav1.ObjectMeta `json:"metadata,omitempty"`

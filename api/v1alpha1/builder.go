@@ -12,10 +12,12 @@ const BuilderKind = "Builder"
 // +kubebuilder:subresource:status
 // +kubebuilder:resource:scope=Cluster,categories=plimsoll
 // +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
+// +kubebuilder:printcolumn:name="Status",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].reason`
 // +kubebuilder:printcolumn:name="Digest",type=string,JSONPath=`.status.published.digest`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 // +kubebuilder:printcolumn:name="Tag",type=string,priority=1,JSONPath=`.status.published.image`
 // +kubebuilder:printcolumn:name="Builds On",type=string,priority=1,JSONPath=`.spec.build.image`
+// +kubebuilder:printcolumn:name="Message",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Ready")].message`
 type Builder struct {
 	metav1.TypeMeta   `json:",inline"`
 	metav1.ObjectMeta `json:"metadata,omitempty"`

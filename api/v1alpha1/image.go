@@ -15,6 +15,7 @@ const ImageKind = "Image"
 // +kubebuilder:subresource:status
 // +kubebuilder:resource:shortName=img,categories=plimsoll
 // +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
+// +kubebuilder:printcolumn:name="Status",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].reason`
 // +kubebuilder:printcolumn:name="Latest",type=string,JSONPath=`.status.latestImage.digest`
 // +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=`.status.latestReason`
 // +kubebuilder:printcolumn:name="Verdict",type=string,JSONPath=`.status.verdict.action`
@@ -23,6 +24,7 @@ const ImageKind = "Image"
 // +kubebuilder:printcolumn:name="Builder",type=string,priority=1,JSONPath=`.spec.builder.name`
 // +kubebuilder:printcolumn:name="Source",type=string,priority=1,JSONPath=`.status.source.revision`
 // +kubebuilder:printcolumn:name="Suspended",type=boolean,priority=1,JSONPath=`.spec.suspend`
+// +kubebuilder:printcolumn:name="Message",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Ready")].message`
 // +kubebuilder:selectablefield:JSONPath=`.spec.builder.name`
 // +kubebuilder:validation:XValidation:rule="self.metadata.name.size() <= 52",message="want a name of at most 52 letters: those of its Builds are longer, and stand in labels"
 type Image struct {

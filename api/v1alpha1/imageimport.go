@@ -11,11 +11,13 @@ const ImageImportKind = "ImageImport"
 // +kubebuilder:subresource:status
 // +kubebuilder:resource:scope=Cluster,categories=plimsoll
 // +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
+// +kubebuilder:printcolumn:name="Status",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].reason`
 // +kubebuilder:printcolumn:name="Source",type=string,JSONPath=`.spec.source`
 // +kubebuilder:printcolumn:name="To",type=string,JSONPath=`.spec.destination.repository`
 // +kubebuilder:printcolumn:name="Tags",type=integer,JSONPath=`.status.tags`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 // +kubebuilder:printcolumn:name="Ran",type=date,priority=1,JSONPath=`.status.ranAt`
+// +kubebuilder:printcolumn:name="Message",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Ready")].message`
 type ImageImport struct {
 	metav1.TypeMeta   `json:",inline"`
 	metav1.ObjectMeta `json:"metadata,omitempty"`

@@ -11,12 +11,14 @@ const ImagePolicyKind = "ImagePolicy"
 // +kubebuilder:subresource:status
 // +kubebuilder:resource:scope=Cluster,shortName=imgpol,categories=plimsoll
 // +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
+// +kubebuilder:printcolumn:name="Status",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].reason`
 // +kubebuilder:printcolumn:name="Registry",type=string,JSONPath=`.spec.gates.registry`
 // +kubebuilder:printcolumn:name="Admission",type=string,JSONPath=`.spec.gates.admission`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 // +kubebuilder:printcolumn:name="Identity",type=string,priority=1,JSONPath=`.spec.gates.identity`
 // +kubebuilder:printcolumn:name="Gateway",type=string,priority=1,JSONPath=`.spec.gates.gateway`
 // +kubebuilder:printcolumn:name="Description",type=string,priority=1,JSONPath=`.spec.description`
+// +kubebuilder:printcolumn:name="Message",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Ready")].message`
 type ImagePolicy struct {
 	metav1.TypeMeta   `json:",inline"`
 	metav1.ObjectMeta `json:"metadata,omitempty"`
