@@ -9,3 +9,8 @@ import "embed"
 //
 //go:embed *.yaml
 var Files embed.FS
+
+// Users holds users.yaml: what people may do, which `plimsoll up` declares beside the resources.
+//
+//go:embed users.yaml
+var Users embed.FS

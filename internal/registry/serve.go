@@ -179,10 +179,10 @@ func listen(ctx context.Context, addr string) (net.Listener, error) {
 		return l, nil
 	case errors.Is(err, syscall.EADDRINUSE):
 		return nil, fault.New(fault.Failed, "listen", addr, syscall.EADDRINUSE).
-			WithHint("another program listens there: stop it, or choose another address with --addr")
+			WithHint("another program listens there: stop it, or choose another address")
 	case errors.Is(err, syscall.EACCES):
 		return nil, fault.New(fault.Failed, "listen", addr, syscall.EACCES).
-			WithHint("ports below 1024 need privileges: choose a higher one with --addr")
+			WithHint("ports below 1024 need privileges: choose a higher one")
 	}
 	return nil, fault.New(fault.Usage, "listen", addr, err).
 		WithHint("give the address as host:port, such as " + defaultAddr)

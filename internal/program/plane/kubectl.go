@@ -4,10 +4,15 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"syscall"
+	"time"
+
+	"k8s.io/client-go/tools/clientcmd"
 
 	"plimsoll.dev/plimsoll/internal/fault"
 )
@@ -23,12 +28,34 @@ func Kubectl(ctx context.Context, home string, getenv func(string) string, in io
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = in, out, errs
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGINT) }
 	cmd.Env = os.Environ()
+	own := filepath.Join(home, "kubernetes", "admin.kubeconfig")
 	if getenv("KUBECONFIG") == "" {
-		cmd.Env = append(cmd.Env, "KUBECONFIG="+filepath.Join(home, "kubernetes", "admin.kubeconfig"))
+		cmd.Env = append(cmd.Env, "KUBECONFIG="+own)
 	}
 	err = cmd.Run()
 	if exited, ok := errors.AsType[*exec.ExitError](err); ok {
-		return fault.Newf(fault.Failed, "run kubectl", "", exited.Error()).WithHint("what it printed is above; is the control plane running? plimsoll up")
+		failed := fault.Newf(fault.Failed, "run kubectl", "", exited.Error())
+		if getenv("KUBECONFIG") == "" && !answers(ctx, own) {
+			return failed.WithHint("no control plane of this home answers: start it with plimsoll up")
+		}
+		return failed
 	}
 	return err
+}
+
+// answers says whether the API that a kubeconfig names takes connections.
+func answers(ctx context.Context, kubeconfig string) bool {
+	config, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
+	if err != nil {
+		return false
+	}
+	api, err := url.Parse(config.Host)
+	if err != nil {
+		return false
+	}
+	conn, err := (&net.Dialer{Timeout: time.Second}).DialContext(ctx, "tcp", api.Host)
+	if err != nil {
+		return false
+	}
+	return conn.Close() == nil
 }

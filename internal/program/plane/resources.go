@@ -16,22 +16,29 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"plimsoll.dev/plimsoll/config/crd"
+	"plimsoll.dev/plimsoll/config/rbac"
 	"plimsoll.dev/plimsoll/internal/fault"
 )
 
 // fieldOwner is whom server-side apply names for what a control plane itself declares.
 const fieldOwner = "plimsoll"
 
-// declare makes the cluster know the resources, as this version of them is, and waits until it
-// serves them.
+// declare makes the cluster know the resources, as this version of them is, and what people may do
+// with them, and waits until it serves them.
 func declare(ctx context.Context, c client.Client) error {
 	var names []string
+	apply := func(object *unstructured.Unstructured) error {
+		return c.Apply(ctx, client.ApplyConfigurationFromUnstructured(object), client.FieldOwner(fieldOwner), client.ForceOwnership)
+	}
 	err := each(crd.Files, func(object *unstructured.Unstructured) error {
 		names = append(names, object.GetName())
-		return c.Apply(ctx, client.ApplyConfigurationFromUnstructured(object), client.FieldOwner(fieldOwner), client.ForceOwnership)
+		return apply(object)
 	})
+	if err == nil {
+		err = each(rbac.Users, apply)
+	}
 	if err != nil {
-		return fault.New(fault.Failed, "declare the resources", "", err).WithHint("may this kubeconfig's user create custom resource definitions? The chart does it for a cluster's administrators")
+		return fault.New(fault.Failed, "declare the resources", "", err).WithHint("may this kubeconfig's user create custom resource definitions and cluster roles? The chart does it for a cluster's administrators")
 	}
 	for _, name := range names {
 		if err := established(ctx, c, name); err != nil {
