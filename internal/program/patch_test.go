@@ -25,13 +25,15 @@ import (
 	"plimsoll.dev/plimsoll/api/v1alpha1"
 	"plimsoll.dev/plimsoll/artifact"
 	"plimsoll.dev/plimsoll/internal/build/cnb"
-	"plimsoll.dev/plimsoll/internal/build/rebase"
+	"plimsoll.dev/plimsoll/internal/evidence/attest"
 	"plimsoll.dev/plimsoll/internal/fault"
 	"plimsoll.dev/plimsoll/internal/inventory"
 	"plimsoll.dev/plimsoll/internal/oci"
 	"plimsoll.dev/plimsoll/internal/registry"
 	"plimsoll.dev/plimsoll/internal/site"
 	"plimsoll.dev/plimsoll/internal/site/home"
+	"plimsoll.dev/plimsoll/internal/site/ledger"
+	"plimsoll.dev/plimsoll/internal/site/remedy"
 	"plimsoll.dev/plimsoll/internal/update"
 )
 
@@ -139,6 +141,9 @@ func (y *shipyard) push(name string, image v1.Image, known inventory.Image, open
 	if err := y.Registries.PutImage(y.Context(), tag, image); err != nil {
 		y.Fatal(err)
 	}
+	if _, err := ledger.Vouch(y.Context(), y.Home, tag); err != nil {
+		y.Fatal(err)
+	}
 	digest, err := image.Digest()
 	if err != nil {
 		y.Fatal(err)
@@ -181,57 +186,146 @@ func (y *shipyard) rematch() {
 	}
 }
 
-// rebaser carries campaigns out by rebasing the images of the home.
-type rebaser struct{ *site.Site }
+// options are those of an engine of the yard.
+func (y *shipyard) options() update.Options {
+	o := remedy.Home{Site: y.Site}.Options()
+	o.Tick = 50 * time.Millisecond
+	return o
+}
 
-// Apply implements update.Remedier.
-func (r rebaser) Apply(ctx context.Context, batch update.Batch, report func(update.Outcome)) error {
-	numbers := map[string]int64{}
-	var items []site.RebaseItem
-	for _, item := range batch.Items {
-		numbers[item.Reference] = item.Number
-		items = append(items, site.RebaseItem{Tag: item.Reference})
+// engine runs one until the test ends.
+func (y *shipyard) engine(o update.Options) *update.Engine {
+	y.Helper()
+	engine, err := update.Open(y.Context(), y.inv, y.InventoryAddress(), o)
+	if err != nil {
+		y.Fatal(err)
 	}
-	return r.Rebase(ctx, items, site.RebaseOptions{Vouch: true}, func(o site.RebaseOutcome) {
-		out := update.Outcome{Number: numbers[o.Item.Tag], Before: o.From, After: o.To, Bytes: o.Pushed, Err: o.Err}
-		if o.Status == rebase.StatusUnchanged {
-			out.Before = "" // it was rebased before, or never needed to be: the engine knows what it planned for
+	ctx, cancel := context.WithCancel(y.Context())
+	ran := make(chan error, 1)
+	go func() { ran <- engine.Run(ctx) }()
+	y.Cleanup(func() {
+		cancel()
+		if err := errors.Join(<-ran, engine.Close()); !errors.Is(err, context.Canceled) {
+			y.Error(err)
 		}
-		report(out)
 	})
+	return engine
 }
 
-// Move implements update.Remedier.
-func (r rebaser) Move(ctx context.Context, moves []update.Move, report func(update.Outcome)) error {
-	session := r.Registries.Session()
-	for _, m := range moves {
-		report(update.Outcome{Number: m.Number, Before: m.From, After: m.To, Err: moveTag(ctx, session, m)})
+// report gives that of a campaign, once it has ended, and that the home's key has signed it.
+func (y *shipyard) report(engine *update.Engine, name string) update.Report {
+	y.Helper()
+	err := engine.Follow(y.Context(), name, func(s update.Status) { y.Logf("%s %s: %+v", s.Phase, s.WaveName, s.Counts) })
+	if err != nil {
+		y.Fatal(err)
 	}
-	return nil
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
+		report, sealed, err := engine.Report(y.Context(), name)
+		if err == nil {
+			if by, err := (remedy.Signer{Home: y.Home}).Verify(y.Context(), sealed); err != nil || !strings.HasPrefix(by, "attestations.pub") {
+				y.Errorf("the report is signed by %q: %v", by, err)
+			}
+			return report
+		}
+		if fault.KindOf(err) != fault.NotFound || time.Now().After(deadline) {
+			y.Fatal(err)
+		}
+	}
 }
 
-func moveTag(ctx context.Context, session *oci.Session, m update.Move) error {
-	tag, err := oci.ParseTag(m.Reference)
+// named gives the digest that a tag names.
+func (y *shipyard) named(tag string) string {
+	y.Helper()
+	found := y.Resolve(y.Context(), tag)[0]
+	if found.Err != nil {
+		y.Fatal(found.Err)
+	}
+	return found.Digest.String()
+}
+
+// tester is an update.Tester.
+type tester func(reference, digest string) error
+
+// Test implements update.Tester.
+func (t tester) Test(_ context.Context, reference, digest string, _ v1alpha1.ImageTest) error {
+	return t(reference, digest)
+}
+
+// TestPatchTestsFirst: while a candidate is tested its tag names what it named and the candidate has
+// its account; only what has passed is released; a wave that fails is taken back.
+func TestPatchTestsFirst(t *testing.T) {
+	for _, c := range []struct {
+		action     v1alpha1.FailureAction
+		want       v1alpha1.PatchPhase
+		done, back int64
+	}{
+		{v1alpha1.FailureContinue, v1alpha1.PatchDone, 5, 0},
+		{v1alpha1.FailureRollback, v1alpha1.PatchRolledBack, 0, 5},
+	} {
+		t.Run(string(c.action), func(t *testing.T) {
+			y := newShipyard(t)
+			old := y.base("3.5.1-1")
+			before := map[string]string{}
+			for n := range 6 {
+				name := fmt.Sprintf("team/app:%d", n)
+				y.app(name, old, "3.5.1-1")
+				before[name] = y.named(name)
+			}
+			y.base("3.5.2-1")
+			o := y.options()
+			o.Tester = tester(func(reference, digest string) error {
+				if now := y.named(reference); now != before[reference] || now == digest {
+					t.Errorf("%s names %s while %s is tested", reference, now, digest)
+				}
+				if signed, err := attest.Signed(t.Context(), y.Registries.Session(), mustTag(t, reference), mustHash(t, digest), y.Believed(t.Context())); err != nil || !signed {
+					t.Errorf("%s is tested before it has an account: %v", digest, err)
+				}
+				if reference == "team/app:3" {
+					return errors.New("it does not answer")
+				}
+				return nil
+			})
+			engine := y.engine(o)
+			spec := v1alpha1.PatchSpec{
+				Target: v1alpha1.PatchTarget{All: true}, OnFailure: c.action,
+				Tests: []v1alpha1.ImageTest{{Name: "answers", Command: []string{"true"}}},
+			}
+			if _, err := engine.Apply(t.Context(), "ssl", spec); err != nil {
+				t.Fatal(err)
+			}
+			report := y.report(engine, "ssl")
+			if n := report.Counts; report.Outcome != c.want || n.Done != c.done || n.RolledBack != c.back || n.Failed != 1 {
+				t.Errorf("%s %s: %+v", report.Outcome, report.Why, n)
+			}
+			for _, image := range report.Images {
+				if now := y.named(image.Reference); (now == before[image.Reference]) == (image.State == "done") {
+					t.Errorf("%s is %s and names %s, before %s", image.Reference, image.State, now, before[image.Reference])
+				}
+			}
+			again, err := engine.Plan(t.Context(), spec)
+			if left := int64(again.Len()); err != nil || left != 6-c.done { // the inventory was told
+				t.Errorf("%d images are left: %v", left, err)
+			}
+		})
+	}
+}
+
+func mustTag(t *testing.T, text string) oci.Reference {
+	t.Helper()
+	ref, err := oci.ParseTag(text)
 	if err != nil {
-		return err
+		t.Fatal(err)
 	}
-	now, err := session.Head(ctx, tag)
-	if err != nil || now.String() == m.To {
-		return err
-	}
-	if now.String() != m.From {
-		return fault.Newf(fault.Denied, "move the tag", m.Reference, "somebody else has moved it")
-	}
-	to, err := v1.NewHash(m.To)
+	return ref
+}
+
+func mustHash(t *testing.T, text string) v1.Hash {
+	t.Helper()
+	hash, err := v1.NewHash(text)
 	if err != nil {
-		return err
+		t.Fatal(err)
 	}
-	manifest, err := session.Manifest(ctx, tag.At(to))
-	if err != nil {
-		return err
-	}
-	_, err = session.PutManifest(ctx, tag, manifest.MediaType, manifest.Raw)
-	return err
+	return hash
 }
 
 // TestPatchRebases takes real images to a real base that has the fix: all evidence is issued
@@ -243,19 +337,7 @@ func TestPatchRebases(t *testing.T) {
 	for n := range images {
 		y.app(fmt.Sprintf("team-%d/app:%d", n%3, n), old, "3.5.1-1")
 	}
-	engine, err := update.Open(t.Context(), y.inv, y.InventoryAddress(), update.Options{Remedier: rebaser{y.Site}, Tick: 50 * time.Millisecond})
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	ran := make(chan error, 1)
-	go func() { ran <- engine.Run(ctx) }()
-	defer func() {
-		cancel()
-		if err := errors.Join(<-ran, engine.Close()); !errors.Is(err, context.Canceled) {
-			t.Error(err)
-		}
-	}()
+	engine := y.engine(y.options())
 	spec := v1alpha1.PatchSpec{Target: v1alpha1.PatchTarget{Advisories: []string{"CVE-2026-0001"}}}
 	plan, err := engine.Plan(t.Context(), spec)
 	if err != nil {
@@ -268,19 +350,7 @@ func TestPatchRebases(t *testing.T) {
 	if _, err := engine.Apply(t.Context(), "ssl", spec); err != nil {
 		t.Fatal(err)
 	}
-	err = engine.Follow(t.Context(), "ssl", func(s update.Status) { t.Logf("%s %s: %+v", s.Phase, s.WaveName, s.Counts) })
-	if err != nil {
-		t.Fatal(err)
-	}
-	var report update.Report
-	for deadline := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
-		if report, _, err = engine.Report(t.Context(), "ssl"); err == nil {
-			break
-		}
-		if fault.KindOf(err) != fault.NotFound || time.Now().After(deadline) {
-			t.Fatal(err)
-		}
-	}
+	report := y.report(engine, "ssl")
 	if report.Outcome != v1alpha1.PatchDone || report.Counts.Done != images {
 		t.Errorf("%s %s: %+v", report.Outcome, report.Why, report.Counts)
 	}
