@@ -49,6 +49,7 @@ type desk struct {
 	source   *repository
 	images   *Images
 	registry tag.Registry
+	cache    client.Reader
 	stop     func()
 }
 
@@ -62,6 +63,7 @@ func newDesk(t *testing.T) *desk {
 func (d *desk) start(t *testing.T) {
 	t.Helper()
 	d.stop = d.Manager(t, controller.Options{}, func(m ctrl.Manager) (err error) {
+		d.cache = m.GetClient()
 		if err := d.registry.Setup(m); err != nil {
 			return err
 		}

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"regexp"
 	"strings"
 	"syscall"
 	"time"
@@ -59,6 +60,9 @@ func reachable(ctx context.Context, location string) error {
 	if host == "" {
 		return nil
 	}
+	if _, err := netip.ParseAddr(host); err != nil && numeric.MatchString(host) {
+		return fault.Newf(fault.Denied, "read source", host, "it is an address, and not in the usual form").WithHint("write it as four numbers, or take the name")
+	}
 	addresses, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
 	if err != nil {
 		return nil // whoever fetches says so; behind a proxy nobody need know the name here
@@ -70,6 +74,9 @@ func reachable(ctx context.Context, location string) error {
 	}
 	return nil
 }
+
+// numeric is what git's resolver takes for an IPv4 address, in whatever form (inet_aton(3)).
+var numeric = regexp.MustCompile(`(?i)(^|\.)(0x[0-9a-f]*|[0-9]+)\.?$`)
 
 // hostOf gives the host of a URL, or of "git@host:path".
 func hostOf(location string) string {
