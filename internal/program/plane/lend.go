@@ -58,12 +58,20 @@ func (p *Plane) lend(job controller.Job, r *site.BuildRequest) (end func(), err 
 // The controllers' own are for what the administrators declare.
 func (p *Plane) registries(of secrets.Logins) *oci.Registries {
 	lent := *p.site.Registries
-	lent.Keys, lent.Remote = logins{of}, outside
+	lent.Keys, lent.Remote = logins{of}, p.way()
 	return &lent
 }
 
 // outward downloads archives that Images name.
-func (p *Plane) outward() *http.Client { return &http.Client{Transport: outside} }
+func (p *Plane) outward() *http.Client { return &http.Client{Transport: p.way()} }
+
+// way is how servers are reached that Images name.
+func (p *Plane) way() http.RoundTripper {
+	if p.lent != nil {
+		return p.lent
+	}
+	return outside
+}
 
 // logins is an authn.Keychain of a service account.
 type logins struct{ secrets.Logins }

@@ -12,9 +12,7 @@ import (
 	"sync"
 	"testing"
 
-	"plimsoll.dev/plimsoll/api/v1alpha1"
 	"plimsoll.dev/plimsoll/internal/cli"
-	controller "plimsoll.dev/plimsoll/internal/controller/build"
 	"plimsoll.dev/plimsoll/internal/controller/secrets"
 	"plimsoll.dev/plimsoll/internal/fault"
 	"plimsoll.dev/plimsoll/internal/oci"
@@ -45,7 +43,8 @@ func newPlane(t *testing.T) *Plane {
 type heard struct {
 	*httptest.Server
 	mu    sync.Mutex
-	users map[string]string // path of a request -> user of its login
+	users map[string]string // of a login -> path that it was shown for last
+	wrong []string          // logins that were shown for what is not their user's
 	asked int
 }
 
@@ -62,6 +61,9 @@ func (h *heard) serve(w http.ResponseWriter, r *http.Request) {
 	h.asked++
 	if ok {
 		h.users[user] = r.URL.Path
+		if !strings.HasPrefix(r.URL.Path, "/v2/"+user+"/") {
+			h.wrong = append(h.wrong, user+" for "+r.URL.Path)
+		}
 	}
 	h.mu.Unlock()
 	w.Header().Set("WWW-Authenticate", `Basic realm="git"`)
@@ -171,17 +173,6 @@ func TestSourcesOfTheMachine(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), errMetadata.Error()) {
 		t.Errorf("a registry: %v", err)
 	}
-}
-
-// job gives a rebase of an Image of the namespace to the registry.
-func job(namespace, registry string) controller.Job {
-	i := &v1alpha1.Image{}
-	i.Namespace, i.Name, i.UID = namespace, "shop", "1"
-	i.Spec.Tag = registry + "/" + namespace + "/shop:1"
-	i.Status.Inputs.RunImage = registry + "/" + namespace + "/run:1"
-	b := &v1alpha1.Build{Spec: v1alpha1.BuildSpec{Method: v1alpha1.MethodRebase, Number: 1, Inputs: i.Status.Inputs}}
-	login := secrets.RegistryLogin{Registry: registry, Username: namespace, Password: "secret"}
-	return controller.Job{Image: i, Build: b, Secrets: secrets.Resolved{Logins: secrets.Logins{Registries: []secrets.RegistryLogin{login}}}}
 }
 
 func write(t *testing.T, path, text string) {

@@ -5,6 +5,7 @@ package plane
 import (
 	"context"
 	"log/slog"
+	"net/http"
 	"os"
 	"path/filepath"
 	"sync/atomic"
@@ -33,6 +34,8 @@ type Plane struct {
 	cluster *cluster.Cluster // nil where the cluster is somebody else's
 	target  *rest.Config
 	served  *servedRegistry // nil where images are published elsewhere
+
+	lent http.RoundTripper // way to servers that Images name; nil is outside
 
 	cache  client.Reader                // of the controllers
 	images atomic.Pointer[image.Images] // nil until they are set up
