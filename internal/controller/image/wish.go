@@ -103,6 +103,9 @@ func (f *facts) settle(w *wish, was, is v1alpha1.BuildInputs, reasons []v1alpha1
 	queued := f.newest(waiting)
 	if len(reasons) == 0 {
 		w.remove = f.idle() // what they were for is no more
+		if last := f.newest(ended); last != nil && !f.same(last, is) {
+			return upToDate() // what it failed at is no more, either: a commit that was taken back
+		}
 		return f.rest()
 	}
 	if held := f.hold(reasons); held != "" {
