@@ -7,7 +7,7 @@ export GOFLAGS ?= -buildvcs=false
 
 .PHONY: all buildpacks demo demo-commands test bench fuzz setup clean
 
-all: bin/plimsoll bin/kubernetes bin/lifecycle bin/agent buildpacks
+all: bin/plimsoll bin/kubernetes bin/lifecycle bin/agent bin/probe buildpacks
 
 bin/plimsoll: FORCE
 	@go build -trimpath -ldflags "-X plimsoll.dev/plimsoll/internal/program.release=$(VERSION)" -o $@ ./cmd/plimsoll
@@ -27,6 +27,11 @@ bin/lifecycle: lifecycle/go.mod lifecycle/go.sum
 bin/agent: FORCE
 	@for arch in $(ARCHITECTURES); do CGO_ENABLED=0 GOOS=linux GOARCH=$$arch \
 		go build -trimpath -ldflags "-s -w" -o $@/linux/$$arch/agent ./internal/executor/pod/agent || exit 1; done
+
+# What asks images over HTTP, where campaigns test them.
+bin/probe: FORCE
+	@for arch in $(ARCHITECTURES); do CGO_ENABLED=0 GOOS=linux GOARCH=$$arch \
+		go build -trimpath -ldflags "-s -w" -o $@/linux/$$arch/probe ./cmd/probe || exit 1; done
 
 BUILDPACKS := $(patsubst buildpacks/%/buildpack.toml,%,$(wildcard buildpacks/*/buildpack.toml))
 buildpacks:
