@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/time/rate"
 	ctrl "sigs.k8s.io/controller-runtime"
 
 	"plimsoll.dev/plimsoll/api/v1alpha1"
@@ -48,9 +49,9 @@ func (p *Plane) setUpImages(ctx context.Context, mgr ctrl.Manager) (map[string]h
 	if err := webhook.Index(mgr.GetFieldIndexer()); err != nil {
 		return nil, fault.New(fault.Failed, "set up the controllers", "", err)
 	}
-	hooks := received(webhook.Handler(webhook.Cluster{Cache: mgr.GetClient(), Secrets: mgr.GetAPIReader(), Leading: mgr.Elected()}, images))
+	hooks := received(receivedWithin, webhook.Handler(webhook.Cluster{Cache: mgr.GetClient(), Secrets: mgr.GetAPIReader(), Leading: mgr.Elected()}, images))
 	return map[string]http.Handler{
-		"GET /logs/": logs.Handler(store, mgr.GetClient()), "POST /webhooks": hooks, "POST /webhooks/": hooks,
+		"GET /logs/": paced(logs.Handler(store, mgr.GetClient())), "POST /webhooks": hooks, "POST /webhooks/": hooks,
 	}, nil
 }
 
@@ -58,9 +59,23 @@ func (p *Plane) setUpImages(ctx context.Context, mgr ctrl.Manager) (map[string]h
 // would take the room of all others.
 const receivedWithin = time.Minute
 
-func received(next http.Handler) http.Handler {
+func received(within time.Duration, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(receivedWithin)) // every server of ours can
+		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(within)) // every server of ours can
+		next.ServeHTTP(w, r)
+	})
+}
+
+// paced bounds requests a second for which the Kubernetes API is asked who somebody is: strangers
+// must not take what the controllers need of it.
+func paced(next http.Handler) http.Handler {
+	pace := rate.NewLimiter(20, 40)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !pace.Allow() {
+			w.Header().Set("Retry-After", "1")
+			http.Error(w, "too many requests: ask again", http.StatusTooManyRequests)
+			return
+		}
 		next.ServeHTTP(w, r)
 	})
 }
