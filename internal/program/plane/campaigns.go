@@ -3,6 +3,7 @@ package plane
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"slices"
 	"strings"
 	"sync"
@@ -48,7 +49,7 @@ func (p *Plane) setUpCampaigns(ctx context.Context, mgr ctrl.Manager, steps exec
 		return nil, err
 	}
 	o := c.home.Options()
-	o.Remedier, o.Plan.Builds, o.Inputs, o.Builds, o.Log = c, c.buildable, c.inputs, p.parallel(), p.log
+	o.Remedier, o.Plan.Builds, o.Inputs, o.Builds, o.Log = c, c.buildable, c.inputs, p.parallel(), slog.New(quiet{p.log.Handler()})
 	o.Tester = remedy.Tester{Site: p.site, Steps: steps, Probe: remedy.Probe(parts)}
 	if c.engine, err = update.Open(ctx, inv, p.site.InventoryAddress(), o); err != nil {
 		return nil, err
