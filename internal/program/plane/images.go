@@ -4,14 +4,11 @@ import (
 	"context"
 	"net/http"
 	"runtime"
-	"strings"
 	"time"
 
 	"golang.org/x/time/rate"
 	ctrl "sigs.k8s.io/controller-runtime"
 
-	"plimsoll.dev/plimsoll/api/v1alpha1"
-	"plimsoll.dev/plimsoll/internal/build/override"
 	"plimsoll.dev/plimsoll/internal/controller/build"
 	"plimsoll.dev/plimsoll/internal/controller/image"
 	"plimsoll.dev/plimsoll/internal/controller/logs"
@@ -86,29 +83,4 @@ func (p *Plane) parallel() int {
 		return p.o.Parallel
 	}
 	return max(1, runtime.NumCPU()/2)
-}
-
-// overrides gives those that hold for what is published under the tag.
-func (p *Plane) overrides(tag string, all []v1alpha1.DependencyOverride, now time.Time) image.Held {
-	var held image.Held
-	ref, err := p.place(tag)
-	if err != nil {
-		return held
-	}
-	set, err := override.New(all...)
-	if err != nil {
-		return held // each of them says for itself what is wrong
-	}
-	holding := set.For(ref.Repository(), now)
-	held.Digest = holding.Digest()
-	var text []string
-	for _, o := range holding {
-		held.Advisories = append(held.Advisories, o.Spec.Advisories...)
-		text = append(text, o.Spec.Ecosystem+" "+o.Spec.Package+" from "+o.Spec.Version+" on: "+o.Spec.Reason)
-		if end := o.Spec.Expires; end != nil && (held.Until.IsZero() || end.Time.Before(held.Until)) {
-			held.Until = end.Time
-		}
-	}
-	held.Text = strings.Join(text, "\n")
-	return held
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -72,17 +73,17 @@ func (w worker) Build(ctx context.Context, job controller.Job, log io.Writer, st
 // heldAlready says whether the home has the overrides that hold for the job. Their reconciler writes
 // them there, and hears of them at the same time as the Image's.
 func (w worker) heldAlready(job controller.Job, at oci.Reference) error {
-	declared, err := override.New(job.Overrides...)
-	if err != nil {
-		return err
-	}
 	kept, err := override.Load(build.OverridesFolder(w.site.Folder))
 	if err != nil {
 		return err
 	}
-	now := time.Now()
-	if declared.For(at.Repository(), now).Digest() != kept.For(at.Repository(), now).Digest() {
-		return fault.Newf(fault.Unavailable, "build", job.Image.Spec.Tag, "its overrides have not reached the home yet")
+	for _, wanted := range sound(job.Overrides).For(at.Repository(), time.Now()) {
+		same := func(o v1alpha1.DependencyOverride) bool {
+			return o.Name == wanted.Name && override.Holding{o}.Digest() == override.Holding{wanted}.Digest()
+		}
+		if !slices.ContainsFunc(kept.All(), same) { // it may have others, of its own
+			return fault.Newf(fault.Unavailable, "build", job.Image.Spec.Tag, "its overrides have not reached the home yet")
+		}
 	}
 	return nil
 }
