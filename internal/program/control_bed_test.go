@@ -60,6 +60,7 @@ type control struct {
 type upProcess struct {
 	flags []string
 	log   string // file
+	lives int    // how often it may end by itself: who starts it starts it again
 
 	cmd   *exec.Cmd
 	ready chan cli.UpState
@@ -179,6 +180,17 @@ func (c *control) stop() {
 	}
 }
 
+// again launches the process that has ended by itself, as long as it may.
+func (c *control) again() {
+	c.t.Helper()
+	if c.up.lives == 0 {
+		c.t.Fatalf("plimsoll up ended: %s", c.up.cmd.ProcessState)
+	}
+	c.up.lives--
+	c.t.Logf("plimsoll up ended: %s, and is launched again", c.up.cmd.ProcessState)
+	c.launch()
+}
+
 // kill kills the process, if it runs, and waits for its end.
 func (c *control) kill() {
 	if c.up.cmd == nil {
@@ -233,7 +245,7 @@ func (c *control) eventually(within time.Duration, what string, look func() erro
 		case <-c.t.Context().Done():
 			c.t.Fatalf("%s: %v", what, err)
 		case <-c.up.ended:
-			c.t.Fatalf("plimsoll up ended: %s", c.up.cmd.ProcessState)
+			c.again()
 		case <-time.After(200 * time.Millisecond):
 		}
 		if time.Since(began) > within {

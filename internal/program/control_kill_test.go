@@ -24,6 +24,7 @@ func outlastsKills(c *control) {
 	seed := rand.Uint64()
 	c.t.Logf("seed %d", seed)
 	random := rand.New(rand.NewPCG(seed, 0))
+	c.up.lives = killRounds // what it asks for while it starts may be gone in that moment
 	killed := map[string]int{}
 	for round := range killRounds {
 		if round%2 == 0 {
@@ -49,7 +50,7 @@ func outlastsKills(c *control) {
 			c.t.Errorf("%s was killed %d times, want %d", name, killed[name], killRounds)
 		}
 	}
-	c.verdicts("allow", "")
+	c.verdicts("warn", "malware")
 	c.verified(shopImages...)
 	c.noSteps()
 	c.stop()
