@@ -65,9 +65,9 @@ test: setup all
 	@for dir in $(MODULES); do echo "== $$dir"; (cd $$dir && go vet ./... && go test -timeout 20m ./...) || exit 1; done
 	@echo "All tests passed. Next: make demo, or make bench."
 
-# A control plane through every change that it is there for, on real pods, killed and cut off: as root.
+# Steps as pods, and a control plane through every change that it is there for, killed and cut off: as root.
 test-e2e: setup all
-	go vet -tags e2e ./internal/program && go test -tags e2e -timeout 60m -run TestControlPlane ./internal/program
+	go vet -tags e2e ./internal/program/... && go test -tags e2e -timeout 60m -run "TestControlPlane|TestBuildInPods|TestConformance|TestThreats" ./internal/program ./internal/program/pods
 
 # Plimsoll's own image, built by itself from this clone, and the chart on a real cluster: as root, for
 # half an hour on two processors, with 10 GB of disk.
