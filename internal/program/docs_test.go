@@ -64,7 +64,7 @@ func isCommand(t *testing.T, first, second string) bool {
 	help := func(words ...string) string {
 		var out bytes.Buffer
 		host := Host{In: strings.NewReader(""), Out: &out, Err: &out, Getenv: func(string) string { return t.TempDir() }}
-		Run(t.Context(), host, append(words, "--help"))
+		Run(t.Context(), host, append([]string{"help"}, words...)) // kubectl takes --help for its own
 		return out.String()
 	}
 	text := help(first)
