@@ -230,6 +230,13 @@ func (c *control) applyFile(file string, replace ...string) {
 	if err != nil {
 		c.t.Fatal(err)
 	}
+	for i := 0; i < len(replace); i += 2 {
+		if !strings.Contains(string(text), replace[i]) {
+			c.t.Fatalf("%s does not say %q", file, replace[i])
+		}
+	}
+	// Both architectures are the base tests' concern.
+	text = bytes.ReplaceAll(text, []byte("  architectures: [amd64, arm64]\n"), nil)
 	c.apply(strings.NewReplacer(replace...).Replace(string(text)))
 }
 

@@ -28,7 +28,7 @@ func TestControlPlaneBehindBadNetwork(t *testing.T) {
 	t.Setenv("KUBECONFIG", kubernetes.Kubeconfig())
 	c.start()
 	c.connect(kubernetes.Kubeconfig())
-	c.applyFile("examples/bases/build.yaml")
+	c.applyBuildBase()
 	c.applyBefore("web")
 	c.apply(smallBuilder)
 	c.apply(strings.ReplaceAll(smallShop, "REPOSITORY", c.repo.url))
