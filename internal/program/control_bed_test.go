@@ -204,12 +204,32 @@ func (c *control) kill() {
 
 // killPart kills one of the processes of the home's Kubernetes. It says whether that one ran.
 func (c *control) killPart(name string) bool {
-	text, err := os.ReadFile(filepath.Join(c.home, "kubernetes", "run", name+".pid"))
-	if err != nil {
-		return false // between two runs
+	c.t.Helper()
+	for pid, args := range c.processes() {
+		own := filepath.Base(args[0]) == name || len(args) > 1 && args[1] == name
+		if own && syscall.Kill(pid, syscall.SIGKILL) == nil {
+			return true
+		}
 	}
-	pid, err := strconv.Atoi(strings.Fields(string(text) + " 0")[0])
-	return err == nil && pid > 0 && syscall.Kill(pid, syscall.SIGKILL) == nil
+	return false // between two runs
+}
+
+// processes gives the arguments of those on this machine that name the home.
+func (c *control) processes() map[int][]string {
+	c.t.Helper()
+	files, err := filepath.Glob("/proc/[0-9]*/cmdline")
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	found := map[int][]string{}
+	for _, file := range files {
+		text, _ := os.ReadFile(file) // it has ended meanwhile when this fails
+		pid, err := strconv.Atoi(filepath.Base(filepath.Dir(file)))
+		if err == nil && bytes.Contains(text, []byte(c.home)) {
+			found[pid] = strings.Split(strings.TrimRight(string(text), "\x00"), "\x00")
+		}
+	}
+	return found
 }
 
 // apply declares resources, as kubectl does.
@@ -243,7 +263,7 @@ func (c *control) applyFile(file string, replace ...string) {
 // eventually waits until look finds nothing wrong.
 func (c *control) eventually(within time.Duration, what string, look func() error) {
 	c.t.Helper()
-	began := time.Now()
+	began, told := time.Now(), time.Now()
 	for {
 		err := look()
 		if err == nil {
@@ -256,6 +276,10 @@ func (c *control) eventually(within time.Duration, what string, look func() erro
 		case <-c.up.ended:
 			c.again()
 		case <-time.After(200 * time.Millisecond):
+		}
+		if time.Since(told) > 10*time.Second {
+			told = time.Now()
+			c.t.Logf("not yet %s: %v", what, err)
 		}
 		if time.Since(began) > within {
 			c.t.Fatalf("%s: not after %v: %v", what, within, err)

@@ -37,11 +37,7 @@ func TestControlPlaneBehindBadNetwork(t *testing.T) {
 	t.Logf("seed %d", seed)
 	random := rand.New(rand.NewPCG(seed, 0))
 	for n := range faults {
-		if n%2 == 0 {
-			c.applyFile("examples/bases/web.yaml")
-		} else {
-			c.applyBefore("web")
-		}
+		c.flip(n%2 == 1, "web")
 		if n%3 == 0 {
 			c.repo.say(fmt.Sprint("Gale ", n))
 		}

@@ -378,7 +378,9 @@ spec:
 	if b.Spec.Method != v1alpha1.MethodBuild || b.Spec.Reasons[0].Type != v1alpha1.ReasonAdvisory || !strings.Contains(b.Spec.Reasons[0].Detail, "lodash") {
 		c.t.Errorf("%s is a %s because of %+v", b.Name, b.Spec.Method, b.Spec.Reasons)
 	}
-	var bill struct{ Packages []struct{ Type, Name, Version string } }
+	var bill struct {
+		Packages []struct{ Type, Name, Version string }
+	}
 	if err := json.Unmarshal([]byte(c.plimsoll("sbom", "shop/ferry:1", "-o", "json")), &bill); err != nil {
 		c.t.Fatal(err)
 	}
