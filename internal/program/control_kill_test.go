@@ -104,7 +104,7 @@ func (c *control) nothingRuns() {
 			return
 		}
 		if time.Now().After(deadline) {
-			c.t.Fatalf("left behind: %q", left)
+			c.t.Fatalf("left behind: %v", left)
 		}
 	}
 }
