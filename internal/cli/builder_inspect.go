@@ -49,7 +49,6 @@ type inspectedBuilder struct {
 
 type inspectedRun struct {
 	cnb.RunImage
-	Digest     string   `json:"digest,omitempty"` // when the builder was made
 	Buildpacks []string `json:"buildpacks,omitempty"`
 }
 
@@ -90,9 +89,9 @@ func tableOfBuilders(w io.Writer, all []inspectedBuilder) {
 		fmt.Fprintf(w, "BUILDS ON\t%s\n", orDash(strings.TrimSpace(b.Distro+" "+b.Stack)))
 		fmt.Fprintf(w, "AS USER\t%s\n", b.User)
 		fmt.Fprintf(w, "LIFECYCLE\t%s, Platform API %s\n", b.Lifecycle.Version, strings.Join(b.Lifecycle.APIs.Platform.Supported, " "))
-		fmt.Fprintf(w, "\nRUN IMAGE\tFOR\tDIGEST\n")
+		fmt.Fprintf(w, "\nRUN IMAGE\tFOR\n")
 		for _, run := range b.RunImages {
-			fmt.Fprintf(w, "%s\t%s\t%s\n", run.Image, orAll(run.Buildpacks), orDash(fmt.Sprintf("%.19s", run.Digest)))
+			fmt.Fprintf(w, "%s\t%s\n", run.Image, orAll(run.Buildpacks))
 		}
 		fmt.Fprintf(w, "\nORDER\tBUILDPACKS\n")
 		for i, group := range b.Order {

@@ -153,9 +153,6 @@ func (p *page) builder() {
 	p.field("lifecycle", fmt.Sprintf("%s, Platform API %s, Buildpack API %s", b.Lifecycle, span(b.APIs.Platform), span(b.APIs.Buildpack)))
 	for i, run := range b.RunImages {
 		text := run.Image
-		if run.Digest != "" {
-			text += "@" + short(run.Digest)
-		}
 		if len(run.Buildpacks) > 0 {
 			text += " for " + strings.Join(run.Buildpacks, ", ")
 		}

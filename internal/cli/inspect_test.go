@@ -191,7 +191,7 @@ func TestInspectPageIsSafe(t *testing.T) {
 	i.Builder = &inspect.Builder{
 		Description: evil, Lifecycle: evil, APIs: inspect.APIs{Buildpack: []string{evil}, Platform: []string{evil}},
 		Buildpacks: []inspect.BuilderBuildpack{{ID: evil, Version: evil, API: evil, Targets: []string{evil}}},
-		Order:      [][]string{{evil}}, RunImages: []inspect.RunImage{{Image: evil, Digest: evil, Buildpacks: []string{evil}}},
+		Order:      [][]string{{evil}}, RunImages: []inspect.RunImage{{Image: evil, Buildpacks: []string{evil}}},
 	}
 	i.Facts[0].Text = evil
 	for n := range i.Layers {

@@ -36,6 +36,7 @@ type Built struct {
 	Digest       string  `json:"digest"`
 	BaseLayers   int     `json:"baseLayers"` // the build base's
 	BaseSize     int64   `json:"baseSize"`   // compressed bytes
+	Run          []Base  `json:"run"`        // what it was held against
 	Layers       []Layer `json:"layers"`     // on top of them
 
 	Image v1.Image `json:"-"`

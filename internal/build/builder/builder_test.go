@@ -165,6 +165,11 @@ func TestSameInputsSameDigest(t *testing.T) {
 	}); second != first {
 		t.Errorf("want %s, got %s", first, second)
 	}
+	if moved := digest(func(b *bed) {
+		b.base("run:1", v1.Config{User: "65532:65532", Labels: debian("13"), Env: []string{"FIXED=1"}})
+	}); moved != first {
+		t.Error("another run image makes another builder, which all that it built would be built again for")
+	}
 	if third := digest(func(b *bed) { b.write("go/bin/build", "#!/bin/sh\n: other\n") }); third == first {
 		t.Error("another buildpack makes the same builder")
 	}
@@ -197,7 +202,7 @@ func TestPushAndRead(t *testing.T) {
 		want string
 	}{{[]string{"test/go"}, "run:1"}, {[]string{"test/go", "test/node"}, "node:1"}, {nil, "run:1"}} {
 		run, err := got.RunImageFor(tt.ids)
-		if err != nil || run.Image != tt.want || !strings.HasPrefix(run.Digest, "sha256:") {
+		if err != nil || run.Image != tt.want {
 			t.Errorf("%v: want %s, got %+v, %v", tt.ids, tt.want, run, err)
 		}
 	}

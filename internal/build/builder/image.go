@@ -109,6 +109,9 @@ func (w *work) runImages() []cnb.RunImage {
 // assemble puts the image together.
 func (w *work) assemble(t *target, life *lifecycle, modules []*module, order cnb.Order, layers []addition) (Built, error) {
 	built := Built{Architecture: t.architecture}
+	for i, run := range w.spec.Builder.Spec.Run {
+		built.Run = append(built.Run, Base{run.Image, t.run[i].digest.String()})
+	}
 	base, err := t.build.image.Manifest()
 	if err != nil {
 		return built, err
@@ -207,8 +210,8 @@ func (w *work) configure(config *v1.ConfigFile, t *target, life *lifecycle, modu
 // origin says what the builder was made of.
 func (w *work) origin(t *target) Origin {
 	o := Origin{Build: Base{Image: w.spec.Builder.Spec.Build.Image, Digest: t.build.digest.String()}}
-	for i, run := range w.spec.Builder.Spec.Run {
-		o.Run = append(o.Run, Base{Image: run.Image, Digest: t.run[i].digest.String(), Buildpacks: run.Buildpacks})
+	for _, run := range w.spec.Builder.Spec.Run {
+		o.Run = append(o.Run, Choice{run.Image, run.Buildpacks})
 	}
 	return o
 }

@@ -15,17 +15,23 @@ import (
 // OriginLabel is on the builders made here, and holds an Origin.
 const OriginLabel = "dev.plimsoll.builder"
 
-// Origin is what a builder was made of, and which run image it picks.
+// Origin is what a builder was made of, and which run image it picks. What a run image was then is
+// not part of it: a builder holds nothing of them, and is no other one when they change.
 type Origin struct {
-	Build Base   `json:"build"`
-	Run   []Base `json:"run"` // the first is the default
+	Build Base     `json:"build"`
+	Run   []Choice `json:"run"` // the first is the default
 }
 
-// Base is a base of a builder when that was made.
+// Base is a base when a builder was made.
 type Base struct {
-	Image      string   `json:"image"`  // REF
-	Digest     string   `json:"digest"` // "sha256:…" of the manifest for the builder's architecture
-	Buildpacks []string `json:"buildpacks,omitempty"`
+	Image  string `json:"image"`  // REF
+	Digest string `json:"digest"` // "sha256:…" of the manifest for the builder's architecture
+}
+
+// Choice is a run image, and whose applications run on it.
+type Choice struct {
+	Image      string   `json:"image"`                // REF
+	Buildpacks []string `json:"buildpacks,omitempty"` // ids; none is the default
 }
 
 // Builder is a builder image, whoever made it.
@@ -50,7 +56,6 @@ type Builder struct {
 // RunImage is what applications run on.
 type RunImage struct {
 	cnb.RunImage
-	Digest     string   // when the builder was made; "" on the builders of others
 	Buildpacks []string // ids of those that need it; none for the default
 }
 
@@ -117,9 +122,9 @@ func runImages(metadata cnb.BuilderMetadata, origin *Origin) []RunImage {
 	for _, image := range all {
 		run := RunImage{RunImage: image}
 		if origin != nil {
-			for _, base := range origin.Run {
-				if base.Image == image.Image {
-					run.Digest, run.Buildpacks = base.Digest, base.Buildpacks
+			for _, choice := range origin.Run {
+				if choice.Image == image.Image {
+					run.Buildpacks = choice.Buildpacks
 				}
 			}
 		}

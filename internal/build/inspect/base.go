@@ -161,7 +161,7 @@ func builders(_ context.Context, s *subject, r *Image) error {
 		out.Order = append(out.Order, members)
 	}
 	for _, run := range b.RunImages {
-		out.RunImages = append(out.RunImages, RunImage{Image: run.Image, Mirrors: run.Mirrors, Digest: run.Digest, Buildpacks: run.Buildpacks})
+		out.RunImages = append(out.RunImages, RunImage{Image: run.Image, Mirrors: run.Mirrors, Buildpacks: run.Buildpacks})
 	}
 	r.Builder = out
 	return nil

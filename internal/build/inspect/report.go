@@ -175,7 +175,6 @@ type BuilderBuildpack struct {
 type RunImage struct {
 	Image      string   `json:"image"`
 	Mirrors    []string `json:"mirrors,omitempty"`
-	Digest     string   `json:"digest,omitempty"`     // when the builder was made
 	Buildpacks []string `json:"buildpacks,omitempty"` // whose applications run on it; none is the default
 }
 

@@ -136,7 +136,7 @@ func FactsOfBase(spec *v1alpha1.BaseImage, result *base.Result, i int, locked bo
 	return facts, nil
 }
 
-// FactsOfBuilder gives what a builder was made of, as the image itself says.
+// FactsOfBuilder gives what a builder was made of, as the image itself says, and what it was held against.
 func FactsOfBuilder(name string, built builder.Built) (provenance.Builder, error) {
 	read, err := builder.Read(name, built.Image)
 	if err != nil {
@@ -145,10 +145,10 @@ func FactsOfBuilder(name string, built builder.Built) (provenance.Builder, error
 	facts := provenance.Builder{Parameters: provenance.BuilderParameters{Platform: "linux/" + built.Architecture}}
 	if o := read.Origin; o != nil {
 		facts.Parameters.Build, facts.Build = o.Build.Image, named(o.Build.Image+"@"+o.Build.Digest)
-		for _, run := range o.Run {
-			facts.Parameters.Run = append(facts.Parameters.Run, run.Image)
-			facts.Run = append(facts.Run, named(run.Image+"@"+run.Digest))
-		}
+	}
+	for _, run := range built.Run {
+		facts.Parameters.Run = append(facts.Parameters.Run, run.Image)
+		facts.Run = append(facts.Run, named(run.Image+"@"+run.Digest))
 	}
 	for _, b := range read.Buildpacks {
 		facts.Parameters.Buildpacks = append(facts.Parameters.Buildpacks, cnb.FullName(b.ID, b.Version))
