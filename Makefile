@@ -3,7 +3,8 @@
 # make bench  measures, beside peers
 SHELL := /bin/sh
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
-export GOFLAGS ?= -buildvcs=false
+# Without paths of this clone in what is compiled, another clone finds it in Go's cache.
+export GOFLAGS := $(or $(GOFLAGS),-buildvcs=false) -trimpath
 
 .PHONY: all buildpacks demo demo-commands test test-e2e test-install bench fuzz setup clean
 

@@ -56,6 +56,9 @@ type control struct {
 	repo *repository
 	up   *upProcess
 	api  client.Client
+
+	published string // registry that all goes to, with a slash; "" is the home's own
+	archive   string // mirror of the archive of before; "" is its folder
 }
 
 // upProcess is `plimsoll up`, from start to start.
@@ -372,7 +375,7 @@ func (c *control) bases() (map[string]string, error) {
 		if err := ready(base.Generation, &base.Status.Status); err != nil {
 			return nil, fmt.Errorf("base %s: %w", base.Name, err)
 		}
-		digests[base.Name+":1"] = base.Status.Published.Digest
+		digests[c.published+base.Name+":1"] = base.Status.Published.Digest
 	}
 	return digests, nil
 }
@@ -416,7 +419,7 @@ func (c *control) newest(name string, builder *v1alpha1.Published, bases map[str
 func (c *control) tagged(image string) (string, error) {
 	local := &store{root: filepath.Join(c.home, "registry")}
 	defer local.close()
-	ref, err := oci.Parse(shop + "/" + image + ":1")
+	ref, err := oci.Parse(c.published + shop + "/" + image + ":1")
 	if err != nil {
 		return "", err
 	}
@@ -443,7 +446,7 @@ func (c *control) verdict(image, action, why string) error {
 func (c *control) verified(names ...string) {
 	c.t.Helper()
 	for _, name := range names {
-		c.plimsoll("verify", shop+"/"+name+":1",
+		c.plimsoll("verify", c.published+shop+"/"+name+":1",
 			"--key", filepath.Join(c.home, "keys", "images.pub"), "--attestation-key", filepath.Join(c.home, "keys", "attestations.pub"))
 	}
 }

@@ -3,50 +3,55 @@
 package program
 
 import (
+	"bytes"
+	"context"
 	"fmt"
+	"maps"
 	"math/rand/v2"
-	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
 	"path/filepath"
+	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"k8s.io/client-go/tools/clientcmd"
 
 	"plimsoll.dev/plimsoll/internal/cluster/clustertest"
+	"plimsoll.dev/plimsoll/internal/testbed"
 )
 
-// TestControlPlaneBehindBadNetwork runs a control plane whose way to the API is cut and stopped at
-// random points while bases change and commits come. In the end all is made from the newest, and
-// nothing was done twice.
+// TestControlPlaneBehindBadNetwork runs a control plane whose ways to the API, the source, the
+// archive, the registry, the database and the advisories are cut and stopped, one after another,
+// while bases change and commits come. In the end all is made from the newest, and nothing was done
+// twice.
 func TestControlPlaneBehindBadNetwork(t *testing.T) {
-	const faults, lasting, between = 12, 3 * time.Second, 3 * time.Second // at most
 	kubernetes := clustertest.Start(t)
-	way := newProxy(t, strings.TrimPrefix(kubernetes.Config().Host, "https://"))
-	c := newControl(t, "--kubeconfig", way.kubeconfig(t, kubernetes.Kubeconfig()))
-	t.Setenv("KUBECONFIG", kubernetes.Kubeconfig())
+	ways := ways{}
+	api := ways.to(t, "the API", "tcp", strings.TrimPrefix(kubernetes.Config().Host, "https://"))
+	images := ways.to(t, "the registry", "tcp", registryOf(t))
+	t.Setenv("PLIMSOLL_INVENTORY", ways.database(t))
+	c := newControl(t, "--kubeconfig", kubeconfigBy(t, api, kubernetes.Kubeconfig()), "--publish", images)
+	t.Setenv("KUBECONFIG", kubernetes.Kubeconfig()) // the test itself meets no faults
+	c.published = images + "/"
+	c.repo.url = "https://" + ways.to(t, "the source", "tcp", strings.TrimPrefix(strings.TrimSuffix(c.repo.url, "/shop.git"), "https://")) + "/shop.git"
+	c.archive = "http://" + ways.to(t, "the archive", "tcp", filesOf(t, "../../examples/archives/before"))
+	known := t.TempDir()
+	c.publish(known)
+	feed := "http://" + ways.to(t, "the advisories", "tcp", filesOf(t, known))
 	c.start()
 	c.connect(kubernetes.Kubeconfig())
 	c.applyBuildBase()
 	c.applyBefore("web")
 	c.apply(smallBuilder)
 	c.apply(strings.ReplaceAll(smallShop, "REPOSITORY", c.repo.url))
+	c.apply("apiVersion: plimsoll.dev/v1alpha1\nkind: AdvisoryFeed\nmetadata: {name: osv}\nspec: {kind: osv, url: \"" + feed + "\", ecosystems: [npm], interval: 5s}\n")
 	c.eventually(builtWithin, "the Image is built", func() error { return c.settled("static") })
-	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
-	random := rand.New(rand.NewPCG(seed, 0))
-	for n := range faults {
-		c.flip(n%2 == 1, "web")
-		if n%3 == 0 {
-			c.repo.say(fmt.Sprint("Gale ", n))
-		}
-		<-time.After(time.Duration(random.Int64N(int64(between))))
-		way.fault(random.IntN(2) == 0)
-		<-time.After(time.Duration(random.Int64N(int64(lasting))))
-		way.mend()
-	}
+	ways.suffer(c)
 	c.eventually(builtWithin, "the Image is of the newest", func() error { return c.settled("static") })
+	c.fed("osv")
 	c.onceEach("static")
 	if n := c.lastBuild("static").Spec.Number; n < 3 {
 		t.Errorf("%d Builds: nothing was done meanwhile", n)
@@ -84,142 +89,96 @@ spec:
   triggers: {interval: 1s}
 `
 
-// proxy is a way to a server that can be cut, and stopped.
-type proxy struct {
-	to       string
-	listener net.Listener
+// ways are the ways of a control plane to all that it needs, each with its name.
+type ways map[string]*proxy
 
-	mu    sync.Mutex
-	flows chan struct{} // closed while bytes pass
-	cut   bool
-	conns map[net.Conn]bool
+// to adds a way to an address and gives where it begins.
+func (w ways) to(t *testing.T, name, network, address string) string {
+	t.Helper()
+	w[name] = newProxy(t, network, address)
+	return w[name].address()
 }
 
-// newProxy gives a way to an address that ends with the test.
-func newProxy(t *testing.T, to string) *proxy {
+// database adds the way to a database for the inventory, and gives its URL.
+func (w ways) database(t *testing.T) string {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	server, err := url.Parse(testbed.Postgres(t))
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &proxy{to: to, listener: listener, flows: make(chan struct{}), conns: map[net.Conn]bool{}}
-	close(p.flows)
-	var serving sync.WaitGroup
-	serving.Go(func() {
-		for {
-			conn, err := listener.Accept()
-			if err != nil {
-				return
-			}
-			serving.Go(func() { p.serve(conn) })
-		}
-	})
-	t.Cleanup(func() {
-		listener.Close()
-		p.mend()
-		p.hangUp()
-		serving.Wait()
-	})
-	return p
+	by := w.to(t, "the database", "unix", filepath.Join(server.Query().Get("host"), ".s.PGSQL.5432"))
+	return "postgres://" + server.User.String() + "@" + by + "/postgres?sslmode=disable"
 }
 
-// kubeconfig gives a copy of a kubeconfig that leads through the proxy.
-func (p *proxy) kubeconfig(t *testing.T, file string) string {
+// suffer has each way cut once and stopped once, in any order, while the base changes and commits come.
+func (w ways) suffer(c *control) {
+	const lasting, between = 3 * time.Second, 2 * time.Second // at most
+	seed := rand.Uint64()
+	c.t.Logf("seed %d", seed)
+	random := rand.New(rand.NewPCG(seed, 0))
+	names := slices.Sorted(maps.Keys(w))
+	for n, i := range random.Perm(2 * len(names)) {
+		c.flip(n%2 == 1, "web")
+		if n%3 == 0 {
+			c.repo.say(fmt.Sprint("Gale ", n))
+		}
+		<-time.After(time.Duration(random.Int64N(int64(between))))
+		name, cut := names[i/2], i%2 == 0
+		w[name].fault(cut)
+		<-time.After(time.Duration(random.Int64N(int64(lasting))))
+		w[name].mend()
+		c.t.Logf("the way to %s is back; cut: %v", strings.TrimPrefix(name, "the "), cut)
+	}
+}
+
+// registryOf serves the registry of another home, and gives its address.
+func registryOf(t *testing.T) string {
+	t.Helper()
+	other := &bench{t: t, home: t.TempDir()}
+	address := "127.0.0.1:" + quietPort(t)
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan int, 1)
+	var log bytes.Buffer
+	go func() { ended <- Run(ctx, other.host(&log, &log), []string{"registry", "serve", "--addr", address}) }()
+	t.Cleanup(func() {
+		stop()
+		if code := <-ended; code != 0 {
+			t.Errorf("the registry ended with %d:\n%s", code, log.String())
+		}
+	})
+	for deadline := time.Now().Add(time.Minute); ; <-time.After(20 * time.Millisecond) {
+		response, err := http.Get("http://" + address + "/v2/")
+		if err == nil {
+			response.Body.Close()
+			return address
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("the registry does not serve: %v", err)
+		}
+	}
+}
+
+// filesOf serves the files of a folder, and gives the address.
+func filesOf(t *testing.T, folder string) string {
+	t.Helper()
+	server := httptest.NewServer(http.FileServer(http.Dir(folder)))
+	t.Cleanup(server.Close)
+	return server.Listener.Addr().String()
+}
+
+// kubeconfigBy gives a copy of a kubeconfig that leads by the address.
+func kubeconfigBy(t *testing.T, address, file string) string {
 	t.Helper()
 	config, err := clientcmd.LoadFromFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, cluster := range config.Clusters {
-		cluster.Server = "https://" + p.listener.Addr().String()
+		cluster.Server = "https://" + address
 	}
 	out := filepath.Join(t.TempDir(), "kubeconfig")
 	if err := clientcmd.WriteToFile(*config, out); err != nil {
 		t.Fatal(err)
 	}
 	return out
-}
-
-// fault begins one: nothing passes any more, or every connection breaks and none is made.
-func (p *proxy) fault(cut bool) {
-	p.mu.Lock()
-	p.flows, p.cut = make(chan struct{}), cut
-	p.mu.Unlock()
-	if cut {
-		p.hangUp()
-	}
-}
-
-// mend ends what fault began.
-func (p *proxy) mend() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.cut = false
-	select {
-	case <-p.flows:
-	default:
-		close(p.flows)
-	}
-}
-
-// hangUp breaks every connection.
-func (p *proxy) hangUp() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for conn := range p.conns {
-		conn.Close()
-	}
-}
-
-// take keeps a connection, unless all are cut.
-func (p *proxy) take(conn net.Conn) bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.cut {
-		conn.Close()
-		return false
-	}
-	p.conns[conn] = true
-	return true
-}
-
-func (p *proxy) drop(conn net.Conn) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	conn.Close()
-	delete(p.conns, conn)
-}
-
-// serve passes bytes both ways until one end hangs up.
-func (p *proxy) serve(near net.Conn) {
-	if !p.take(near) {
-		return
-	}
-	defer p.drop(near)
-	far, err := net.Dial("tcp", p.to)
-	if err != nil || !p.take(far) {
-		return
-	}
-	defer p.drop(far)
-	var back sync.WaitGroup
-	back.Go(func() { p.pass(near, far) })
-	p.pass(far, near)
-	back.Wait()
-}
-
-// pass copies while bytes flow, and closes both ends when one is at its end.
-func (p *proxy) pass(to, from net.Conn) {
-	defer to.Close()
-	defer from.Close()
-	buffer := make([]byte, 32<<10)
-	for {
-		n, err := from.Read(buffer)
-		p.mu.Lock()
-		flows := p.flows
-		p.mu.Unlock()
-		<-flows
-		if _, failed := to.Write(buffer[:n]); err != nil || failed != nil {
-			return
-		}
-	}
 }

@@ -14,6 +14,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -54,8 +55,8 @@ func TestControlPlane(t *testing.T) {
 		{"a fixed base reaches all images", followsBase},
 		{"an advisory for a dependency is answered by an override", followsAdvisory},
 		{"a stricter policy changes verdicts", followsPolicy},
-		{"nothing happens by itself", restsByItself},
 		{"all is kept over a restart", outlastsRestart},
+		{"nothing happens by itself", restsByItself},
 		{"killed anywhere, it ends the same", outlastsKills},
 	} {
 		if !t.Run(side.name, func(t *testing.T) { side.look(c.in(t)) }) {
@@ -166,7 +167,11 @@ func (c *control) applyBefore(base string) {
 	if err := w.Close(); err != nil {
 		c.t.Fatal(err)
 	}
-	lines := strings.Split(strings.Replace(string(text), "  architectures: [amd64, arm64]\n", "", 1), "\n")
+	spec := strings.Replace(string(text), "  architectures: [amd64, arm64]\n", "", 1)
+	if c.archive != "" {
+		spec = regexp.MustCompile(`mirrors: \{before: .*\}`).ReplaceAllString(spec, "mirrors: {before: \""+c.archive+"\"}")
+	}
+	lines := strings.Split(spec, "\n")
 	at := slices.IndexFunc(lines, func(line string) bool { return strings.HasPrefix(line, "    keyring:") })
 	if at < 0 {
 		c.t.Fatalf("scripts/before names no keyring:\n%s", text)
@@ -266,13 +271,7 @@ func followsCommit(c *control) {
 
 func deniesOld(c *control) {
 	c.apply("apiVersion: plimsoll.dev/v1alpha1\nkind: AdvisoryFeed\nmetadata: {name: debian}\nspec: {kind: debian, interval: 1h}\n")
-	c.eventually(changedWithin, "the advisories are there", func() error {
-		var feed v1alpha1.AdvisoryFeed
-		if err := c.api.Get(c.t.Context(), client.ObjectKey{Name: "debian"}, &feed); err != nil {
-			return err
-		}
-		return ready(feed.Generation, &feed.Status.Status)
-	})
+	c.fed("debian")
 	c.apply(strings.ReplaceAll(c.plimsoll("policy", "add", "baseline", "--show"), "period: 30d", "period: 7d"))
 	c.verdicts("deny", "zlib1g")
 	c.runPod("denied", "go")
@@ -295,6 +294,18 @@ func deniesOld(c *control) {
 	if err != nil {
 		c.t.Fatal(err)
 	}
+}
+
+// fed waits until the advisories of a feed are there.
+func (c *control) fed(name string) {
+	c.t.Helper()
+	c.eventually(changedWithin, "the advisories are there", func() error {
+		var feed v1alpha1.AdvisoryFeed
+		if err := c.api.Get(c.t.Context(), client.ObjectKey{Name: name}, &feed); err != nil {
+			return err
+		}
+		return ready(feed.Generation, &feed.Status.Status)
+	})
 }
 
 // verdicts waits until the policies say the same of all Images.
