@@ -25,6 +25,7 @@ type UpOptions struct {
 	Page            string // address of the page of links, logs and webhooks
 	Health, Metrics string // addresses; "" serves none
 	Leader          string // namespace of the lease when there are several replicas; "" is a single one
+	Advertise       string // IP by which other replicas reach this one's page; "" has them hand nothing on
 	StepsNamespace  string // where the pods of build steps run
 	Parts           string // folder of the lifecycle and the buildpacks; "" is the program's own
 	Parallel        int    // builds at a time; 0 is one for each two processors
@@ -84,6 +85,7 @@ docs/kubernetes.md does the same on a cluster that you have.` + "\n" + exitCodes
 	flags.StringVar(&o.Health, "health", "", "address of /healthz and /readyz for probes")
 	flags.StringVar(&o.Metrics, "metrics", "", "address of /metrics of the controllers")
 	flags.StringVar(&o.Leader, "leader-election", "", "namespace of the lease by which one of several replicas leads")
+	flags.StringVar(&o.Advertise, "advertise", "", "IP by which other replicas reach this one's page, to hand on what only the leader answers")
 	flags.StringVar(&o.StepsNamespace, "steps-namespace", "plimsoll-steps", "namespace of the pods of build steps")
 	flags.StringVar(&o.Parts, "parts", "", "folder that paths in Builders are below (default: where this program is)")
 	flags.IntVar(&o.Parallel, "parallel", 0, "builds at a time (default: one for each two processors)")

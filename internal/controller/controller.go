@@ -20,6 +20,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/rest"
 	toolscache "k8s.io/client-go/tools/cache"
+	"k8s.io/client-go/tools/leaderelection/resourcelock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -39,9 +40,9 @@ type Options struct {
 	Metrics string // address that serves /metrics; "" serves none
 	Health  string // address that serves /healthz and /readyz; "" serves none
 
-	// Leader is the namespace of the lease by which one of several replicas is chosen; "" is for
-	// a single one, which leads at once.
-	Leader string
+	// Leader is the lease by which one of several replicas is chosen, as package leader gives it;
+	// nil is for a single one, which leads at once.
+	Leader resourcelock.Interface
 
 	// Concurrency is how many objects of a kind are reconciled at a time; 0 is 8.
 	Concurrency int
@@ -56,9 +57,6 @@ type Options struct {
 	// SkipNames lets tests have more than one manager in a process.
 	SkipNames bool
 }
-
-// leaseName is what replicas contend for.
-const leaseName = "controllers.plimsoll.dev"
 
 // New gives a manager without controllers: each folder's Setup adds its own. Nothing starts
 // before its Start. Errors are *fault.Error.
@@ -77,15 +75,14 @@ func New(target *rest.Config, o Options) (ctrl.Manager, error) {
 	target.Burst = int(2 * max(target.QPS, 0))
 	settle := 10 * time.Second
 	m, err := ctrl.NewManager(target, ctrl.Options{
-		Scheme:                  scheme,
-		Logger:                  log,
-		Cache:                   cacheOptions(o),
-		Client:                  client.Options{Cache: &client.CacheOptions{DisableFor: uncached()}},
-		Metrics:                 metricsserver.Options{BindAddress: cmp.Or(o.Metrics, "0")},
-		HealthProbeBindAddress:  o.Health,
-		LeaderElection:          o.Leader != "",
-		LeaderElectionNamespace: o.Leader,
-		LeaderElectionID:        leaseName,
+		Scheme:                              scheme,
+		Logger:                              log,
+		Cache:                               cacheOptions(o),
+		Client:                              client.Options{Cache: &client.CacheOptions{DisableFor: uncached()}},
+		Metrics:                             metricsserver.Options{BindAddress: cmp.Or(o.Metrics, "0")},
+		HealthProbeBindAddress:              o.Health,
+		LeaderElection:                      o.Leader != nil,
+		LeaderElectionResourceLockInterface: o.Leader,
 		// The process ends with its manager, so that the next leader need not wait for the lease.
 		LeaderElectionReleaseOnCancel: true,
 		GracefulShutdownTimeout:       &settle,

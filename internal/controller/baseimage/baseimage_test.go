@@ -25,6 +25,7 @@ import (
 	"plimsoll.dev/plimsoll/internal/controller/archives"
 	"plimsoll.dev/plimsoll/internal/controller/baseimage"
 	"plimsoll.dev/plimsoll/internal/controller/bed"
+	"plimsoll.dev/plimsoll/internal/controller/leader"
 	"plimsoll.dev/plimsoll/internal/controller/status"
 	"plimsoll.dev/plimsoll/internal/controller/tag"
 	"plimsoll.dev/plimsoll/internal/oci"
@@ -384,23 +385,27 @@ func testReplicas(t *testing.T, b *bed.Bed) {
 	composers := []*composer{newComposer(t, t.TempDir()), newComposer(t, t.TempDir())}
 	var stops []func()
 	for _, c := range composers {
-		stops = append(stops, startReplica(t, b, c, controller.Options{Leader: "kube-system"}))
+		lease, err := leader.New(b.Config, "kube-system", "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		stops = append(stops, startReplica(t, b, c, controller.Options{Leader: lease}))
 	}
 	first := declared(t, "replicated", a)
 	b.Create(t, first)
 	b.UntilCondition(t, first, &first.Status.Status, ready, metav1.ConditionTrue, status.Published)
-	leader := 0
+	leading := 0
 	if composers[0].builds.Load() == 0 {
-		leader = 1
+		leading = 1
 	}
-	if n := composers[1-leader].builds.Load(); n > 0 {
+	if n := composers[1-leading].builds.Load(); n > 0 {
 		t.Errorf("the other built too, %d times", n)
 	}
-	stops[leader]()
+	stops[leading]()
 	second := declared(t, "taken-over", a)
 	b.Create(t, second)
 	b.UntilCondition(t, second, &second.Status.Status, ready, metav1.ConditionTrue, status.Published)
-	if composers[1-leader].builds.Load() == 0 {
+	if composers[1-leading].builds.Load() == 0 {
 		t.Error("the other did not take over")
 	}
 	b.Delete(t, first)

@@ -90,7 +90,7 @@ func (s *Store) Read(ctx context.Context, namespace, build string, follow bool, 
 	file, err := os.Open(path)
 	s.mu.Unlock()
 	if errors.Is(err, fs.ErrNotExist) {
-		return fault.Newf(fault.NotFound, "read log", namespace+"/"+build, "there is none: it has not started, is a rebase, or ran on another replica")
+		return fault.Newf(fault.NotFound, "read log", namespace+"/"+build, "there is none: it has not started, is a rebase, or ran on a replica that is gone")
 	}
 	if err != nil {
 		return fault.New(fault.Failed, "read log", namespace+"/"+build, err)

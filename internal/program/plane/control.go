@@ -22,6 +22,7 @@ import (
 	"plimsoll.dev/plimsoll/internal/controller/dependencyoverride"
 	"plimsoll.dev/plimsoll/internal/controller/imageimport"
 	"plimsoll.dev/plimsoll/internal/controller/imagepolicy"
+	"plimsoll.dev/plimsoll/internal/controller/leader"
 	"plimsoll.dev/plimsoll/internal/controller/policies"
 	"plimsoll.dev/plimsoll/internal/controller/policyexception"
 	"plimsoll.dev/plimsoll/internal/fault"
@@ -39,7 +40,14 @@ func (p *Plane) control(ctx context.Context, cancel context.CancelCauseFunc, rea
 			return err
 		}
 	}
-	mgr, err := controller.New(p.target, controller.Options{Log: slog.New(quiet{p.log.Handler()}), Metrics: p.o.Metrics, Health: p.o.Health, Leader: p.o.Leader})
+	o := controller.Options{Log: slog.New(quiet{p.log.Handler()}), Metrics: p.o.Metrics, Health: p.o.Health}
+	if p.o.Leader != "" {
+		if err := p.contend(); err != nil {
+			return err
+		}
+		o.Leader = p.lease
+	}
+	mgr, err := controller.New(p.target, o)
 	if err != nil {
 		return err
 	}
@@ -63,6 +71,24 @@ func (p *Plane) control(ctx context.Context, cancel context.CancelCauseFunc, rea
 		return cause
 	}
 	return nil
+}
+
+// contend gives the plane the lease that its replicas contend for.
+func (p *Plane) contend() error {
+	address, err := leader.Join(p.o.Advertise, p.o.Page)
+	if err == nil {
+		p.lease, err = leader.New(p.target, p.o.Leader, address)
+	}
+	return err
+}
+
+// leaders has the replica that leads answer, where there are several: logs lie on its disk, and it
+// alone asks sources.
+func (p *Plane) leaders(mgr ctrl.Manager, own http.Handler) http.Handler {
+	if p.lease == nil {
+		return own
+	}
+	return leader.Handler(p.lease, mgr.Elected(), own)
 }
 
 // setUp adds all reconcilers to the manager. It gives what they serve, by path.

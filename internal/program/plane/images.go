@@ -46,9 +46,10 @@ func (p *Plane) setUpImages(ctx context.Context, mgr ctrl.Manager) (map[string]h
 	if err := webhook.Index(mgr.GetFieldIndexer()); err != nil {
 		return nil, fault.New(fault.Failed, "set up the controllers", "", err)
 	}
-	hooks := received(receivedWithin, webhook.Handler(webhook.Cluster{Cache: mgr.GetClient(), Secrets: mgr.GetAPIReader(), Leading: mgr.Elected()}, images))
+	hooks := webhook.Handler(webhook.Cluster{Cache: mgr.GetClient(), Secrets: mgr.GetAPIReader(), Leading: mgr.Elected()}, images)
+	hooks = received(receivedWithin, p.leaders(mgr, hooks))
 	return map[string]http.Handler{
-		"GET /logs/": paced(logs.Handler(store, mgr.GetClient())), "POST /webhooks": hooks, "POST /webhooks/": hooks,
+		"GET /logs/": paced(p.leaders(mgr, logs.Handler(store, mgr.GetClient()))), "POST /webhooks": hooks, "POST /webhooks/": hooks,
 	}, nil
 }
 

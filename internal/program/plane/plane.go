@@ -18,6 +18,7 @@ import (
 	"plimsoll.dev/plimsoll/internal/cli"
 	"plimsoll.dev/plimsoll/internal/cluster"
 	"plimsoll.dev/plimsoll/internal/controller/image"
+	"plimsoll.dev/plimsoll/internal/controller/leader"
 	"plimsoll.dev/plimsoll/internal/fault"
 	"plimsoll.dev/plimsoll/internal/site"
 )
@@ -34,6 +35,8 @@ type Plane struct {
 	cluster *cluster.Cluster // nil where the cluster is somebody else's
 	target  *rest.Config
 	served  *servedRegistry // nil where images are published elsewhere
+
+	lease *leader.Lease // nil where there is a single replica
 
 	lent http.RoundTripper // way to servers that Images name; nil is outside
 
