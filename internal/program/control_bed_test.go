@@ -4,6 +4,7 @@ package program
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -63,9 +64,10 @@ type control struct {
 
 // upProcess is `plimsoll up`, from start to start.
 type upProcess struct {
-	flags []string
-	log   string // file
-	lives int    // how often it may end by itself: who starts it starts it again
+	program string // path; "" is this one
+	flags   []string
+	log     string // file
+	lives   int    // how often it may end by itself: who starts it starts it again
 
 	cmd   *exec.Cmd
 	ready chan cli.UpState
@@ -115,7 +117,7 @@ func (c *control) launch() {
 		c.t.Fatal(err)
 	}
 	defer log.Close()
-	cmd := exec.Command(os.Args[0], append([]string{"up", "-o", "json"}, c.up.flags...)...)
+	cmd := exec.Command(cmp.Or(c.up.program, os.Args[0]), append([]string{"up", "-o", "json"}, c.up.flags...)...)
 	cmd.Env = append(os.Environ(), asProgram+"=1", "PLIMSOLL_HOME="+c.home)
 	cmd.Stderr = log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
@@ -375,7 +377,7 @@ func (c *control) bases() (map[string]string, error) {
 		if err := ready(base.Generation, &base.Status.Status); err != nil {
 			return nil, fmt.Errorf("base %s: %w", base.Name, err)
 		}
-		digests[c.published+base.Name+":1"] = base.Status.Published.Digest
+		digests[base.Name+":1"] = base.Status.Published.Digest
 	}
 	return digests, nil
 }
@@ -442,11 +444,14 @@ func (c *control) verdict(image, action, why string) error {
 	return nil
 }
 
-// verified holds the evidence of each Image against the home's keys.
+// verified holds the evidence of each Image, or NAME@DIGEST of one, against the home's keys.
 func (c *control) verified(names ...string) {
 	c.t.Helper()
 	for _, name := range names {
-		c.plimsoll("verify", c.published+shop+"/"+name+":1",
+		if !strings.Contains(name, "@") {
+			name += ":1"
+		}
+		c.plimsoll("verify", c.published+shop+"/"+name,
 			"--key", filepath.Join(c.home, "keys", "images.pub"), "--attestation-key", filepath.Join(c.home, "keys", "attestations.pub"))
 	}
 }
