@@ -13,6 +13,7 @@ import (
 	"plimsoll.dev/plimsoll/api/v1alpha1"
 	"plimsoll.dev/plimsoll/artifact"
 	"plimsoll.dev/plimsoll/internal/manifest"
+	"plimsoll.dev/plimsoll/internal/pattern"
 )
 
 // exception is a compiled PolicyException.
@@ -20,7 +21,7 @@ type exception struct {
 	name     string
 	spec     v1alpha1.PolicyExceptionSpec
 	scope    selector
-	rules    []*regexp.Regexp
+	rules    pattern.List
 	findings map[string]bool
 	match    *expression // nil where there is none
 }
@@ -102,7 +103,7 @@ func (q *question) isFor(e *exception) bool {
 	return err == nil && holds == types.True
 }
 
-func (e *exception) excuses(r *rule) bool { return matches(e.rules, r.policy+"/"+r.Name) }
+func (e *exception) excuses(r *rule) bool { return e.rules.Like(r.policy + "/" + r.Name) }
 
 // excuse gives what becomes of a rule that did not hold, and the exceptions without which it
 // would be another.

@@ -1,7 +1,6 @@
 package update
 
 import (
-	"strings"
 	"testing"
 	"time"
 
@@ -152,22 +151,6 @@ func FuzzWindow(f *testing.F) {
 		now := time.Unix(unix%(1<<33), 0)
 		if may, next := open(windows, now); !may && !next.IsZero() && !next.After(now) {
 			t.Errorf("%q in %q at %s: closed, and the next begins at %s", start, zone, now, next)
-		}
-	})
-}
-
-// FuzzPattern holds patterns of repositories to what they say.
-func FuzzPattern(f *testing.F) {
-	for _, seed := range [][2]string{{"a/*", "a/b"}, {"**/b", "a/c/b"}, {"a.b/c", "axb/c"}, {"***", "a"}, {"", ""}, {"(", "("}} {
-		f.Add(seed[0], seed[1])
-	}
-	f.Fuzz(func(t *testing.T, text, repository string) {
-		p, err := pattern(text)
-		if err != nil {
-			return
-		}
-		if !strings.Contains(text, "*") && p.MatchString(repository+"/") != (text == repository) {
-			t.Errorf("%q and %q", text, repository)
 		}
 	})
 }

@@ -14,16 +14,17 @@ import (
 
 	"plimsoll.dev/plimsoll/api/v1alpha1"
 	"plimsoll.dev/plimsoll/artifact"
+	"plimsoll.dev/plimsoll/internal/pattern"
 	"plimsoll.dev/plimsoll/internal/vuln/version"
 )
 
 // Set is a home's overrides, checked. The zero Set has none.
 type Set struct{ all []scoped }
 
-// scoped is an override with its patterns.
+// scoped is an override with what it is for.
 type scoped struct {
 	v1alpha1.DependencyOverride
-	repositories, except []*regexp.Regexp
+	scope pattern.Scope
 }
 
 // Holding is what holds for one image at one time: for each package the highest of its floors,
@@ -35,7 +36,7 @@ type Holding []v1alpha1.DependencyOverride
 func (s Set) For(repository string, now time.Time) Holding {
 	highest := map[string]v1alpha1.DependencyOverride{}
 	for _, o := range s.all {
-		if !o.covers(repository) || o.Spec.Expires != nil && !now.Before(o.Spec.Expires.Time) {
+		if !o.scope.Has(repository) || o.Spec.Expires != nil && !now.Before(o.Spec.Expires.Time) {
 			continue
 		}
 		key := keyOf(o.Spec.Ecosystem, o.Spec.Package)

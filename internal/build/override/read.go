@@ -16,6 +16,7 @@ import (
 	"plimsoll.dev/plimsoll/api/v1alpha1"
 	"plimsoll.dev/plimsoll/internal/fault"
 	"plimsoll.dev/plimsoll/internal/manifest"
+	"plimsoll.dev/plimsoll/internal/pattern"
 	"plimsoll.dev/plimsoll/internal/vuln/version"
 )
 
@@ -109,10 +110,10 @@ func check(o v1alpha1.DependencyOverride) (scoped, *manifest.Problem) {
 		return s, manifest.Bad("spec.reason", "say why: whoever finds another version than the lock file's will ask")
 	}
 	var err error
-	if s.repositories, err = compile(o.Spec.Scope.Repositories); err != nil {
+	if s.scope.Only, err = pattern.NewList(o.Spec.Scope.Repositories); err != nil {
 		return s, manifest.Bad("spec.scope.repositories", err.Error())
 	}
-	if s.except, err = compile(o.Spec.Scope.Except); err != nil {
+	if s.scope.Except, err = pattern.NewList(o.Spec.Scope.Except); err != nil {
 		return s, manifest.Bad("spec.scope.except", err.Error())
 	}
 	return s, nil

@@ -12,7 +12,7 @@ import (
 	"plimsoll.dev/plimsoll/api/v1alpha1"
 	"plimsoll.dev/plimsoll/internal/controller/status"
 	"plimsoll.dev/plimsoll/internal/oci"
-	"plimsoll.dev/plimsoll/internal/registry/access/pattern"
+	"plimsoll.dev/plimsoll/internal/pattern"
 )
 
 // The reasons why an Image is refused that no other kind has.
@@ -109,7 +109,7 @@ func allows(text, repository string) bool {
 	}
 	words := strings.FieldsFunc(text, func(r rune) bool { return r == ',' || r == ' ' || r == '\n' })
 	for _, word := range words[:min(len(words), mostPatterns)] {
-		if p, err := pattern.Compile(word, "/"); err == nil && p.Match(repository) {
+		if p, err := pattern.New(word); err == nil && p.Like(repository) {
 			return true
 		}
 	}
