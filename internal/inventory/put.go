@@ -61,7 +61,8 @@ func newEntry(image *Image, layers layerSets) entry {
 	evidence := image.Evidence[:min(len(image.Evidence), maxEvidence)]
 	claims := claimsOf(evidence)
 	e.claims, e.proof = newRow(jsonText(claims)), encodeEvidence(evidence, claims)
-	for name, value := range image.Labels {
+	for _, name := range slices.Sorted(maps.Keys(image.Labels)) { // the same of many each time
+		value := image.Labels[name]
 		if len(name) <= maxText && len(value) <= maxText && len(e.labels) < maxLabels {
 			e.labels = append(e.labels, newRow(clean(name), clean(value)))
 		}

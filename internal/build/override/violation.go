@@ -18,22 +18,39 @@ type Violation struct {
 // the order of the contents. What the base or the tools of a language bring is not a build's to
 // mend.
 func Check(holding Holding, contents artifact.Contents) []Violation {
-	floors := map[string]v1alpha1.DependencyOverride{}
-	for _, o := range holding {
-		floors[keyOf(o.Spec.Ecosystem, o.Spec.Package)] = o
-	}
+	above := holding.above()
 	var all []Violation
 	for _, p := range contents.Packages {
-		ecosystem, name, ok := p.AdvisoryKey()
-		o, held := floors[ecosystem+" "+name]
-		if !ok || !held || compare(ecosystem, p.Version, o.Spec.Version) >= 0 {
-			continue
-		}
-		if artifact.RemedyOf(p, contents.InBase(p), o.Spec.Version) == artifact.RemedyOverride {
+		o, low := above(p)
+		if low && artifact.RemedyOf(p, contents.InBase(p), o.Spec.Version) == artifact.RemedyOverride {
 			all = append(all, Violation{o, p})
 		}
 	}
 	return all
+}
+
+// Below gives what says of a package that it is below its floor, wherever it is.
+func (h Holding) Below() func(artifact.Package) bool {
+	above := h.above()
+	return func(p artifact.Package) bool {
+		_, low := above(p)
+		return low
+	}
+}
+
+// above gives what finds the floor that a package is below.
+func (h Holding) above() func(artifact.Package) (v1alpha1.DependencyOverride, bool) {
+	floors := map[string]v1alpha1.DependencyOverride{}
+	for _, o := range h {
+		floors[keyOf(o.Spec.Ecosystem, o.Spec.Package)] = o
+	}
+	return func(p artifact.Package) (o v1alpha1.DependencyOverride, low bool) {
+		ecosystem, name, ok := p.AdvisoryKey()
+		if ok {
+			o, low = floors[ecosystem+" "+name]
+		}
+		return o, low && compare(ecosystem, p.Version, o.Spec.Version) < 0
+	}
 }
 
 // Refuse gives an error when the image has packages below their floors.

@@ -29,8 +29,9 @@ import (
 
 // Counter knows what is in images.
 type Counter interface {
-	// Below gives how many images in the scope have a lower version of the dependency.
-	Below(ctx context.Context, spec v1alpha1.DependencyOverrideSpec) (int, error)
+	// Below gives how many images in its scope, by their names, the override bears on: those whose
+	// application has a lower version of the dependency.
+	Below(ctx context.Context, o v1alpha1.DependencyOverride) (int, error)
 }
 
 // Options of the reconciler.
@@ -104,7 +105,7 @@ func (r *Reconciler) reconcile(ctx context.Context, o *v1alpha1.DependencyOverri
 		wait = min(wait, left)
 	}
 	set(metav1.ConditionTrue, status.InForce, "every build in its scope goes by it")
-	below, err := r.counter.Below(ctx, o.Spec)
+	below, err := r.counter.Below(ctx, *o)
 	if err != nil {
 		return wait, err // the last count stands: builds go by the override all the same
 	}

@@ -61,7 +61,7 @@ func (s *site) Sync(context.Context, string) (advisoryfeed.Synced, error) {
 }
 
 // Below implements dependencyoverride.Counter.
-func (s *site) Below(context.Context, v1alpha1.DependencyOverrideSpec) (int, error) {
+func (s *site) Below(context.Context, v1alpha1.DependencyOverride) (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.below, nil

@@ -32,10 +32,12 @@ type facts struct {
 
 // Held are the overrides that hold for an Image.
 type Held struct {
-	Digest     string    // of all of them; "" when there are none
-	Advisories []string  // that they answer
-	Text       string    // them, for a person: a line each
-	Until      time.Time // when the first of them ends; zero is never
+	Digest     string   // of all of them; "" when there are none
+	Advisories []string // that they answer
+	Text       string   // them, for a person: a line each
+
+	// Idle says that nothing in what the Image has published is below any of them.
+	Idle bool
 }
 
 // newest gives the last of the Image's Builds for which is holds, or nil.
@@ -96,7 +98,9 @@ func (f *facts) wanted(was v1alpha1.BuildInputs) v1alpha1.BuildInputs {
 	is := was
 	is.Source = f.revision(was)
 	is.Settings = f.settingsDigest
-	is.Overrides = f.overrides.Digest
+	if !f.overrides.Idle { // else the next build goes by them
+		is.Overrides = f.overrides.Digest
+	}
 	is.RunImage = cmp.Or(f.image.Spec.Build.RunImage, was.RunImage)
 	if f.builder == nil {
 		return is

@@ -27,8 +27,9 @@ import (
 // Options say what only others know. The zero value knows no overrides, holds nothing back, and
 // leaves verdicts as they are.
 type Options struct {
-	// Overrides gives those of all that hold for a tag.
-	Overrides func(tag string, all []v1alpha1.DependencyOverride, now time.Time) Held
+	// Overrides gives those of all that hold for an Image. was is the digest of those that it was
+	// made by: where others hold now, they are Idle if that is known.
+	Overrides func(ctx context.Context, image *v1alpha1.Image, was string, all []v1alpha1.DependencyOverride) (Held, error)
 
 	// Hold says why the Image may not be built for these reasons now: a campaign will see to it,
 	// say. "" is go ahead. Whoever lets go tells Wake.
@@ -154,7 +155,9 @@ func (r *Reconciler) gather(ctx context.Context, image *v1alpha1.Image) (*facts,
 		if err := r.client.List(ctx, &all, client.UnsafeDisableDeepCopy); err != nil {
 			return nil, err
 		}
-		f.overrides = r.options.Overrides(image.Spec.Tag, all.Items, f.now)
+		if f.overrides, err = r.options.Overrides(ctx, image, f.absorb().Inputs.Overrides, all.Items); err != nil {
+			return nil, err
+		}
 	}
 	if r.options.Verdict != nil {
 		f.verdict = func(published *v1alpha1.Published) *v1alpha1.VerdictStatus {

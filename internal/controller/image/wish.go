@@ -57,9 +57,6 @@ func (f *facts) wish() wish {
 	status.Set(&w.status.Status, f.image.Generation, v1alpha1.ConditionReady, ready.Status, ready.Reason, ready.Message)
 	f.fresh(&w.status)
 	f.prune(&w)
-	if until := f.overrides.Until; !until.IsZero() {
-		w.lookAgain(until.Sub(f.now))
-	}
 	return w
 }
 

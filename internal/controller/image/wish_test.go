@@ -99,6 +99,10 @@ func TestWish(t *testing.T) {
 		}, []string{"Ready True UpToDate"}},
 		{"an override for an advisory", func(f *facts) { f.overrides = Held{Digest: digest, Advisories: []string{"CVE-1"}} }, []string{"create shop-b2 Build Security: ADVISORY", "Ready Unknown Building"}},
 		{"an override for no advisory", func(f *facts) { f.overrides = Held{Digest: digest} }, []string{"create shop-b2 Build Commit: CONFIG", "Ready Unknown Building"}},
+		{"an override of what is not in it", func(f *facts) { f.overrides = Held{Digest: digest, Idle: true} }, []string{"Ready True UpToDate"}},
+		{"a commit meanwhile", func(f *facts) {
+			f.overrides, f.source.Revision = Held{Digest: digest, Idle: true}, "commit2"
+		}, []string{"create shop-b2 Build Commit: COMMIT", "Ready Unknown Building"}},
 		{"somebody asks", func(f *facts) { f.image.Annotations = map[string]string{v1alpha1.AnnotationBuild: "now"} }, []string{"create shop-b2 Build Commit: TRIGGER", "Ready Unknown Building"}},
 		{"somebody asked, and it was done", func(f *facts) {
 			f.image.Annotations = map[string]string{v1alpha1.AnnotationBuild: "now"}

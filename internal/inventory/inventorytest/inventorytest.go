@@ -48,6 +48,7 @@ func Run(t *testing.T, empty func(testing.TB) string) {
 		{"Stale", testStale},
 		{"News", testNews},
 		{"Exposed", testExposed},
+		{"Chosen", testChosen},
 		{"HostileText", testHostile},
 		{"Refusals", testRefusals},
 		{"ConcurrentStarts", testConcurrentStarts},

@@ -2,18 +2,13 @@ package plane
 
 import (
 	"context"
-	"fmt"
-	"strings"
 	"sync"
 
-	"plimsoll.dev/plimsoll/api/v1alpha1"
 	"plimsoll.dev/plimsoll/internal/build/builder"
 	"plimsoll.dev/plimsoll/internal/controller/advisoryfeed"
 	builders "plimsoll.dev/plimsoll/internal/controller/builder"
 	"plimsoll.dev/plimsoll/internal/controller/imageimport"
 	"plimsoll.dev/plimsoll/internal/fault"
-	"plimsoll.dev/plimsoll/internal/inventory"
-	"plimsoll.dev/plimsoll/internal/inventory/query"
 	"plimsoll.dev/plimsoll/internal/registry/mirror"
 	"plimsoll.dev/plimsoll/internal/site"
 	"plimsoll.dev/plimsoll/internal/site/feeds"
@@ -127,32 +122,4 @@ func (r runs) Last(_ context.Context, name string) (imageimport.Run, error) {
 		}
 	}
 	return run, nil
-}
-
-// counter is dependencyoverride.Counter by the inventory.
-type counter struct{ *Plane }
-
-// packageTypes are the package URL types of ecosystems (OSV schema, "affected[].package").
-var packageTypes = map[string]string{"npm": "npm", "Go": "golang", "PyPI": "pypi"}
-
-// Below implements dependencyoverride.Counter.
-func (c counter) Below(ctx context.Context, spec v1alpha1.DependencyOverrideSpec) (int, error) {
-	q, err := query.Parse(fmt.Sprintf("what contains %s/%s < %s", packageTypes[spec.Ecosystem], quoted(spec.Package), quoted(spec.Version)))
-	if err != nil {
-		return 0, err
-	}
-	index, err := c.site.Inventory(ctx)
-	if err != nil {
-		return 0, err
-	}
-	result, err := index.Query(ctx, q, inventory.Page{Limit: 1})
-	return result.Total, err
-}
-
-// quoted gives a value of the query language that may hold what it reads as its own.
-func quoted(text string) string {
-	if strings.ContainsAny(text, " ()<>=\"'`") {
-		return `"` + strings.ReplaceAll(text, `"`, "") + `"`
-	}
-	return text
 }

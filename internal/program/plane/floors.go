@@ -130,5 +130,6 @@ func (c *campaigns) overridesFor(ctx context.Context, tag string) (string, error
 	if err := c.client.List(ctx, &list, client.UnsafeDisableDeepCopy); err != nil {
 		return "", unreachable("list overrides for", tag, err)
 	}
-	return c.overrides(tag, list.Items, time.Now()).Digest, nil
+	holding, err := c.holding(tag, list.Items)
+	return holding.Digest(), err
 }

@@ -1,33 +1,47 @@
 package plane
 
 import (
+	"context"
+	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"plimsoll.dev/plimsoll/api/v1alpha1"
 	"plimsoll.dev/plimsoll/internal/build/override"
 	"plimsoll.dev/plimsoll/internal/controller/image"
+	"plimsoll.dev/plimsoll/internal/inventory"
+	"plimsoll.dev/plimsoll/internal/oci"
 )
 
-// overrides gives those that hold for what is published under the tag.
-func (p *Plane) overrides(tag string, all []v1alpha1.DependencyOverride, now time.Time) image.Held {
+// overrides gives those that hold for the Image, and says of others than those it was made by
+// whether they bear on it.
+func (p *Plane) overrides(ctx context.Context, i *v1alpha1.Image, was string, all []v1alpha1.DependencyOverride) (image.Held, error) {
 	var held image.Held
-	ref, err := p.place(tag)
+	holding, err := p.holding(i.Spec.Tag, all)
 	if err != nil {
-		return held
+		return held, nil // the Image says so itself
 	}
-	holding := sound(all).For(ref.Repository(), now)
 	held.Digest = holding.Digest()
 	var text []string
 	for _, o := range holding {
 		held.Advisories = append(held.Advisories, o.Spec.Advisories...)
 		text = append(text, o.Spec.Ecosystem+" "+o.Spec.Package+" from "+o.Spec.Version+" on: "+o.Spec.Reason)
-		if end := o.Spec.Expires; end != nil && (held.Until.IsZero() || end.Time.Before(held.Until)) {
-			held.Until = end.Time
-		}
 	}
 	held.Text = strings.Join(text, "\n")
-	return held
+	if held.Digest != was {
+		held.Idle, err = p.idle(ctx, i, holding)
+	}
+	return held, err
+}
+
+// holding gives the overrides that hold for what is published under the tag now.
+func (p *Plane) holding(tag string, all []v1alpha1.DependencyOverride) (override.Holding, error) {
+	ref, err := p.place(tag)
+	if err != nil {
+		return nil, err
+	}
+	return sound(all).For(ref.Repository(), time.Now()), nil
 }
 
 // sound gives the overrides of the cluster, but for those that are wrong: each says so itself, and
@@ -42,4 +56,105 @@ func sound(all []v1alpha1.DependencyOverride) override.Set {
 	}
 	set, _ := override.New(good...) // it fails for too many, of which none holds then
 	return set
+}
+
+// packageTypes are the package URL types of ecosystems (OSV schema, "affected[].package").
+var packageTypes = map[string]string{"npm": "npm", "Go": "golang", "PyPI": "pypi"}
+
+// idle says that the inventory knows what the Image has published, and that nothing in it is below
+// the overrides.
+func (p *Plane) idle(ctx context.Context, i *v1alpha1.Image, holding override.Holding) (bool, error) {
+	ref, err := p.place(i.Spec.Tag)
+	switch {
+	case err != nil || i.Status.LatestImage == nil:
+		return false, nil
+	case len(holding) == 0: // the next build goes by the lock files again
+		return true, nil
+	}
+	key := heldAgainst{i.Status.LatestImage.Digest, holding.Digest()}
+	if idle, known := p.idleBy.get(key); known {
+		return idle, nil
+	}
+	index, err := p.site.Inventory(ctx)
+	if err != nil {
+		return false, err
+	}
+	names, err := index.Names(ctx, ref.String())
+	if err != nil {
+		return false, err
+	}
+	var digests []string
+	for _, n := range names {
+		digests = append(digests, n.Digest)
+	}
+	// Of an index only the images are known.
+	if several := len(i.Spec.Architectures); !slices.Contains(digests, key.image) && (several < 2 || len(digests) != several) {
+		return false, nil
+	}
+	var types []string
+	for _, o := range holding {
+		types = append(types, packageTypes[o.Spec.Ecosystem])
+	}
+	low, err := index.Chosen(ctx, inventory.Choice{Types: types, Is: holding.Below(), Images: digests})
+	if err == nil {
+		p.idleBy.put(key, len(low) == 0)
+	}
+	return len(low) == 0, err
+}
+
+// heldAgainst is an image and the overrides that it was held against, by their digests: what came of
+// it stays so.
+type heldAgainst struct{ image, overrides string }
+
+// remembered says which overrides do not bear on which images.
+type remembered struct {
+	mu  sync.Mutex
+	all map[heldAgainst]bool
+}
+
+func (r *remembered) get(key heldAgainst) (idle, known bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	idle, known = r.all[key]
+	return idle, known
+}
+
+// mostRemembered bounds what is, before all is forgotten: some megabytes.
+const mostRemembered = 50_000
+
+func (r *remembered) put(key heldAgainst, idle bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.all == nil || len(r.all) >= mostRemembered {
+		r.all = map[heldAgainst]bool{}
+	}
+	r.all[key] = idle
+}
+
+// counter is dependencyoverride.Counter by the inventory.
+type counter struct{ *Plane }
+
+// Below implements dependencyoverride.Counter.
+func (c counter) Below(ctx context.Context, o v1alpha1.DependencyOverride) (int, error) {
+	index, err := c.site.Inventory(ctx)
+	if err != nil {
+		return 0, err
+	}
+	ask := inventory.Choice{Types: []string{packageTypes[o.Spec.Ecosystem]}, Is: override.Holding{o}.Below()}
+	if o.Spec.Ecosystem == "npm" { // others have several spellings
+		ask.Title = o.Spec.Package
+	}
+	all, err := index.Chosen(ctx, ask)
+	if err != nil {
+		return 0, err
+	}
+	in := sound([]v1alpha1.DependencyOverride{o})
+	images := map[string]bool{}
+	for _, n := range all {
+		ref, err := oci.Parse(n.Name)
+		if err == nil && len(in.For(ref.Repository(), time.Now())) > 0 {
+			images[n.Name] = true
+		}
+	}
+	return len(images), nil
 }

@@ -42,6 +42,7 @@ type Plane struct {
 
 	cache  client.Reader                // of the controllers
 	images atomic.Pointer[image.Images] // nil until they are set up
+	idleBy remembered
 
 	campaigns atomic.Pointer[campaigns] // nil until they are set up
 }
