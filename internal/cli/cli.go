@@ -36,6 +36,10 @@ type Env struct {
 	Up      func(ctx context.Context, s *site.Site, o UpOptions, ready func(UpState)) error
 	Kubectl func(ctx context.Context, args []string) error
 
+	// Follow has the home's policies be those of the cluster that this program runs in as a pod, and
+	// returns once they are; keep has them stay so until ctx ends.
+	Follow func(ctx context.Context, s *site.Site) (keep func(context.Context) error, err error)
+
 	// ControlPlane gives that of this home; nil where none runs.
 	ControlPlane func(ctx context.Context) (ControlPlane, error)
 

@@ -1,17 +1,19 @@
 package cli
 
 import (
+	"context"
 	"log/slog"
 	"time"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
 
 	"plimsoll.dev/plimsoll/internal/site/served"
 )
 
 func newRegistryServe(s *store) *cobra.Command {
 	var o served.Options
-	gate, index, publish := true, true, true
+	gate, index, publish, follow := true, true, true, false
 	cmd := &cobra.Command{
 		Use:   "serve",
 		Short: "Serve the store to other machines and tools, until interrupted",
@@ -34,6 +36,9 @@ address; the policies bind them all.` + "\n" + exitCodes,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			o.Config, o.Logger = s.config, slog.New(slog.NewTextHandler(s.env.Err, nil))
 			o.NoGate, o.NoInventory, o.NoPublish = !gate, !index, !publish
+			if follow {
+				return serveFollowing(cmd.Context(), s.env, o)
+			}
 			return s.env.Site().Serve(cmd.Context(), o)
 		},
 	}
@@ -46,7 +51,20 @@ address; the policies bind them all.` + "\n" + exitCodes,
 	flags.BoolVar(&index, "inventory", true, "tell the inventory of what is pushed")
 	flags.BoolVar(&publish, "publish-verdicts", true, "sign verdicts and put them beside the images")
 	flags.BoolVar(&gate, "gate", true, "let the policies decide what may be pulled")
+	flags.BoolVar(&follow, "policies-in-cluster", false, "take policies and exceptions from the cluster that this program runs in as a pod")
 	flags.StringVar(&o.Environment, "environment", "", "environment that policies know this registry by, such as production")
 	flags.DurationVar(&o.Drain, "drain", 30*time.Second, "how long requests under way may take to end")
 	return cmd
+}
+
+// serveFollowing serves by the policies of the cluster, and ends when they can be followed no more.
+func serveFollowing(ctx context.Context, env *Env, o served.Options) error {
+	keep, err := env.Follow(ctx, env.Site())
+	if err != nil {
+		return err
+	}
+	both, ctx := errgroup.WithContext(ctx)
+	both.Go(func() error { return keep(ctx) })
+	both.Go(func() error { return env.Site().Serve(ctx, o) })
+	return both.Wait()
 }

@@ -58,6 +58,9 @@ func Run(ctx context.Context, host Host, args []string) int {
 			return plane.Run(ctx, s, o, slog.New(slog.NewTextHandler(host.Err, nil)), ready)
 		},
 		ControlPlane: func(ctx context.Context) (cli.ControlPlane, error) { return plane.Running(ctx, folder) },
+		Follow: func(ctx context.Context, s *site.Site) (func(context.Context) error, error) {
+			return plane.Follow(ctx, s, slog.New(slog.NewTextHandler(host.Err, nil)))
+		},
 		Kubectl: func(ctx context.Context, args []string) error {
 			return plane.Kubectl(ctx, folder, host.Getenv, host.In, host.Out, host.Err, args)
 		},

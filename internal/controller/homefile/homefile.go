@@ -62,6 +62,38 @@ func header(kind, name string) string {
 	return fmt.Sprintf("# From %s/%s in the cluster. Change it there: this file is written anew.\n", kind, name)
 }
 
+// Resource is one that a file of the folder is from.
+type Resource struct{ Kind, Name string }
+
+// from matches the first line of a file of ours.
+var from = regexp.MustCompile(`^# From ([A-Za-z]+)/([a-z0-9.-]+) in the cluster\.`)
+
+// Resources gives those that have a file in the folder, which need not exist.
+func (f Folder) Resources() ([]Resource, error) {
+	entries, err := os.ReadDir(f.Dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fault.New(fault.Failed, "read folder", f.Dir, err)
+	}
+	var all []Resource
+	for _, entry := range entries {
+		path := filepath.Join(f.Dir, entry.Name())
+		if filepath.Ext(path) != ".yaml" || !entry.Type().IsRegular() {
+			continue
+		}
+		text, err := os.ReadFile(path)
+		if err != nil {
+			return nil, fault.New(fault.Failed, "read file", path, err)
+		}
+		if m := from.FindSubmatch(text); m != nil && f.Path(string(m[1]), string(m[2])) == path {
+			all = append(all, Resource{string(m[1]), string(m[2])})
+		}
+	}
+	return all, nil
+}
+
 // Text gives a resource's file: what it declares, without what the cluster adds.
 func Text(kind, name string, spec any) ([]byte, error) {
 	if !objectName.MatchString(name) {
