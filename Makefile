@@ -6,7 +6,7 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo deve
 # Without paths of this clone in what is compiled, another clone finds it in Go's cache.
 export GOFLAGS := $(or $(GOFLAGS),-buildvcs=false) -trimpath
 
-.PHONY: all buildpacks demo demo-commands test test-e2e test-install bench fuzz setup clean
+.PHONY: all buildpacks demo demo-commands test test-install bench fuzz setup clean
 
 all: bin/plimsoll bin/kubernetes bin/lifecycle bin/agent bin/probe buildpacks
 
@@ -65,10 +65,6 @@ test: setup all
 	@# Modules of their own: peers and programs that stay out of the main one.
 	@for dir in $(MODULES); do echo "== $$dir"; (cd $$dir && go vet ./... && go test -timeout 20m ./...) || exit 1; done
 	@echo "All tests passed. Next: make demo, or make bench."
-
-# Steps as pods, and a control plane through every change that it is there for, killed and cut off: as root.
-test-e2e: setup all
-	go vet -tags e2e ./internal/program/... && go test -tags e2e -timeout 60m -run "TestControlPlane|TestBuildInPods|TestConformance|TestThreats" ./internal/program ./internal/program/pods
 
 # Plimsoll's own image, built by itself from this clone, and the chart on a real cluster: as root, for
 # half an hour on two processors, with 10 GB of disk.
