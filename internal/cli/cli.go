@@ -89,9 +89,25 @@ func Run(ctx context.Context, env *Env, args []string) int {
 	if ctx.Err() != nil {
 		err = fault.Newf(fault.Canceled, strings.TrimPrefix(cmd.CommandPath(), "plimsoll "), "", "interrupted").WithHint("nothing is half-written: run it again")
 	}
+	if exited, ok := errors.AsType[*Exited](err); ok {
+		if exited.Hint != "" {
+			fmt.Fprintf(env.Err, "hint: %s\n", exited.Hint)
+		}
+		return exited.Code
+	}
 	printError(env, err)
 	return fault.ExitCode(err)
 }
+
+// Exited says that another program, run in this one's stead, has failed and said why: its exit code is
+// this one's, and nothing is told twice.
+type Exited struct {
+	Code int    // 1 or more
+	Hint string // what the program could not know; may be empty
+}
+
+// Error implements error.
+func (e *Exited) Error() string { return fmt.Sprintf("exit status %d", e.Code) }
 
 func newRoot(env *Env) *cobra.Command {
 	root := &cobra.Command{

@@ -133,7 +133,7 @@ func newKubectl(env *Env) *cobra.Command {
 		Use:   "kubectl ARGUMENT...",
 		Short: "Run the kubectl that comes along, on the control plane of this home",
 		Long: `Kubectl is Kubernetes' own, of the version of the control plane. It speaks to the control plane of
-this home, unless KUBECONFIG or --kubeconfig names another.`,
+this home, unless KUBECONFIG or --kubeconfig names another. The exit code is kubectl's own.`,
 		Example: `  plimsoll kubectl get images -A
   plimsoll kubectl explain image.spec`,
 		DisableFlagParsing: true,

@@ -14,11 +14,12 @@ import (
 
 	"k8s.io/client-go/tools/clientcmd"
 
+	"plimsoll.dev/plimsoll/internal/cli"
 	"plimsoll.dev/plimsoll/internal/fault"
 )
 
 // Kubectl runs the kubectl that comes along, on the control plane of the home, unless the
-// environment names another. What it says is for people; its error says only that it failed.
+// environment names another. When that fails it has said so itself: the error is a *cli.Exited.
 func Kubectl(ctx context.Context, home string, getenv func(string) string, in io.Reader, out, errs io.Writer, args []string) error {
 	program, err := kubernetes(getenv)
 	if err != nil {
@@ -34,13 +35,16 @@ func Kubectl(ctx context.Context, home string, getenv func(string) string, in io
 	}
 	err = cmd.Run()
 	if exited, ok := errors.AsType[*exec.ExitError](err); ok {
-		failed := fault.Newf(fault.Failed, "run kubectl", "", exited.Error())
+		failed := &cli.Exited{Code: max(exited.ExitCode(), 1)} // it is -1 of one that was killed
 		if getenv("KUBECONFIG") == "" && !answers(ctx, own) {
-			return failed.WithHint("no control plane of this home answers: start it with plimsoll up")
+			failed.Hint = "no control plane of this home answers: start it with plimsoll up"
 		}
 		return failed
 	}
-	return err
+	if err != nil {
+		return fault.New(fault.Failed, "run kubectl", program, err)
+	}
+	return nil
 }
 
 // answers says whether the API that a kubeconfig names takes connections.
