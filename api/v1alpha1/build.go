@@ -30,7 +30,10 @@ type Build struct {
 	metav1.ObjectMeta `json:"metadata,omitempty"`
 
 	Spec BuildSpec `json:"spec"`
+	// Status of a Build that nobody has written to yet is that it waits: of rebases, of which there are
+	// thousands at a time, nothing is written before their end.
 	// +optional
+	// +kubebuilder:default={phase: Queued, message: "it waits for its turn"}
 	Status BuildStatus `json:"status,omitempty"`
 }
 
@@ -230,7 +233,8 @@ type BuildStatus struct {
 	// +optional
 	Unchanged bool `json:"unchanged,omitempty"`
 
-	// Message is the last line of an error, with what to do about it.
+	// Message is an error in a line, with what to do about it; below it stand the last lines that the
+	// step printed which failed. Of a Build that waits it says what for.
 	// +optional
 	Message string `json:"message,omitempty"`
 }

@@ -188,5 +188,5 @@ func (j *job) buildHint(output string) string {
 	case offline.MatchString(output):
 		return "a server could not be reached: check the network, proxies and mirrors, then run it again"
 	}
-	return "the lines above are the buildpack's own; nothing was pushed"
+	return "mend the source: the buildpack's own lines in the log say where; nothing was pushed"
 }

@@ -45,6 +45,7 @@ type Platform struct {
 type Note struct {
 	Architecture string
 	Phase        string
+	Began        bool // it begins: there is no more to say yet
 	Duration     time.Duration
 	Text         string // what came of it, for a person; may be empty
 }

@@ -78,6 +78,7 @@ type phase struct {
 // do runs the phase and notes how long it took. The result of a phase that failed is an
 // error of type *phaseError.
 func (j *job) do(ctx context.Context, p phase) error {
+	j.say(Note{Phase: p.name, Began: true})
 	started := time.Now()
 	tail := &tail{max: 64 << 10}
 	out := io.Writer(tail)
@@ -124,8 +125,13 @@ func (j *job) tell(ctx context.Context, p phase) error {
 // note says that the last phase has ended and what came of it.
 func (j *job) note(text string) {
 	last := j.phases[len(j.phases)-1]
+	j.say(Note{Phase: last.Name, Duration: last.Duration, Text: text})
+}
+
+func (j *job) say(n Note) {
 	if j.platform.Progress != nil {
-		j.platform.Progress(Note{Architecture: j.architecture, Phase: last.Name, Duration: last.Duration, Text: text})
+		n.Architecture = j.architecture
+		j.platform.Progress(n)
 	}
 }
 

@@ -203,7 +203,7 @@ func architecturesOf(platforms []string) ([]string, error) {
 
 // note shows that a phase has ended.
 func (env *Env) note(n build.Note) {
-	if env.format != "" {
+	if env.format != "" || n.Began {
 		return
 	}
 	fmt.Fprintf(env.Err, "%-9s %6.1f s  %s\n", n.Phase, n.Duration.Seconds(), visible(n.Text))

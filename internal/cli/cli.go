@@ -40,6 +40,9 @@ type Env struct {
 	// returns once they are; keep has them stay so until ctx ends.
 	Follow func(ctx context.Context, s *site.Site) (keep func(context.Context) error, err error)
 
+	// Logs writes the log of a Build to Out.
+	Logs func(ctx context.Context, o LogsOptions) error
+
 	// ControlPlane gives that of this home; nil where none runs.
 	ControlPlane func(ctx context.Context) (ControlPlane, error)
 
@@ -136,7 +139,7 @@ folder); a REF with one is pushed there with your own credentials.
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return fault.New(fault.Usage, "read flags", cmd.CommandPath(), err).WithHint("run `" + cmd.CommandPath() + " --help`")
 	})
-	root.AddCommand(newBuild(env), newRun(env), newBase(env), newBuilder(env), newInspect(env), newRebase(env), newRegistry(env), newKey(env), newVerify(env), newExport(env), newImport(env), newFeed(env), newSBOM(env), newQuery(env), newInventory(env), newScan(env), newAttest(env), newPolicy(env), newOverride(env), newPatch(env), newConvert(env), newUp(env), newKubectl(env))
+	root.AddCommand(newBuild(env), newRun(env), newBase(env), newBuilder(env), newInspect(env), newRebase(env), newRegistry(env), newKey(env), newVerify(env), newExport(env), newImport(env), newFeed(env), newSBOM(env), newQuery(env), newInventory(env), newScan(env), newAttest(env), newPolicy(env), newOverride(env), newPatch(env), newConvert(env), newUp(env), newLogs(env), newKubectl(env))
 	return root
 }
 

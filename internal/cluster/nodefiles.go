@@ -153,7 +153,9 @@ func mayLowerOOMScore() bool {
 	return unix.Capget(&header, &data[0]) == nil && data[0].Effective&(1<<unix.CAP_SYS_RESOURCE) != 0
 }
 
-// cniConfig has our plugin decide which pod gets a network, and Debian's make it.
+// cniConfig has our plugin decide which pod gets a network, and Debian's make it. This machine lends
+// pods its address (see openWayOut) and has a route to theirs, so the node does not: bridge would fail to
+// take back, of a pod that was left alone, what it never gave it.
 func (n *node) cniConfig() any {
 	return map[string]any{
 		"cniVersion": "1.0.0", "name": "plimsoll",
@@ -161,7 +163,7 @@ func (n *node) cniConfig() any {
 			map[string]any{
 				"type": "plimsoll", "capabilities": map[string]bool{"io.kubernetes.cri.pod-annotations": true},
 				"delegate": map[string]any{
-					"type": "bridge", "bridge": "cni0", "isGateway": true, "ipMasq": true, "hairpinMode": true, "mtu": largestPacket(),
+					"type": "bridge", "bridge": "cni0", "isGateway": true, "hairpinMode": true, "mtu": largestPacket(),
 					"ipam": map[string]any{
 						"type": "host-local", "dataDir": "/run/containerd/addresses",
 						"ranges": []any{[]any{map[string]any{"subnet": n.cluster.kept.Network.pods().String()}}},

@@ -64,6 +64,9 @@ func Run(ctx context.Context, host Host, args []string) int {
 		Kubectl: func(ctx context.Context, args []string) error {
 			return plane.Kubectl(ctx, folder, host.Getenv, host.In, host.Out, host.Err, args)
 		},
+		Logs: func(ctx context.Context, o cli.LogsOptions) error {
+			return plane.Logs(ctx, folder, host.Getenv, host.Out, host.Err, o)
+		},
 	}
 	return cli.Run(ctx, env, args)
 }

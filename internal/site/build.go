@@ -31,7 +31,7 @@ type BuildRequest struct {
 	GitEnv   []string          // environment of git, "NAME=value"; nil is the process's own
 	Log      io.Writer         // what the buildpacks print; nil discards it
 	Verbose  bool              // also what the lifecycle prints
-	Progress func(build.Note)  // hears of each phase when it ends; nil hears nothing
+	Progress func(build.Note)  // hears of each phase when it begins and when it ends; nil hears nothing
 }
 
 // Built is what a build came to.

@@ -64,8 +64,9 @@ type Options struct {
 }
 
 const (
-	atOnce      = 2  // bases that are built at a time
-	maxPrevious = 10 // digests that a status keeps
+	atOnce      = 2   // bases that are built at a time
+	atWork      = 100 // that are looked at; most of them wait for their turn to be built
+	maxPrevious = 10  // digests that a status keeps
 	maxChanges  = 500
 )
 
@@ -74,6 +75,7 @@ const (
 func Setup(mgr ctrl.Manager, b Builder, o Options) error {
 	r := &Reconciler{
 		client: mgr.GetClient(), events: mgr.GetEventRecorderFor("baseimage"), builder: b, o: o,
+		turns: make(status.Turns, atOnce),
 	}
 	asked := predicate.Or(predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{})
 	changed := builder.WithPredicates(predicate.GenerationChangedPredicate{})
@@ -83,7 +85,7 @@ func Setup(mgr ctrl.Manager, b Builder, o Options) error {
 		Watches(&v1alpha1.BaseImage{}, rivals, changed).
 		Watches(&v1alpha1.Builder{}, rivals, changed).
 		Watches(&v1alpha1.Image{}, rivals, changed).
-		WithOptions(controller.Options{MaxConcurrentReconciles: atOnce, RateLimiter: status.Backoff()})
+		WithOptions(controller.Options{MaxConcurrentReconciles: atWork, RateLimiter: status.Backoff()})
 	if o.Archives != nil {
 		if err := mgr.Add(o.Archives); err != nil {
 			return err
@@ -100,6 +102,7 @@ type Reconciler struct {
 	builder Builder
 	o       Options
 
+	turns status.Turns
 	looks looks.Book[wish]
 }
 
@@ -120,7 +123,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	}
 	before := image.DeepCopy()
 	began := time.Now()
-	built, wait, err := r.reconcile(ctx, &image)
+	built, wait, err := r.reconcile(ctx, &before, &image)
 	if ctx.Err() != nil {
 		return ctrl.Result{}, nil // that somebody stopped it says nothing of the base
 	}
@@ -138,8 +141,8 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 }
 
 // reconcile brings the status up to date. It gives what a build was for, if there was one, and
-// when to look again.
-func (r *Reconciler) reconcile(ctx context.Context, image *v1alpha1.BaseImage) (*wish, time.Duration, error) {
+// when to look again; before is what of it is written.
+func (r *Reconciler) reconcile(ctx context.Context, before **v1alpha1.BaseImage, image *v1alpha1.BaseImage) (*wish, time.Duration, error) {
 	name, checked, err := r.check(ctx, image)
 	if err != nil || checked == nil {
 		return nil, 0, err // only a change can help, which is an event
@@ -148,12 +151,47 @@ func (r *Reconciler) reconcile(ctx context.Context, image *v1alpha1.BaseImage) (
 	if wait := r.wait(image, now, interval); wait > 0 {
 		return nil, wait, nil
 	}
+	show := func(kind string, is metav1.ConditionStatus, reason, message string) (err error) {
+		*before, err = status.Show(ctx, r.client, r.events, *before, image, &image.Status.Status, kind, is, reason, message)
+		return err
+	}
+	if err := r.begin(ctx, image, now, show); err != nil {
+		return nil, 0, err
+	}
+	defer r.turns.Give()
 	result, err := r.builder.Build(ctx, checked, name)
 	if err != nil {
 		return nil, looks.Jitter(interval), err
 	}
 	publish(image, result)
 	return &now, looks.Jitter(interval), nil
+}
+
+// begin waits for a turn to build, and says what is built or waits. A look at an archive of which
+// nobody knows whether it has changed is no news.
+func (r *Reconciler) begin(ctx context.Context, image *v1alpha1.BaseImage, now wish, show func(kind string, is metav1.ConditionStatus, reason, message string) error) error {
+	s := &image.Status.Status
+	first := status.Awaited(s, image.Generation, v1alpha1.ConditionReady)
+	err := r.turns.Take(ctx, func() error {
+		if !first {
+			return nil
+		}
+		return show(v1alpha1.ConditionReady, metav1.ConditionFalse, status.Queued, fmt.Sprintf("%d bases are built at a time, and others are", atOnce))
+	})
+	if err != nil {
+		return err
+	}
+	last, known := r.looks.Last(image.Name)
+	switch {
+	case first:
+		err = show(v1alpha1.ConditionReady, metav1.ConditionUnknown, status.Building, "the image is being put together from its packages")
+	case known && last != now && status.Holds(s, image.Generation, v1alpha1.ConditionFresh):
+		err = show(v1alpha1.ConditionFresh, metav1.ConditionUnknown, status.Building, "the archive has changed, or somebody asked: the image is being put together anew")
+	}
+	if err != nil {
+		r.turns.Give()
+	}
+	return err
 }
 
 // check gives the tag and the checked image, or no image where another publishes under the tag.

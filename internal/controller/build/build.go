@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -38,6 +39,10 @@ type Options struct {
 	// Timeout of a Build whose Image names none; 0 is an hour.
 	Timeout time.Duration
 
+	// Ended hears of each Build that has ended, with its status, and how long its last attempt took. nil
+	// hears nothing.
+	Ended func(b *v1alpha1.Build, took time.Duration)
+
 	// Retry is how long what failed because something was away waits before it is tried again:
 	// twice as long each time, at most half an hour. 0 is 15 seconds.
 	Retry time.Duration
@@ -49,6 +54,9 @@ func Setup(mgr ctrl.Manager, worker Worker, store *logs.Store, o Options) error 
 	o.FleetSize = cmp.Or(o.FleetSize, 500)
 	o.Timeout = cmp.Or(o.Timeout, time.Hour)
 	o.Retry = cmp.Or(o.Retry, 15*time.Second)
+	if o.Ended == nil {
+		o.Ended = func(*v1alpha1.Build, time.Duration) {}
+	}
 	r := newRunner(mgr, worker, store, o)
 	if err := mgr.Add(r); err != nil {
 		return fault.New(fault.Failed, "add the runner of Builds", "", err)
@@ -85,14 +93,15 @@ func (r *runner) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.Resu
 // source only: a rebase is over before anybody has read that.
 func (r *runner) enqueue(ctx context.Context, b *v1alpha1.Build) error {
 	rebase := b.Spec.Method == v1alpha1.MethodRebase
-	if b.Status.Phase == "" && !rebase && !r.knows(b) {
+	if len(b.Status.Conditions) == 0 && !rebase && !r.knows(b) {
 		err := r.write(ctx, b, func(s *v1alpha1.BuildStatus) {
-			s.Phase = v1alpha1.BuildQueued
-			status.Set(&s.Status, b.Generation, v1alpha1.ConditionSucceeded, metav1.ConditionUnknown, string(s.Phase), "it waits for its turn")
+			s.Phase, s.Message = v1alpha1.BuildQueued, "it waits for its turn"
+			status.Set(&s.Status, b.Generation, v1alpha1.ConditionSucceeded, metav1.ConditionUnknown, string(s.Phase), s.Message)
 		})
 		if err != nil {
 			return client.IgnoreNotFound(err)
 		}
+		r.events.Eventf(b, corev1.EventTypeNormal, string(v1alpha1.BuildQueued), "%s; priority %s", image.Reasons(b), b.Spec.Priority)
 	}
 	name := types.NamespacedName{Namespace: b.Namespace, Name: b.Spec.Image.Name}
 	item := queue.Item{

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -17,6 +18,7 @@ import (
 
 	"plimsoll.dev/plimsoll/api/v1alpha1"
 	"plimsoll.dev/plimsoll/internal/controller/image"
+	"plimsoll.dev/plimsoll/internal/controller/logs"
 	"plimsoll.dev/plimsoll/internal/fault"
 )
 
@@ -92,13 +94,25 @@ func retries(t *testing.T, y *yard) {
 }
 
 func fails(t *testing.T, y *yard) {
-	y.hands.do(func(context.Context, Job, io.Writer, func(v1alpha1.BuildStep)) (Outcome, error) {
-		return Outcome{}, fault.Newf(fault.Failed, "build", "shop", "npm ended with 1").WithHint("read the log")
+	y.hands.do(func(_ context.Context, _ Job, log io.Writer, _ func(v1alpha1.BuildStep)) (Outcome, error) {
+		logs.Begin(log, "detect", "")
+		fmt.Fprintln(log, "plimsoll/nodejs fits")
+		logs.Begin(log, "build", "")
+		fmt.Fprint(log, "npm ERR! missing: left-pad\nERROR: failed to build: exit status 1")
+		return Outcome{}, fault.Newf(fault.Failed, "build", "shop", "npm ended with 1").WithHint("mend the source")
 	})
 	i := y.declare(t, "fails", nil)
-	if b := y.phase(t, i, 1, v1alpha1.BuildFailed); b.Status.Message != "build: shop: npm ended with 1 (read the log)" {
-		t.Errorf("it says %q", b.Status.Message)
+	b := y.phase(t, i, 1, v1alpha1.BuildFailed)
+	want := "build: shop: npm ended with 1 (mend the source)\n  npm ERR! missing: left-pad\nits whole log: plimsoll logs --namespace default fails-b1"
+	if diff := cmp.Diff(want, b.Status.Message); diff != "" {
+		t.Error(diff)
 	}
+	y.Until(t, func() string {
+		if got := y.Events(t, b); !slices.Equal(got, []string{"Queued", "Started", "Failed"}) {
+			return fmt.Sprintf("its events are %v", got)
+		}
+		return ""
+	})
 	if message := y.ready(t, i, metav1.ConditionFalse, image.BuildFailed); !strings.Contains(message, "fails-b1") || !strings.Contains(message, "npm ended with 1") {
 		t.Errorf("the Image says %q", message)
 	}

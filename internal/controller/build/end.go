@@ -22,8 +22,8 @@ import (
 const longestPause = 30 * time.Minute
 
 // end writes down how a Build has ended, or when it is tried again. It tries until the API takes
-// it: what was done is not to be done again because of a moment. also may add to the status.
-func (r *runner) end(b started, outcome Outcome, err error, also func(*v1alpha1.BuildStatus)) {
+// it: what was done is not to be done again because of a moment. told is what it said on its way.
+func (r *runner) end(b started, outcome Outcome, err error, told report) {
 	switch cause := context.Cause(b.ctx); {
 	case cause == errGone:
 		r.finish(b.entry, nil, true)
@@ -42,29 +42,56 @@ func (r *runner) end(b started, outcome Outcome, err error, also func(*v1alpha1.
 	change := func(s *v1alpha1.BuildStatus) {
 		s.Attempts = attempts
 		ended(s, b.build.Generation, outcome, err)
+		told.explain(b.build, s)
 	}
 	if fault.KindOf(err) == fault.Unavailable {
 		at := metav1.NewTime(time.Now().Add(pause(r.options.Retry, attempts)))
 		change = func(s *v1alpha1.BuildStatus) {
 			s.Phase, s.RetryAt, s.Attempts, s.Message = v1alpha1.BuildQueued, &at, attempts, status.Message(err)
-			status.Set(&s.Status, b.build.Generation, v1alpha1.ConditionSucceeded, metav1.ConditionUnknown, "Retrying", s.Message)
+			status.Set(&s.Status, b.build.Generation, v1alpha1.ConditionSucceeded, metav1.ConditionUnknown, retrying, s.Message)
 		}
 		again = &entry{item: b.item, name: b.name, uid: b.uid, rebase: b.rebase, build: b.build}
 		again.item.NotBefore = at.Time
 	}
 	gone := r.persist(b, func(s *v1alpha1.BuildStatus) {
-		if also != nil {
-			also(s)
+		if told.steps != nil {
+			s.Steps = told.steps.all()
 		}
 		change(s)
 	})
 	if gone {
 		again = nil
-	} else if again != nil && !b.rebase {
-		r.events.Event(b.build, corev1.EventTypeWarning, "Retrying", b.build.Status.Message)
+	} else {
+		r.tell(b)
+		if b.build.Status.Phase.Ended() { // else the process ends before that is written
+			r.options.Ended(b.build, time.Since(b.began))
+		}
 	}
 	r.finish(b.entry, again, gone)
 }
+
+// tell makes an event of how a Build has ended, or why it is tried again. Rebases that go well are told
+// by what moves: there are thousands at a time.
+func (r *runner) tell(b started) {
+	s := &b.build.Status
+	switch {
+	case s.Phase == v1alpha1.BuildQueued && !b.rebase:
+		r.events.Event(b.build, corev1.EventTypeWarning, retrying, status.Brief(s.Message))
+	case s.Phase == v1alpha1.BuildFailed:
+		r.events.Event(b.build, corev1.EventTypeWarning, string(s.Phase), status.Brief(s.Message))
+	case s.Phase == v1alpha1.BuildCanceled:
+		r.events.Event(b.build, corev1.EventTypeNormal, string(s.Phase), status.Brief(s.Message))
+	case s.Phase == v1alpha1.BuildSucceeded && !b.rebase:
+		text := "it made " + s.Digest
+		if s.Unchanged {
+			text = "there was nothing to do: the tag names " + s.Digest
+		}
+		r.events.Event(b.build, corev1.EventTypeNormal, string(s.Phase), text)
+	}
+}
+
+// retrying is the reason of the condition and of the event while a Build waits for another attempt.
+const retrying = "Retrying"
 
 // persist writes until it is written. It says whether the Build is gone; when the process ends it
 // gives up.

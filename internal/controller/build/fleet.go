@@ -32,12 +32,12 @@ func (r *runner) fleet(ctx context.Context, fleet []started) {
 		}
 		err = redact(err, jobs[i].Secrets.Redactor())
 		writing.Go(func() error {
-			r.end(of[i], outcome, err, nil)
+			r.end(of[i], outcome, err, report{})
 			return nil
 		})
 	})
 	for _, i := range told.missing() {
-		r.end(of[i], Outcome{}, fault.Newf(fault.Unavailable, "rebase", of[i].item.Name, "it was not done"), nil)
+		r.end(of[i], Outcome{}, fault.Newf(fault.Unavailable, "rebase", of[i].item.Name, "it was not done"), report{})
 	}
 	_ = writing.Wait()
 }
@@ -68,7 +68,7 @@ func (r *runner) prepare(ctx context.Context, fleet []started) (jobs []Job, of [
 			continue
 		}
 		if err != nil {
-			r.end(b, Outcome{}, fault.New(fault.Unavailable, "read the Image of", b.item.Name, err), nil)
+			r.end(b, Outcome{}, fault.New(fault.Unavailable, "read the Image of", b.item.Name, err), report{})
 			continue
 		}
 		who := account{i.Namespace, i.Spec.ServiceAccountName}
@@ -78,7 +78,7 @@ func (r *runner) prepare(ctx context.Context, fleet []started) (jobs []Job, of [
 			logins[who] = l
 		}
 		if l.err != nil {
-			r.end(b, Outcome{}, l.err, nil)
+			r.end(b, Outcome{}, l.err, report{})
 			continue
 		}
 		jobs = append(jobs, Job{Image: i, Build: b.build.DeepCopy(), Secrets: secrets.Resolved{Logins: l.Logins}})

@@ -129,7 +129,8 @@ func (l *line) kick() {
 // started is a Build that runs from now on, until ctx ends.
 type started struct {
 	*entry
-	ctx context.Context
+	ctx   context.Context
+	began time.Time
 }
 
 // next gives the Builds that start now, which run from then on, and when to look again.
@@ -184,6 +185,7 @@ func (l *line) begin(ctx context.Context, start []queue.Item) []started {
 		out[i].entry = l.waiting[name]
 		delete(l.waiting, name)
 		out[i].ctx, out[i].cancel = context.WithCancelCause(ctx)
+		out[i].began = time.Now()
 		l.running[name] = out[i].entry
 		l.history.Start(item)
 	}

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/log"
@@ -91,15 +92,15 @@ func (r *runner) build(b started) {
 	}
 	var outcome Outcome
 	redactor := secrets.Redactor{}
-	steps := &steps{}
+	told := report{steps: &steps{}}
 	if err == nil {
-		outcome, redactor, err = r.work(b, i, steps)
+		outcome, redactor, err = r.work(b, i, &told)
 	}
-	r.end(b, outcome, redact(err, redactor), func(s *v1alpha1.BuildStatus) { s.Steps = steps.all() })
+	r.end(b, outcome, redact(err, redactor), told)
 }
 
 // work does what the Build says, with what the Image may use.
-func (r *runner) work(b started, i *v1alpha1.Image, steps *steps) (outcome Outcome, redactor secrets.Redactor, err error) {
+func (r *runner) work(b started, i *v1alpha1.Image, told *report) (outcome Outcome, redactor secrets.Redactor, err error) {
 	job := Job{Image: i, Build: b.build.DeepCopy(), Force: forced(b.build)}
 	if job.Secrets, err = secrets.Resolve(b.ctx, r.secrets, i); err != nil {
 		return outcome, redactor, err
@@ -113,7 +114,8 @@ func (r *runner) work(b started, i *v1alpha1.Image, steps *steps) (outcome Outco
 		return outcome, redactor, err
 	}
 	defer file.Close()
-	hiding := redactor.Writer(file)
+	last := &lastLines{out: file}
+	hiding := redactor.Writer(last)
 	defer hiding.Close()
 	err = r.write(b.ctx, b.build, func(s *v1alpha1.BuildStatus) {
 		now := metav1.Now()
@@ -124,6 +126,7 @@ func (r *runner) work(b started, i *v1alpha1.Image, steps *steps) (outcome Outco
 	if err != nil {
 		return outcome, redactor, fault.New(fault.Unavailable, "write the status of", b.item.Name, err)
 	}
+	r.events.Eventf(b.build, corev1.EventTypeNormal, "Started", "attempt %d begins", b.build.Status.Attempts)
 	timeout := r.options.Timeout
 	if wanted := i.Spec.Build.Timeout; wanted != nil && wanted.Duration > 0 {
 		timeout = wanted.Duration
@@ -132,7 +135,7 @@ func (r *runner) work(b started, i *v1alpha1.Image, steps *steps) (outcome Outco
 	defer cancel()
 	outcome, err = r.guarded(ctx, job, hiding, func(step v1alpha1.BuildStep) {
 		step.Text = redactor.Text(step.Text)
-		if all, due := steps.add(step); due {
+		if all, due := told.steps.add(step); due {
 			_ = r.write(ctx, b.build, func(s *v1alpha1.BuildStatus) { s.Steps = all }) // the end writes all
 		}
 	})
@@ -140,7 +143,9 @@ func (r *runner) work(b started, i *v1alpha1.Image, steps *steps) (outcome Outco
 		err = context.Cause(ctx)
 	}
 	if err != nil {
-		fmt.Fprintf(hiding, "\nplimsoll: %s\n", err)
+		_ = hiding.Close() // it has what it held until the end of a line
+		told.said, told.logged = last.telling(), true
+		fmt.Fprintf(file, "\nplimsoll: %s\n", redactor.Text(err.Error()))
 	}
 	return outcome, redactor, err
 }

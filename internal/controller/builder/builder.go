@@ -27,6 +27,7 @@ import (
 	"plimsoll.dev/plimsoll/internal/controller/looks"
 	"plimsoll.dev/plimsoll/internal/controller/status"
 	"plimsoll.dev/plimsoll/internal/controller/tag"
+	"plimsoll.dev/plimsoll/internal/fault"
 )
 
 // Maker publishes builders.
@@ -56,15 +57,17 @@ type Options struct {
 	Every time.Duration
 }
 
-// atOnce is how many builders are made at a time.
-const atOnce = 2
+const (
+	atOnce = 2   // builders that are made at a time
+	atWork = 100 // that are looked at; most of them wait for their turn to be made
+)
 
 // Setup adds the reconciler of Builders to the manager. The Setup of a tag.Registry must have been
 // called.
 func Setup(mgr ctrl.Manager, m Maker, o Options) error {
 	r := &Reconciler{
 		client: mgr.GetClient(), events: mgr.GetEventRecorderFor("builder"), maker: m, parts: o.Parts,
-		every: cmp.Or(o.Every, looks.Interval(nil)),
+		every: cmp.Or(o.Every, looks.Interval(nil)), turns: make(status.Turns, atOnce),
 	}
 	if err := mgr.GetFieldIndexer().IndexField(context.Background(), &v1alpha1.Builder{}, basesIndex, basesOf); err != nil {
 		return fmt.Errorf("index bases: %w", err)
@@ -78,7 +81,7 @@ func Setup(mgr ctrl.Manager, m Maker, o Options) error {
 		Watches(&v1alpha1.BaseImage{}, rivals, changed).
 		Watches(&v1alpha1.Builder{}, rivals, changed).
 		Watches(&v1alpha1.Image{}, rivals, changed).
-		WithOptions(controller.Options{MaxConcurrentReconciles: atOnce, RateLimiter: status.Backoff()}).
+		WithOptions(controller.Options{MaxConcurrentReconciles: atWork, RateLimiter: status.Backoff()}).
 		Complete(r)
 }
 
@@ -89,6 +92,7 @@ type Reconciler struct {
 	maker  Maker
 	parts  string
 	every  time.Duration
+	turns  status.Turns
 	looks  looks.Book[wish]
 }
 
@@ -108,7 +112,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
 	before := b.DeepCopy()
-	made, err := r.reconcile(ctx, &b)
+	made, err := r.reconcile(ctx, &before, &b)
 	if ctx.Err() != nil {
 		return ctrl.Result{}, nil // that somebody stopped it says nothing of the builder
 	}
@@ -125,8 +129,9 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	return status.Next(err, looks.Jitter(r.every))
 }
 
-// reconcile brings the status up to date. It gives what the builder was made for, if it was.
-func (r *Reconciler) reconcile(ctx context.Context, b *v1alpha1.Builder) (*wish, error) {
+// reconcile brings the status up to date. It gives what the builder was made for, if it was; before is
+// what of it is written.
+func (r *Reconciler) reconcile(ctx context.Context, before **v1alpha1.Builder, b *v1alpha1.Builder) (*wish, error) {
 	spec, err := builder.FromResource(b, r.parts)
 	if err != nil {
 		return nil, err
@@ -144,14 +149,26 @@ func (r *Reconciler) reconcile(ctx context.Context, b *v1alpha1.Builder) (*wish,
 	if err != nil {
 		return nil, err
 	}
-	if len(now.waits) > 0 {
-		set(b, v1alpha1.ConditionReady, metav1.ConditionFalse, status.WaitsFor, "no image yet: "+strings.Join(now.waits, ", "))
+	holds := status.Holds(&b.Status.Status, b.Generation, v1alpha1.ConditionReady)
+	if holds && len(now.missing) > 0 {
+		return nil, fault.Newf(fault.NotFound, "look for", now.missing[0], "nobody publishes it any more")
+	}
+	if message := now.waitsFor(); message != "" {
+		set(b, v1alpha1.ConditionReady, metav1.ConditionFalse, status.WaitsFor, message)
 		return nil, nil
 	}
 	b.Status.Run = now.run // whatever becomes of the builder: images are to be moved
 	made := &wish{uid: b.UID, generation: b.Generation, asked: b.Annotations[v1alpha1.AnnotationBuild], made: now.made}
 	last, known := r.looks.Last(b.Name)
-	if !known || last != *made || !status.Holds(&b.Status.Status, b.Generation, v1alpha1.ConditionReady) {
+	if !known || last != *made || !holds {
+		show := func(kind string, is metav1.ConditionStatus, reason, message string) (err error) {
+			*before, err = status.Show(ctx, r.client, r.events, *before, b, &b.Status.Status, kind, is, reason, message)
+			return err
+		}
+		if err := r.begin(ctx, b, known, show); err != nil {
+			return nil, err
+		}
+		defer r.turns.Give()
 		result, err := r.maker.Make(ctx, spec, name)
 		if err != nil {
 			return nil, err
@@ -160,6 +177,32 @@ func (r *Reconciler) reconcile(ctx context.Context, b *v1alpha1.Builder) (*wish,
 	}
 	r.freshen(b, now)
 	return made, nil
+}
+
+// begin waits for a turn to make the builder, and says what is made or waits. One that is looked at for
+// the first time since a restart is no news: it mostly comes out the same.
+func (r *Reconciler) begin(ctx context.Context, b *v1alpha1.Builder, known bool, show func(kind string, is metav1.ConditionStatus, reason, message string) error) error {
+	s := &b.Status.Status
+	first := status.Awaited(s, b.Generation, v1alpha1.ConditionReady)
+	err := r.turns.Take(ctx, func() error {
+		if !first {
+			return nil
+		}
+		return show(v1alpha1.ConditionReady, metav1.ConditionFalse, status.Queued, fmt.Sprintf("%d builders are made at a time, and others are", atOnce))
+	})
+	if err != nil {
+		return err
+	}
+	switch {
+	case first:
+		err = show(v1alpha1.ConditionReady, metav1.ConditionUnknown, status.Building, "the builder is being made from its base, its lifecycle and its buildpacks")
+	case known && status.Holds(s, b.Generation, v1alpha1.ConditionFresh):
+		err = show(v1alpha1.ConditionFresh, metav1.ConditionUnknown, status.Building, "what it is made of has changed, or somebody asked: the builder is being made anew")
+	}
+	if err != nil {
+		r.turns.Give()
+	}
+	return err
 }
 
 // publish puts a result into the status.

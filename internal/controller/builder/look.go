@@ -13,6 +13,7 @@ import (
 
 	"plimsoll.dev/plimsoll/api/v1alpha1"
 	"plimsoll.dev/plimsoll/internal/controller/tag"
+	"plimsoll.dev/plimsoll/internal/fault"
 	"plimsoll.dev/plimsoll/internal/oci"
 )
 
@@ -64,6 +65,7 @@ type found struct {
 	made     string // digest of all that makes another builder when it changes
 	run      []v1alpha1.RunStatus
 	waits    []string // BaseImages that have no image yet
+	missing  []string // references that nobody publishes
 	lookedUp []string // references that no BaseImage keeps
 }
 
@@ -128,7 +130,24 @@ func (r *Reconciler) base(ctx context.Context, f *found, text string) (string, e
 		}
 	}
 	note(&f.lookedUp, name)
-	return r.maker.Digest(ctx, name)
+	digest, err := r.maker.Digest(ctx, name)
+	if fault.KindOf(err) == fault.NotFound {
+		note(&f.missing, name)
+		return "", nil
+	}
+	return digest, err
+}
+
+// waitsFor says what is not there yet of what the Builder stands on; "" is nothing.
+func (f *found) waitsFor() string {
+	var out []string
+	if len(f.waits) > 0 {
+		out = append(out, "no image yet: "+strings.Join(f.waits, ", "))
+	}
+	if len(f.missing) > 0 {
+		out = append(out, "nobody publishes "+strings.Join(f.missing, ", ")+": declare a BaseImage with that tag, or push it (kubectl get baseimages)")
+	}
+	return strings.Join(out, "; ")
 }
 
 // names says whether what was published is under the tag: the status may speak of an earlier one.

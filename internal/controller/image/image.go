@@ -5,10 +5,13 @@ package image
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
 
+	"golang.org/x/time/rate"
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -19,6 +22,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"plimsoll.dev/plimsoll/api/v1alpha1"
+	"plimsoll.dev/plimsoll/artifact"
 	"plimsoll.dev/plimsoll/internal/controller/poll"
 	"plimsoll.dev/plimsoll/internal/controller/status"
 	"plimsoll.dev/plimsoll/internal/controller/tag"
@@ -77,6 +81,7 @@ type Reconciler struct {
 	events  record.EventRecorder
 	poller  *poll.Poller
 	options Options
+	pace    *rate.Limiter // of events
 }
 
 // Reconcile looks at one Image.
@@ -112,6 +117,9 @@ func (r *Reconciler) fulfil(ctx context.Context, image *v1alpha1.Image, w wish) 
 			return err
 		}
 		log.FromContext(ctx).Info("build", "build", w.create.Name, "method", w.create.Spec.Method, "reasons", names(w.create.Spec.Reasons))
+		if w.create.Spec.Method == v1alpha1.MethodBuild {
+			r.events.Eventf(image, corev1.EventTypeNormal, Building, "%s: %s", w.create.Name, names(w.create.Spec.Reasons))
+		}
 	}
 	if !equality.Semantic.DeepEqual(image.Status, w.status) {
 		after := image.DeepCopy()
@@ -120,6 +128,7 @@ func (r *Reconciler) fulfil(ctx context.Context, image *v1alpha1.Image, w wish) 
 			return err
 		}
 		status.Tell(r.events, image, &image.Status.Status, &w.status.Status)
+		r.tell(image, &w.status)
 	}
 	for _, b := range w.remove {
 		// As it was seen: one that has begun to run meanwhile stays.
@@ -130,6 +139,30 @@ func (r *Reconciler) fulfil(ctx context.Context, image *v1alpha1.Image, w wish) 
 	}
 	return nil
 }
+
+// tell makes events of a tag that names another image now, and of another verdict. Where thousands are
+// moved at once only some are told of: statuses have all of it.
+func (r *Reconciler) tell(image *v1alpha1.Image, is *v1alpha1.ImageStatus) {
+	was := &image.Status
+	if p := is.LatestImage; p != nil && (was.LatestImage == nil || was.LatestImage.Digest != p.Digest) && r.pace.Allow() {
+		r.events.Eventf(image, corev1.EventTypeNormal, status.Published, "%s names %s, of %s for %s", p.Image, p.Digest, is.LatestBuild, is.LatestReason)
+	}
+	before, now := cmp.Or(was.Verdict, &v1alpha1.VerdictStatus{}), is.Verdict
+	if now == nil || now.Action == before.Action || !r.pace.Allow() {
+		return
+	}
+	kind := corev1.EventTypeNormal
+	if now.Action == string(artifact.ActionDeny) {
+		kind = corev1.EventTypeWarning
+	}
+	r.events.Event(image, kind, Judged, status.Brief(strings.TrimSpace(fmt.Sprintf("%s → %s: %s", cmp.Or(before.Action, "no verdict"), now.Action, now.Reason))))
+}
+
+// told bounds the events of images that move, a second and at once.
+const (
+	toldEach = 10
+	toldOnce = 100
+)
 
 // gather reads all that is known of the Image, in the watch cache and from those who know.
 func (r *Reconciler) gather(ctx context.Context, image *v1alpha1.Image) (*facts, error) {

@@ -116,7 +116,10 @@ func priority(reasons []v1alpha1.BuildReason) v1alpha1.BuildPriority {
 	return v1alpha1.PriorityCommit
 }
 
-// names gives the types of the reasons: "BASE and COMMIT".
+// Reasons gives why there is the Build: "BASE and COMMIT".
+func Reasons(b *v1alpha1.Build) string { return names(b.Spec.Reasons) }
+
+// names gives the types of the reasons.
 func names(reasons []v1alpha1.BuildReason) string {
 	var out []string
 	for _, r := range reasons {

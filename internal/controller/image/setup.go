@@ -4,6 +4,7 @@ import (
 	"context"
 	"sync"
 
+	"golang.org/x/time/rate"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/util/workqueue"
@@ -36,7 +37,7 @@ func Setup(mgr ctrl.Manager, sources poll.Sources, o Options) (*Images, error) {
 		return nil, fault.New(fault.Failed, "index Images", "", err)
 	}
 	wake := &wakeup{}
-	r := &Reconciler{client: mgr.GetClient(), events: mgr.GetEventRecorderFor("image"), options: o}
+	r := &Reconciler{client: mgr.GetClient(), events: mgr.GetEventRecorderFor("image"), options: o, pace: rate.NewLimiter(toldEach, toldOnce)}
 	r.poller = poll.New(sources, wake.add, o.Poll)
 	if err := mgr.Add(r.poller); err != nil {
 		return nil, fault.New(fault.Failed, "add the poller of sources", "", err)

@@ -26,6 +26,9 @@ const (
 	BuilderUnready = "BuilderNotReady"
 )
 
+// Judged is the reason of the event that tells of another verdict.
+const Judged = "Judged"
+
 // wish is what should be done about an Image.
 type wish struct {
 	status v1alpha1.ImageStatus
@@ -152,7 +155,14 @@ func underWay(b *v1alpha1.Build) *metav1.Condition {
 	if b.Spec.Method == v1alpha1.MethodRebase {
 		return upToDate()
 	}
-	return condition(metav1.ConditionUnknown, Building, fmt.Sprintf("%s: %s", b.Name, names(b.Spec.Reasons)))
+	does := "waits for its turn"
+	switch {
+	case running(b):
+		does = "is being built"
+	case b.Status.RetryAt != nil:
+		does = "is tried again: " + status.Brief(b.Status.Message)
+	}
+	return condition(metav1.ConditionUnknown, Building, fmt.Sprintf("%s, for %s, %s", b.Name, names(b.Spec.Reasons), does))
 }
 
 func upToDate() *metav1.Condition {

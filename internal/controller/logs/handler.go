@@ -1,6 +1,7 @@
 package logs
 
 import (
+	"cmp"
 	"context"
 	"io"
 	"net/http"
@@ -14,21 +15,35 @@ import (
 	"plimsoll.dev/plimsoll/internal/fault"
 )
 
-// Handler serves GET /logs/NAMESPACE/BUILD, with ?follow as the Build goes on, to whom the
+// TokenHeader may hold what Authorization else does: the API server, where a page is read through its
+// proxy, keeps that one to itself.
+const TokenHeader = "Plimsoll-Authorization"
+
+// Handler serves GET /logs/NAMESPACE/BUILD, with ?follow as the Build goes on, with ?step=NAME of one
+// step, to whom the
 // Kubernetes API knows by the bearer token and lets get builds/log there. reviewer must be allowed
 // to create TokenReviews and SubjectAccessReviews.
 func Handler(store *Store, reviewer client.Client) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /logs/{namespace}/{build}", func(w http.ResponseWriter, r *http.Request) {
 		namespace, build := r.PathValue("namespace"), r.PathValue("build")
-		if err := admit(r.Context(), reviewer, r.Header.Get("Authorization"), namespace, build); err != nil {
+		if err := admit(r.Context(), reviewer, cmp.Or(r.Header.Get("Authorization"), r.Header.Get(TokenHeader)), namespace, build); err != nil {
 			refuse(w, err)
 			return
 		}
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 		w.Header().Set("X-Content-Type-Options", "nosniff")
 		w.Header().Set("Cache-Control", "no-store")
-		err := store.Read(r.Context(), namespace, build, r.URL.Query().Has("follow"), flushing{w})
+		query := r.URL.Query()
+		out := io.Writer(flushing{w})
+		part := &only{step: query.Get("step"), out: out}
+		if part.step != "" {
+			out = part
+		}
+		err := store.Read(r.Context(), namespace, build, query.Has("follow"), out)
+		if err == nil {
+			_ = part.close() // the reader is gone
+		}
 		if fault.KindOf(err) == fault.NotFound || fault.KindOf(err) == fault.Usage {
 			refuse(w, err)
 		} // else the answer has begun

@@ -209,4 +209,49 @@ func TestHandlerAsksTheCluster(t *testing.T) {
 			}
 		})
 	}
+	t.Run("by the API server's proxy", func(t *testing.T) {
+		for token, code := range map[string]int{reader: http.StatusOK, nobody: http.StatusForbidden} {
+			request := httptest.NewRequest("GET", "/logs/default/app-b1", nil)
+			request.Header.Set(TokenHeader, token)
+			answer := httptest.NewRecorder()
+			handler.ServeHTTP(answer, request)
+			if answer.Code != code {
+				t.Errorf("got %d, want %d: %s", answer.Code, code, answer.Body)
+			}
+		}
+	})
+}
+
+func TestOnlyOneStep(t *testing.T) {
+	var log strings.Builder
+	Begin(&log, "detect", "")
+	fmt.Fprintln(&log, "it fits")
+	Begin(&log, "build", "amd64")
+	fmt.Fprint(&log, "compiling\n\ndone\n")
+	Begin(&log, "export", "amd64")
+	fmt.Fprint(&log, "pushed")
+	for step, want := range map[string]string{
+		"detect": "===> detect\nit fits\n",
+		"build":  "===> build amd64\ncompiling\n\ndone\n",
+		"export": "===> export amd64\npushed",
+		"other":  "",
+	} {
+		var got strings.Builder
+		part := &only{step: step, out: &got}
+		for text := log.String(); text != ""; { // it comes in pieces
+			n := min(5, len(text))
+			if _, err := io.WriteString(part, text[:n]); err != nil {
+				t.Fatal(err)
+			}
+			text = text[n:]
+		}
+		if err := part.close(); err != nil || got.String() != want {
+			t.Errorf("%s: got %q, %v", step, got.String(), err)
+		}
+	}
+	part := &only{step: "build", out: io.Discard}
+	_, _ = part.Write(bytes.Repeat([]byte("x"), 3*mostHeld))
+	if len(part.held) > mostHeld {
+		t.Errorf("it holds %d bytes of a line without end", len(part.held))
+	}
 }

@@ -17,6 +17,8 @@ const (
 	UpToDate   = "UpToDate"
 	LookedUp   = "LookedUp"
 	Suspended  = "Suspended"
+	Queued     = "Queued"
+	Building   = "Building"
 	WaitsFor   = "WaitsForBase"
 	TagTaken   = "TagTaken"
 	NameTaken  = "NameTaken"
@@ -64,7 +66,9 @@ func Reasons() []Reason {
 		{UpToDate, fresh, "the last look went well, and what it found is in the image"},
 		{LookedUp, fresh, "no BaseImage keeps what the message names: the registry is asked for it at an interval"},
 		{Suspended, fresh, "`update.suspend` is true: nobody looks for changes"},
-		{WaitsFor, ready, "a BaseImage that it stands on has no image yet"},
+		{Queued, ready, "its turn to be built has not come yet"},
+		{Building, "any", "it is being built, since the condition's last transition. What was published before stays"},
+		{WaitsFor, ready, "a BaseImage that it stands on has no image yet, or nobody publishes what it stands on"},
 		{TagTaken, ready, "an older resource publishes under this tag"},
 		{NameTaken, ready, "the home has a file or an entry of this name that Plimsoll's control plane did not write"},
 		{SetBroken, ready, "it is sound, but with the others of the home it cannot be used: the message says which one is wrong"},

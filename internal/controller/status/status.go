@@ -5,6 +5,7 @@ package status
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"time"
 
@@ -42,6 +43,16 @@ func Holds(s *v1alpha1.Status, generation int64, kind string) bool {
 	return c != nil && c.Status == metav1.ConditionTrue && c.ObservedGeneration == generation
 }
 
+// Awaited says that nobody has tried yet to have the condition true for that generation, or tries just
+// now: it says nothing of an earlier failure.
+func Awaited(s *v1alpha1.Status, generation int64, kind string) bool {
+	c := meta.FindStatusCondition(s.Conditions, kind)
+	if c == nil || c.ObservedGeneration != generation {
+		return true
+	}
+	return slices.Contains([]string{Queued, Building, WaitsFor, TagTaken}, c.Reason)
+}
+
 // Says gives the reason of the condition, or "".
 func Says(s *v1alpha1.Status, kind string) string {
 	if c := meta.FindStatusCondition(s.Conditions, kind); c != nil {
@@ -58,11 +69,23 @@ func Tell(events record.EventRecorder, o client.Object, before, after *v1alpha1.
 		failed := old != nil && old.Status == metav1.ConditionFalse
 		switch {
 		case c.Status == metav1.ConditionFalse && (!failed || old.Reason != c.Reason):
-			events.Eventf(o, corev1.EventTypeWarning, c.Reason, "not %s: %s", c.Type, c.Message)
+			events.Eventf(o, corev1.EventTypeWarning, c.Reason, "not %s: %s", c.Type, Brief(c.Message))
 		case c.Status == metav1.ConditionTrue && failed:
-			events.Eventf(o, corev1.EventTypeNormal, c.Reason, "%s again: %s", c.Type, c.Message)
+			events.Eventf(o, corev1.EventTypeNormal, c.Reason, "%s again: %s", c.Type, Brief(c.Message))
 		}
 	}
+}
+
+// maxBrief bounds the text of an event in bytes (Kubernetes API, Event: at most 1 KiB).
+const maxBrief = 1000
+
+// Brief gives the first line of a message, as events have it.
+func Brief(message string) string {
+	line, _, _ := strings.Cut(message, "\n")
+	if len(line) > maxBrief {
+		line = strings.ToValidUTF8(line[:maxBrief], "") + "…"
+	}
+	return line
 }
 
 // Message gives an error as people read it in a condition, with what they can do about it.

@@ -12,7 +12,9 @@ import (
 
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
+	"plimsoll.dev/plimsoll/internal/aside"
 	"plimsoll.dev/plimsoll/internal/cli"
 	"plimsoll.dev/plimsoll/internal/controller"
 	"plimsoll.dev/plimsoll/internal/controller/advisoryfeed"
@@ -20,6 +22,7 @@ import (
 	"plimsoll.dev/plimsoll/internal/controller/baseimage"
 	"plimsoll.dev/plimsoll/internal/controller/builder"
 	"plimsoll.dev/plimsoll/internal/controller/dependencyoverride"
+	"plimsoll.dev/plimsoll/internal/controller/figures"
 	"plimsoll.dev/plimsoll/internal/controller/imageimport"
 	"plimsoll.dev/plimsoll/internal/controller/imagepolicy"
 	"plimsoll.dev/plimsoll/internal/controller/leader"
@@ -39,6 +42,11 @@ func (p *Plane) control(ctx context.Context, cancel context.CancelCauseFunc, rea
 		if err := declare(ctx, c); err != nil {
 			return err
 		}
+		if p.cluster != nil {
+			if err := letReadLogs(ctx, c); err != nil {
+				return fault.New(fault.Failed, "declare who may read logs", "", err)
+			}
+		}
 	}
 	o := controller.Options{Log: slog.New(quiet{p.log.Handler()}), Metrics: p.o.Metrics, Health: p.o.Health}
 	if p.o.Leader != "" {
@@ -51,13 +59,24 @@ func (p *Plane) control(ctx context.Context, cancel context.CancelCauseFunc, rea
 	if err != nil {
 		return err
 	}
-	pages, err := p.setUp(ctx, mgr)
+	counter := figures.NewCounter(mgr.GetCache())
+	measure := figures.NewMetrics(counter)
+	if err := metrics.Registry.Register(measure); err != nil {
+		return fault.New(fault.Failed, "register metrics", "", err)
+	}
+	defer metrics.Registry.Unregister(measure)
+	pages, err := p.setUp(ctx, mgr, measure)
 	if err != nil {
 		return err
 	}
-	address, err := p.show(ctx, cancel, pages)
+	address, err := p.show(ctx, cancel, p.links(time.Now(), counter), pages)
 	if err != nil {
 		return err
+	}
+	if p.cluster != nil {
+		if err := aside.WriteBytes(p.site.Path("kubernetes", pageFile), []byte(address+"\n")); err != nil {
+			return fault.New(fault.Failed, "write where the page is", "", err)
+		}
 	}
 	go func() {
 		if mgr.GetCache().WaitForCacheSync(ctx) {
@@ -92,7 +111,7 @@ func (p *Plane) leaders(mgr ctrl.Manager, own http.Handler) http.Handler {
 }
 
 // setUp adds all reconcilers to the manager. It gives what they serve, by path.
-func (p *Plane) setUp(ctx context.Context, mgr ctrl.Manager) (map[string]http.Handler, error) {
+func (p *Plane) setUp(ctx context.Context, mgr ctrl.Manager, measure *figures.Metrics) (map[string]http.Handler, error) {
 	parts, err := p.parts()
 	if err != nil {
 		return nil, err
@@ -119,7 +138,7 @@ func (p *Plane) setUp(ctx context.Context, mgr ctrl.Manager) (map[string]http.Ha
 			return nil, fault.New(fault.Failed, "set up the controllers", "", err)
 		}
 	}
-	return p.setUpImages(ctx, mgr)
+	return p.setUpImages(ctx, mgr, measure)
 }
 
 // parts gives the folder below which Builders name their lifecycle and buildpacks.
@@ -131,15 +150,18 @@ func (p *Plane) parts() (string, error) {
 	return filepath.Dir(own), err
 }
 
+// pageFile says in the folder of the home's cluster where its page is.
+const pageFile = "page"
+
 // show serves the page of links, and beside it the pages that controllers have. It ends with ctx.
-func (p *Plane) show(ctx context.Context, cancel context.CancelCauseFunc, pages map[string]http.Handler) (string, error) {
+func (p *Plane) show(ctx context.Context, cancel context.CancelCauseFunc, of links, pages map[string]http.Handler) (string, error) {
 	listener, err := net.Listen("tcp", p.o.Page)
 	if err != nil {
 		return "", fault.New(fault.Unavailable, "serve the page of links", p.o.Page, err).WithHint("take another address with --page; port 0 is a free one")
 	}
 	address := "http://" + listener.Addr().String() + "/"
 	mux := http.NewServeMux()
-	mux.Handle("GET /{$}", p.links(time.Now()))
+	mux.Handle("GET /{$}", of)
 	for path, handler := range pages {
 		mux.Handle(path, handler)
 	}
@@ -166,8 +188,8 @@ func (p *Plane) state(page string, took time.Duration) cli.UpState {
 }
 
 // links is the page of links.
-func (p *Plane) links(since time.Time) links {
-	l := links{Version: "plimsoll " + p.site.Version, Since: since}
+func (p *Plane) links(since time.Time, counter *figures.Counter) links {
+	l := links{Version: "plimsoll " + p.site.Version, Since: since, count: counter.Count, names: p.cluster != nil}
 	add := func(name, text, url string) { l.Parts = append(l.Parts, part{name, text, url}) }
 	add("Kubernetes API", p.target.Host, p.target.Host+"/version")
 	if p.served != nil {
@@ -187,7 +209,7 @@ func (p *Plane) links(since time.Time) links {
 		l.Commands = append(l.Commands, "export KUBECONFIG="+p.cluster.Kubeconfig())
 	}
 	l.Commands = append(l.Commands,
-		"plimsoll kubectl get baseimages,builders", "plimsoll kubectl get images,builds -A",
+		"plimsoll kubectl get baseimages,builders", "plimsoll kubectl get images,builds -A", "plimsoll logs IMAGE --namespace NAMESPACE --follow",
 		"plimsoll kubectl explain image.spec", "plimsoll patch plan --all")
 	return l
 }

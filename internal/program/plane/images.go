@@ -10,6 +10,7 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 
 	"plimsoll.dev/plimsoll/internal/controller/build"
+	"plimsoll.dev/plimsoll/internal/controller/figures"
 	"plimsoll.dev/plimsoll/internal/controller/image"
 	"plimsoll.dev/plimsoll/internal/controller/logs"
 	"plimsoll.dev/plimsoll/internal/controller/queue"
@@ -18,7 +19,7 @@ import (
 )
 
 // setUpImages adds what keeps Images built. It gives what it serves, by path.
-func (p *Plane) setUpImages(ctx context.Context, mgr ctrl.Manager) (map[string]http.Handler, error) {
+func (p *Plane) setUpImages(ctx context.Context, mgr ctrl.Manager, measure *figures.Metrics) (map[string]http.Handler, error) {
 	steps, err := p.steps(ctx)
 	if err != nil {
 		return nil, err
@@ -35,7 +36,7 @@ func (p *Plane) setUpImages(ctx context.Context, mgr ctrl.Manager) (map[string]h
 		Overrides: p.overrides, Hold: campaigns.hold, Verdict: p.opinions(ctx).verdict, Registry: p.registry(), Files: p.files(),
 	})
 	if err == nil {
-		err = build.Setup(mgr, worker{p, mgr.GetClient(), steps}, store, build.Options{Limits: queue.Limits{Total: p.parallel()}})
+		err = build.Setup(mgr, worker{p, mgr.GetClient(), steps}, store, build.Options{Limits: queue.Limits{Total: p.parallel()}, Ended: measure.Ended})
 	}
 	if err != nil {
 		return nil, fault.New(fault.Failed, "set up the controllers", "", err)

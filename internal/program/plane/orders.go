@@ -218,7 +218,7 @@ func (c *campaigns) create(ctx context.Context, o order, builds []*v1alpha1.Buil
 }
 
 // unreachable gives what the API has said as a fault: what it refuses is not asked again.
-func unreachable(what, which string, err error) error {
+func unreachable(what, which string, err error) *fault.Error {
 	kind := fault.Unavailable
 	if apierrors.IsForbidden(err) || apierrors.IsInvalid(err) {
 		kind = fault.Denied

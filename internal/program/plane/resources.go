@@ -8,6 +8,7 @@ import (
 	"time"
 
 	apiextensions "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -15,6 +16,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/yaml"
 
+	"plimsoll.dev/plimsoll/api/v1alpha1"
 	"plimsoll.dev/plimsoll/config/crd"
 	"plimsoll.dev/plimsoll/config/rbac"
 	"plimsoll.dev/plimsoll/internal/fault"
@@ -43,6 +45,42 @@ func declare(ctx context.Context, c client.Client) error {
 	for _, name := range names {
 		if err := established(ctx, c, name); err != nil {
 			return fault.New(fault.Unavailable, "declare the resources", name, err)
+		}
+	}
+	return nil
+}
+
+// logReader is the service account of a home's own cluster by which `plimsoll logs` reads: its
+// administrator has a certificate, which nobody but the API server can look at.
+var logReader = client.ObjectKey{Namespace: metav1.NamespaceSystem, Name: "plimsoll-log-reader"}
+
+// letReadLogs declares the logReader, who may read the logs of Builds and nothing else.
+func letReadLogs(ctx context.Context, c client.Client) error {
+	named := func(version, kind, namespace string, object map[string]any) *unstructured.Unstructured {
+		o := &unstructured.Unstructured{Object: object}
+		o.SetAPIVersion(version)
+		o.SetKind(kind)
+		o.SetNamespace(namespace)
+		o.SetName(logReader.Name)
+		return o
+	}
+	const rights = "rbac.authorization.k8s.io"
+	for _, o := range []*unstructured.Unstructured{
+		named("v1", "ServiceAccount", logReader.Namespace, map[string]any{"automountServiceAccountToken": false}),
+		named(rights+"/v1", "ClusterRole", "", map[string]any{"rules": []any{map[string]any{
+			"apiGroups": []any{v1alpha1.GroupVersion.Group}, "resources": []any{"builds/log"}, "verbs": []any{"get"},
+		}}}),
+		named(rights+"/v1", "ClusterRoleBinding", "", map[string]any{
+			"roleRef":  map[string]any{"apiGroup": rights, "kind": "ClusterRole", "name": logReader.Name},
+			"subjects": []any{map[string]any{"kind": "ServiceAccount", "namespace": logReader.Namespace, "name": logReader.Name}},
+		}),
+	} {
+		err := wait.PollUntilContextTimeout(ctx, 100*time.Millisecond, time.Minute, true, func(ctx context.Context) (bool, error) {
+			err := c.Apply(ctx, client.ApplyConfigurationFromUnstructured(o), client.FieldOwner(fieldOwner), client.ForceOwnership)
+			return !apierrors.IsNotFound(err), client.IgnoreNotFound(err) // the namespace is being made when a cluster is new
+		})
+		if err != nil {
+			return fmt.Errorf("%s %s: %w", o.GetKind(), o.GetName(), err)
 		}
 	}
 	return nil

@@ -16,6 +16,7 @@ import (
 	"plimsoll.dev/plimsoll/internal/build"
 	"plimsoll.dev/plimsoll/internal/build/override"
 	controller "plimsoll.dev/plimsoll/internal/controller/build"
+	"plimsoll.dev/plimsoll/internal/controller/logs"
 	"plimsoll.dev/plimsoll/internal/controller/tag"
 	"plimsoll.dev/plimsoll/internal/executor"
 	"plimsoll.dev/plimsoll/internal/executor/pod"
@@ -55,7 +56,12 @@ func (w worker) Build(ctx context.Context, job controller.Job, log io.Writer, st
 	}
 	defer end()
 	request.Log = log
+	request.Verbose = true // whoever reads the log cannot run it again as he likes
 	request.Progress = func(n build.Note) {
+		if n.Began {
+			logs.Begin(log, n.Phase, n.Architecture)
+			return
+		}
 		step(v1alpha1.BuildStep{Name: n.Phase, Architecture: n.Architecture, Duration: metav1.Duration{Duration: n.Duration.Round(time.Millisecond)}, Text: n.Text})
 	}
 	ctx = pod.With(ctx, pod.Placement{Scheduling: job.Image.Spec.Build.Scheduling, Requests: job.Image.Spec.Build.Resources.Requests})
