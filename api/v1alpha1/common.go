@@ -14,8 +14,13 @@ const (
 // Labels and annotations that Plimsoll reads and sets.
 const (
 	// LabelTeam names who answers for an Image: builds are shared out fairly between teams, and
-	// campaigns tell whom they touch. Default: the namespace.
+	// campaigns tell whom they touch. Default: the namespace. Whoever writes an Image, or an image's
+	// configuration, chooses it: it is for sharing out and telling, not for what somebody may.
 	LabelTeam = "plimsoll.dev/team"
+
+	// LabelNamespace is, to the scopes and waves of campaigns, the namespace of the Image that has
+	// published an image. Nobody sets it, and one that is set counts for nothing.
+	LabelNamespace = "plimsoll.dev/namespace"
 
 	LabelImage  = "plimsoll.dev/image"  // on a Build: the Image it is of
 	LabelPatch  = "plimsoll.dev/patch"  // on a Build: the campaign that wanted it

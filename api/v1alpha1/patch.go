@@ -152,7 +152,8 @@ type PatchScope struct {
 	// +kubebuilder:validation:MaxItems=1000
 	Except []RepositoryPattern `json:"except,omitempty"`
 
-	// Labels of the images' configuration.
+	// Labels of the images: those of their configuration, and upon them those of the Image that
+	// publishes one, with its namespace as plimsoll.dev/namespace.
 	// +optional
 	Labels *metav1.LabelSelector `json:"labels,omitempty"`
 }
@@ -168,7 +169,7 @@ type PatchWave struct {
 	// +kubebuilder:validation:MaxItems=100
 	Repositories []RepositoryPattern `json:"repositories,omitempty"`
 
-	// Labels select by the labels of the images' configuration.
+	// Labels select by the labels of the images, as in the scope.
 	// +optional
 	Labels *metav1.LabelSelector `json:"labels,omitempty"`
 

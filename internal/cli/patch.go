@@ -19,8 +19,9 @@ import (
 
 // ControlPlane is that of this home, where one runs.
 type ControlPlane interface {
-	// Buildable gives what says whether the image of a reference is built by an Image.
-	Buildable(ctx context.Context) (func(reference string) bool, error)
+	// Images gives what says of a reference whether an Image builds it, and which labels that Image
+	// puts upon its own.
+	Images(ctx context.Context) (builds func(reference string) bool, labels func(reference string) map[string]string, err error)
 
 	// Declare declares a Patch, and gives nil when its campaign is kept.
 	Declare(ctx context.Context, name string, spec v1alpha1.PatchSpec) error
@@ -137,7 +138,7 @@ func (env *Env) campaigns(ctx context.Context, up ControlPlane, works bool) (*up
 		o.Remedier = nil
 	}
 	if up != nil {
-		if o.Plan.Builds, err = up.Buildable(ctx); err != nil {
+		if o.Plan.Builds, o.Plan.Labels, err = up.Images(ctx); err != nil {
 			return nil, err
 		}
 	}

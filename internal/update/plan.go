@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"maps"
 	"slices"
 	"strings"
 
@@ -22,6 +23,13 @@ type PlanOptions struct {
 	// say where their source is.
 	Builds func(reference string) bool
 
+	// Labels gives those that are put upon the labels of an image's configuration: what the Image says
+	// that publishes under that tag. nil: none are.
+	Labels func(reference string) map[string]string
+
+	// Base gives the name by which the inventory knows a base that a patch names. nil: it is the same.
+	Base func(name string) string
+
 	// BaseBytes gives how many bytes of layers a base has that another has not: what the
 	// registry and every host fetch once. nil: the whole base is said, as a bound.
 	BaseBytes func(ctx context.Context, name, from, to string) (int64, error)
@@ -33,6 +41,14 @@ type PlanOptions struct {
 	// Tried are the attempts of items that are left out, for the same was tried before with
 	// the same inputs.
 	Tried map[[16]byte]bool
+}
+
+// named gives the name by which the inventory knows a base.
+func (o PlanOptions) named(base string) string {
+	if o.Base == nil {
+		return base
+	}
+	return o.Base(base)
 }
 
 // Plan says what would be done with which images. It is the same for the same inventory.
@@ -78,8 +94,9 @@ type planner struct {
 	scope selector
 	waves []wave
 
+	keys      []string // names of labels that are asked for
 	rows      []row
-	labelled  []map[string]string // of rows, where waves ask for labels
+	labelled  []map[string]string // of rows
 	decisions map[decided]*decision
 	bases     map[string]bool // that must be built first
 }
@@ -103,6 +120,10 @@ func newPlanner(spec v1alpha1.PatchSpec, o PlanOptions) (*planner, error) {
 	if p.waves, err = newWaves(spec.Waves); err != nil {
 		return nil, err
 	}
+	p.keys = slices.Concat(teamLabels, p.scope.keys())
+	for _, w := range p.waves {
+		p.keys = append(p.keys, w.selector.keys()...)
+	}
 	return p, nil
 }
 
@@ -112,16 +133,20 @@ var teamLabels = []string{v1alpha1.LabelTeam, "team"}
 // exposure asks the inventory what the target means.
 func (p *planner) exposure() inventory.Exposure {
 	t := p.spec.Target
-	ask := inventory.Exposure{Advisories: t.Advisories, Exploited: t.Exploited, Fixable: t.All, Bases: t.Bases}
+	ask := inventory.Exposure{Advisories: t.Advisories, Exploited: t.Exploited, Fixable: t.All}
+	for _, base := range t.Bases {
+		ask.Bases = append(ask.Bases, p.named(base))
+	}
 	for _, severity := range t.Severities {
 		ask.Severities = append(ask.Severities, artifact.Severity(severity))
 	}
 	if t.All {
 		ask.Bases = []string{"*"}
 	}
-	ask.Labels = slices.Concat(teamLabels, p.scope.keys())
-	for _, w := range p.waves {
-		ask.Labels = append(ask.Labels, w.selector.keys()...)
+	for _, key := range p.keys {
+		if key != v1alpha1.LabelNamespace { // which is not the image's to say
+			ask.Labels = append(ask.Labels, key)
+		}
 	}
 	return ask
 }
@@ -135,7 +160,9 @@ func (p *planner) take(image inventory.ExposedImage) error {
 	case image.Carries: // a base is built from its packages, not patched
 		p.bases[image.Name] = true
 		return nil
-	case !p.scope.means(repository, image.Labels):
+	}
+	labels := p.labels(image)
+	if !p.scope.means(repository, labels) {
 		return nil
 	}
 	builds := image.Sourced
@@ -148,13 +175,32 @@ func (p *planner) take(image inventory.ExposedImage) error {
 		d = decide(&image, builds)
 		p.decisions[key] = d
 	}
-	r := row{reference: image.Name, team: teamOf(repository, image.Labels), decision: d}
+	r := row{reference: image.Name, team: teamOf(repository, labels), decision: d}
 	_, digits, _ := strings.Cut(image.Digest, ":")
 	if n, err := hex.Decode(r.digest[:], []byte(digits)[:min(len(digits), 2*sha256.Size)]); err != nil || n != sha256.Size || len(digits) != 2*sha256.Size {
 		return nil // no registry that is asked for tags has such a one
 	}
-	p.rows, p.labelled = append(p.rows, r), append(p.labelled, image.Labels)
+	p.rows, p.labelled = append(p.rows, r), append(p.labelled, labels)
 	return nil
+}
+
+// labels gives those of an image that are asked for.
+func (p *planner) labels(image inventory.ExposedImage) map[string]string {
+	if p.Labels == nil {
+		return image.Labels
+	}
+	above := p.Labels(image.Name)
+	if len(above) == 0 {
+		return image.Labels
+	}
+	all := map[string]string{} // the others are shared
+	maps.Copy(all, image.Labels)
+	for _, key := range p.keys {
+		if value, has := above[key]; has {
+			all[key] = value
+		}
+	}
+	return all
 }
 
 // teamOf gives who answers for an image: as its labels say, else the folder that its

@@ -29,7 +29,7 @@ func fleet(t testing.TB) *inventory.Inventory {
 	nowhere := app("registry.example/b/nowhere:1", runBase, "3.5.2", module("npm", "lodash", "4.17.20", "app"))
 	nowhere.Source = inventory.Source{}
 	labelled := app("registry.example/b/labelled:1", runBase, "3.5.1")
-	labelled.Labels = map[string]string{"plimsoll.dev/team": "ships", "tier": "gold"}
+	labelled.Labels = map[string]string{"plimsoll.dev/team": "ships", "tier": "gold", "plimsoll.dev/namespace": "harbour"}
 	put(t, inv,
 		base(runBase, "3.5.2"), base(jsBase, "3.5.1"),
 		app("registry.example/a/rebase:1", runBase, "3.5.1"),
@@ -149,6 +149,56 @@ func TestPlan(t *testing.T) {
 				t.Error("the same plan has another digest")
 			}
 		})
+	}
+}
+
+// TestPlanWithImages: what Images say goes before what an image says of itself, which cannot say whose
+// namespace it is of; and bases are found where they are.
+func TestPlanWithImages(t *testing.T) {
+	inv := fleet(t)
+	labelled := func(labels ...string) *metav1.LabelSelector {
+		s := &metav1.LabelSelector{MatchLabels: map[string]string{}}
+		for i := 0; i < len(labels); i += 2 {
+			s.MatchLabels[labels[i]] = labels[i+1]
+		}
+		return s
+	}
+	o := update.PlanOptions{
+		Labels: func(reference string) map[string]string {
+			switch reference {
+			case "registry.example/a/rebase:1":
+				return map[string]string{"plimsoll.dev/namespace": "harbour", "plimsoll.dev/team": "pilots", "tier": "silver"}
+			case "registry.example/b/labelled:1":
+				return map[string]string{"plimsoll.dev/namespace": "yard", "plimsoll.dev/team": "yard"}
+			}
+			return nil
+		},
+		Base: func(name string) string { return "registry.example/" + name },
+	}
+	target := v1alpha1.PatchTarget{Bases: []string{"base/run:13"}}
+	const rebase, tagged = "1 a/rebase:1 rebase rest/pilots onto " + runBase, "1 b/labelled:1 rebase rest/yard onto " + runBase
+	for _, tt := range []struct {
+		name string
+		spec v1alpha1.PatchSpec
+		want []string
+	}{
+		{"a namespace", v1alpha1.PatchSpec{Scope: v1alpha1.PatchScope{Labels: labelled("plimsoll.dev/namespace", "harbour")}}, []string{rebase}},
+		{"a team", v1alpha1.PatchSpec{Scope: v1alpha1.PatchScope{Labels: labelled("plimsoll.dev/team", "ships")}}, []string{}},
+		{"an Image's label", v1alpha1.PatchSpec{Scope: v1alpha1.PatchScope{Labels: labelled("tier", "silver")}}, []string{rebase}},
+		{"the image's own", v1alpha1.PatchSpec{Scope: v1alpha1.PatchScope{Labels: labelled("tier", "gold", "plimsoll.dev/namespace", "yard")}}, []string{tagged}},
+		{"a wave", v1alpha1.PatchSpec{
+			Scope: v1alpha1.PatchScope{Repositories: []string{"**/rebase", "**/labelled"}},
+			Waves: []v1alpha1.PatchWave{{Name: "first", Labels: labelled("plimsoll.dev/namespace", "yard")}},
+		}, []string{"1 b/labelled:1 rebase first/yard onto " + runBase, "2 a/rebase:1 rebase rest/pilots onto " + runBase}},
+	} {
+		tt.spec.Target = target
+		p, err := update.NewPlan(t.Context(), inv, tt.spec, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(tt.want, lines(p)); diff != "" {
+			t.Errorf("%s: %s", tt.name, diff)
+		}
 	}
 }
 

@@ -202,7 +202,7 @@ func reported(item Item, waves []string, left []Cause) ReportedImage {
 
 // left gives what the images of a target have now of what it means, by reference.
 func (e *Engine) left(ctx context.Context, spec v1alpha1.PatchSpec) (map[string][]Cause, error) {
-	p, err := newPlanner(spec, PlanOptions{})
+	p, err := newPlanner(spec, e.o.Plan)
 	if err != nil {
 		return nil, err
 	}

@@ -31,12 +31,14 @@ const (
 	ImageChanged    ChangeKind = "image changed"
 )
 
-// bears says whether a change can make something stale that the target means.
-func (c Change) bears(t v1alpha1.PatchTarget) bool {
+// bears says whether a change can make something stale that the target means. named gives the name by
+// which the inventory knows a base.
+func (c Change) bears(t v1alpha1.PatchTarget, named func(string) string) bool {
 	weak := t.All || t.Exploited || len(t.Advisories) > 0 || len(t.Severities) > 0
 	switch c.Kind {
 	case BasePublished:
-		return weak || slices.ContainsFunc(t.Bases, func(base string) bool { return base == c.Name || repositoryOf(base) == repositoryOf(c.Name) })
+		changed := repositoryOf(named(c.Name))
+		return weak || slices.ContainsFunc(t.Bases, func(base string) bool { return repositoryOf(named(base)) == changed })
 	case BuilderChanged, FeedSynced, OverrideChanged:
 		return weak
 	}
@@ -48,7 +50,7 @@ func (c Change) bears(t v1alpha1.PatchTarget) bool {
 func (e *Engine) Changed(ctx context.Context, change Change) error {
 	patches, err := e.store.Patches(ctx)
 	for _, p := range patches {
-		if p.Spec.Automatic && !p.Spec.Paused && change.bears(p.Spec.Target) {
+		if p.Spec.Automatic && !p.Spec.Paused && change.bears(p.Spec.Target, e.o.Plan.named) {
 			err = errors.Join(err, e.tell(ctx, p.Name, fmt.Sprintf("%s: %s", change.Kind, change.Name), e.o.Settle))
 		}
 	}

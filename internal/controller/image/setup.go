@@ -46,7 +46,7 @@ func Setup(mgr ctrl.Manager, sources poll.Sources, o Options) (*Images, error) {
 	rivals := handler.EnqueueRequestsFromMapFunc(rivalsOf)
 	err := ctrl.NewControllerManagedBy(mgr).Named("image").
 		WithOptions(controller.Options{RateLimiter: status.Backoff()}).
-		For(&v1alpha1.Image{}, builder.WithPredicates(predicate.Or(predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{}))).
+		For(&v1alpha1.Image{}, builder.WithPredicates(predicate.Or(predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{}, predicate.LabelChangedPredicate{}))).
 		Watches(&v1alpha1.Image{}, rivals, builder.WithPredicates(freed())).
 		Watches(&v1alpha1.BaseImage{}, rivals, builder.WithPredicates(freed())).
 		Watches(&v1alpha1.Builder{}, rivals, builder.WithPredicates(freed())).

@@ -32,6 +32,7 @@ type campaigns struct {
 	api    client.Reader // asks the API itself
 
 	covering
+	known configured
 }
 
 // setUpCampaigns adds the update engine to the manager, which runs it where this replica leads.
@@ -49,7 +50,8 @@ func (p *Plane) setUpCampaigns(ctx context.Context, mgr ctrl.Manager, steps exec
 		return nil, err
 	}
 	o := c.home.Options()
-	o.Remedier, o.Plan.Builds, o.Inputs, o.Builds, o.Log = c, c.buildable, c.inputs, p.parallel(), slog.New(quiet{p.log.Handler()})
+	o.Plan.Builds, o.Plan.Labels, o.Plan.Base = c.buildable, c.labels, p.base
+	o.Remedier, o.Inputs, o.Builds, o.Log = c, c.inputs, p.parallel(), slog.New(quiet{p.log.Handler()})
 	o.Tester = remedy.Tester{Site: p.site, Steps: steps, Probe: remedy.Probe(parts)}
 	if c.engine, err = update.Open(ctx, inv, p.site.InventoryAddress(), o); err != nil {
 		return nil, err

@@ -23,7 +23,8 @@ type covering struct {
 
 type scope struct {
 	generation int64
-	means      func(repository string) bool
+	has        update.Scope
+	refused    bool // the Patch says so itself
 }
 
 // hold says which campaign sees to an Image that would be built for these reasons: image.Options has
@@ -39,7 +40,7 @@ func (c *campaigns) hold(image *v1alpha1.Image, reasons []v1alpha1.BuildReason) 
 		}
 	}
 	p, h := c.covered(context.Background(), image, func(p *v1alpha1.Patch, h held) bool { // it is in memory
-		return h.underWay || h.stands && charged(p.Spec.Target, image, types)
+		return h.underWay || h.stands && c.charged(p.Spec.Target, image, types)
 	})
 	switch {
 	case p == nil:
@@ -71,7 +72,7 @@ func (c *campaigns) covered(ctx context.Context, image *v1alpha1.Image, by func(
 	}
 	for i := range list.Items {
 		p := &list.Items[i]
-		if h := holding(p); by(p, h) && c.covers(p, ref.Repository()) {
+		if h := holding(p); by(p, h) && c.covers(ctx, p, image, ref.Repository()) {
 			return p, h
 		}
 	}
@@ -105,13 +106,21 @@ func holding(p *v1alpha1.Patch) held {
 // charged says whether a Patch that stands is in charge of an Image with those reasons: of bases where
 // it names bases, and of nothing where it names advisories. That a builder alone is another is no
 // finding, and no campaign would ever see to it.
-func charged(t v1alpha1.PatchTarget, image *v1alpha1.Image, reasons map[v1alpha1.ReasonType]bool) bool {
+func (p *Plane) charged(t v1alpha1.PatchTarget, image *v1alpha1.Image, reasons map[v1alpha1.ReasonType]bool) bool {
 	if t.All || t.Exploited || len(t.Severities) > 0 {
 		return reasons[v1alpha1.ReasonBase] || reasons[v1alpha1.ReasonAdvisory]
 	}
-	return reasons[v1alpha1.ReasonBase] && slices.ContainsFunc(t.Bases, func(base string) bool {
-		return untagged(base) == untagged(image.Status.Inputs.RunImage)
-	})
+	on := untagged(p.base(image.Status.Inputs.RunImage))
+	return reasons[v1alpha1.ReasonBase] && slices.ContainsFunc(t.Bases, func(base string) bool { return untagged(p.base(base)) == on })
+}
+
+// base gives the name of a base where it is, as the inventory has it.
+func (p *Plane) base(name string) string {
+	placed, err := p.placed(name)
+	if err != nil {
+		return name // nothing is known by it
+	}
+	return placed
 }
 
 // untagged cuts the tag off a reference.
@@ -122,23 +131,27 @@ func untagged(reference string) string {
 	return reference
 }
 
-// covers says whether images of the repository are in the Patch's scope.
-func (c *covering) covers(p *v1alpha1.Patch, repository string) bool {
+// covers says whether what the Image publishes, to that repository, is in the Patch's scope.
+func (c *campaigns) covers(ctx context.Context, p *v1alpha1.Patch, image *v1alpha1.Image, repository string) bool {
+	s := c.scope(p)
+	own := func() map[string]string { return c.configured(ctx, image) }
+	return !s.refused && s.has.Has(repository, own, labelsOf(image))
+}
+
+// scope gives that of the Patch.
+func (c *covering) scope(p *v1alpha1.Patch) scope {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	s, known := c.scopes[p.UID]
 	if !known || s.generation != p.Generation {
-		means, err := update.Scope(p.Spec.Scope)
-		if err != nil {
-			means = func(string) bool { return false } // the Patch says so itself
-		}
+		has, err := update.NewScope(p.Spec.Scope)
+		s = scope{p.Generation, has, err != nil}
 		if c.scopes == nil || len(c.scopes) > mostScopes {
 			c.scopes = map[types.UID]scope{}
 		}
-		s = scope{p.Generation, means}
 		c.scopes[p.UID] = s
 	}
-	return s.means(repository)
+	return s
 }
 
 // mostScopes bounds the scopes that are kept, some of Patches that are gone.

@@ -37,7 +37,14 @@ func published(t *testing.T, p *Plane, tag string, packages ...artifact.Package)
 	if err != nil {
 		t.Fatal(err)
 	}
-	layer := digestOf("layer of " + tag)
+	tell(t, p, ref.String(), i, nil, packages...)
+	return i
+}
+
+// tell tells the inventory what the tag of an Image names.
+func tell(t *testing.T, p *Plane, reference string, i *v1alpha1.Image, labels map[string]string, packages ...artifact.Package) {
+	t.Helper()
+	layer := digestOf("layer of " + reference)
 	for n := range packages {
 		packages[n].Type, packages[n].Layer, packages[n].FoundBy = "npm", layer, []string{"image"}
 	}
@@ -46,12 +53,11 @@ func published(t *testing.T, p *Plane, tag string, packages ...artifact.Package)
 		t.Fatal(err)
 	}
 	err = index.Put(t.Context(), inventory.Image{
-		Reference: ref.String(), Contents: artifact.Contents{Image: digestOf(tag), Platform: "linux/amd64", Layers: []string{layer}, Packages: packages},
+		Reference: reference, Labels: labels, Contents: artifact.Contents{Image: i.Status.LatestImage.Digest, Platform: "linux/amd64", Layers: []string{layer}, Packages: packages},
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return i
 }
 
 // TestOverridesOfTheCluster: what a watch cache lists says neither its kind nor its version, one

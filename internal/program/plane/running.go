@@ -56,32 +56,42 @@ func Running(ctx context.Context, home string) (cli.ControlPlane, error) {
 	return nil, fault.New(fault.Unavailable, "ask the control plane", target.Host, err)
 }
 
-// Buildable implements cli.ControlPlane.
-func (r running) Buildable(ctx context.Context) (func(reference string) bool, error) {
+// Images implements cli.ControlPlane.
+func (r running) Images(ctx context.Context) (builds func(reference string) bool, labels func(reference string) map[string]string, err error) {
 	var list v1alpha1.ImageList
 	if err := r.client.List(ctx, &list); err != nil {
-		return nil, unreachable("list Images of", "the control plane", err)
+		return nil, nil, unreachable("list Images of", "the control plane", err)
 	}
-	tags := map[string]bool{}
-	for _, i := range list.Items {
-		if !i.Spec.Suspend {
-			for _, tag := range append([]string{i.Spec.Tag}, i.Spec.AdditionalTags...) {
-				tags[tag] = true
-			}
+	byTag := map[string]*v1alpha1.Image{}
+	for n := range list.Items {
+		i := &list.Items[n]
+		for _, tag := range append([]string{i.Spec.Tag}, i.Spec.AdditionalTags...) {
+			byTag[tag] = i
 		}
 	}
-	return func(reference string) bool {
+	find := func(reference string) *v1alpha1.Image {
 		for { // with --publish, tags are below a registry that it alone knows
-			if tags[reference] {
-				return true
+			if i := byTag[reference]; i != nil {
+				return i
 			}
 			_, below, found := strings.Cut(reference, "/")
 			if !found {
-				return false
+				return nil
 			}
 			reference = below
 		}
-	}, nil
+	}
+	builds = func(reference string) bool {
+		i := find(reference)
+		return i != nil && !i.Spec.Suspend
+	}
+	labels = func(reference string) map[string]string {
+		if i := find(reference); i != nil {
+			return labelsOf(i)
+		}
+		return nil
+	}
+	return builds, labels, nil
 }
 
 // Declare implements cli.ControlPlane.
