@@ -2,12 +2,11 @@ package update
 
 import (
 	"cmp"
+	"encoding/binary"
 	"slices"
-	"strings"
 
 	"plimsoll.dev/plimsoll/artifact"
 	"plimsoll.dev/plimsoll/internal/inventory"
-	"plimsoll.dev/plimsoll/internal/vuln/version"
 )
 
 // decision is what is to be done with an image. Images that have in common what it follows
@@ -40,26 +39,31 @@ const (
 
 // decide finds the cheapest sound remedy for an image. builds says whether it can be built
 // again here.
-func decide(image *inventory.ExposedImage, builds bool) *decision {
+func (s *scales) decide(image *inventory.ExposedImage, builds bool) *decision {
 	d := &decision{remedy: artifact.RemedyNone, severity: artifact.SeverityUnknown}
 	floors := map[string]*Override{}
-	seen := map[Cause]bool{}
+	s.fixes, s.leaves = s.fixes[:0], s.leaves[:0]
+	clear(s.seen)
 	for _, hit := range image.Hits {
-		remedy, why := remedyOf(hit, image.On, builds)
-		c := causeOf(hit.Weakness)
-		if c.Why = why; seen[c] {
+		w := s.weigh(hit.Weakness)
+		why := w.leaves(hit, image.On, builds)
+		this := settled{w.number, why}
+		if s.seen[this] {
 			continue
 		}
-		seen[c] = true
-		if why != "" {
-			d.leaves = append(d.leaves, c)
+		s.seen[this] = true
+		c := w.cause
+		if c.Why = why; why != "" {
+			s.leaves = append(s.leaves, c)
 			continue
 		}
-		d.fix(c, hit, remedy)
-		if remedy == artifact.RemedyOverride {
-			raise(floors, hit.Weakness)
+		s.fixes = append(s.fixes, c)
+		d.fix(hit)
+		if hit.Remedy == artifact.RemedyOverride {
+			s.raise(floors, w)
 		}
 	}
+	d.fixes, d.leaves = slices.Clone(s.fixes), slices.Clone(s.leaves)
 	if image.ByBase && cost[d.remedy] < cost[artifact.RemedyRebase] {
 		d.remedy = artifact.RemedyRebase
 	}
@@ -82,13 +86,13 @@ func causeOf(w *inventory.Weakness) Cause {
 	return Cause{Advisory: w.Advisory, Severity: w.Severity, Package: w.Package, Version: w.Version, Fixed: w.Fixed}
 }
 
-func (d *decision) fix(c Cause, hit inventory.Hit, remedy artifact.Remedy) {
-	d.fixes = append(d.fixes, c)
-	if cost[remedy] > cost[d.remedy] {
-		d.remedy = remedy
+// fix has the decision fix a finding, too.
+func (d *decision) fix(hit inventory.Hit) {
+	if cost[hit.Remedy] > cost[d.remedy] {
+		d.remedy = hit.Remedy
 	}
-	if c.Severity.Rank() < d.severity.Rank() {
-		d.severity = c.Severity
+	if hit.Severity.Rank() < d.severity.Rank() {
+		d.severity = hit.Severity
 	}
 	d.exploited = d.exploited || hit.Exploited
 }
@@ -97,8 +101,13 @@ func (d *decision) fix(c Cause, hit inventory.Hit, remedy artifact.Remedy) {
 func (d *decision) settle() {
 	for _, list := range [][]Cause{d.fixes, d.leaves} {
 		slices.SortFunc(list, func(a, b Cause) int {
-			return cmp.Or(cmp.Compare(a.Severity.Rank(), b.Severity.Rank()), cmp.Compare(a.Advisory, b.Advisory),
-				cmp.Compare(a.Package, b.Package), cmp.Compare(a.Version, b.Version), cmp.Compare(a.Why, b.Why))
+			if by := cmp.Compare(a.Severity.Rank(), b.Severity.Rank()); by != 0 {
+				return by
+			}
+			if by := cmp.Compare(a.Advisory, b.Advisory); by != 0 {
+				return by
+			}
+			return cmp.Or(cmp.Compare(a.Package, b.Package), cmp.Compare(a.Version, b.Version), cmp.Compare(a.Why, b.Why))
 		})
 	}
 	if d.remedy != artifact.RemedyNone {
@@ -115,78 +124,33 @@ func (d *decision) settle() {
 	}
 }
 
-// remedyOf gives the remedy for one finding, or why there is none.
-func remedyOf(hit inventory.Hit, on *inventory.Standing, builds bool) (artifact.Remedy, string) {
-	switch hit.Remedy {
-	case artifact.RemedyNone:
-		return hit.Remedy, whyNoFix
-	case artifact.RemedyRebase:
-		switch {
-		case !on.Known:
-			return hit.Remedy, whyNoBase
-		case !on.Stale, on.Has(hit.Weakness):
-			return hit.Remedy, whyBaseFirst
-		}
-		return hit.Remedy, ""
-	case artifact.RemedyOverride:
-		switch {
-		case !slices.Contains([]string{"npm", "Go", "PyPI"}, hit.Ecosystem):
-			return hit.Remedy, whyNoOverride
-		case major(hit.Version) != major(hit.Fixed):
-			return hit.Remedy, whyMajor
+// text appends all that the decision says. No two that say different things have one text.
+func (d *decision) text(to []byte) []byte {
+	say := func(parts ...string) {
+		for _, part := range parts {
+			to = append(binary.AppendUvarint(to, uint64(len(part))), part...)
 		}
 	}
-	if !builds {
-		return hit.Remedy, whyNoSource
+	count := func(n int) { to = binary.AppendUvarint(to, uint64(n)) }
+	say(string(d.remedy), d.why)
+	base := Rebase{}
+	if d.base != nil {
+		base = *d.base
 	}
-	return hit.Remedy, ""
-}
-
-// raise lifts the floor of a dependency to the version that a weakness is fixed in. Versions
-// of one major share a floor.
-func raise(floors map[string]*Override, w *inventory.Weakness) {
-	key := w.Ecosystem + " " + w.Package + " " + major(w.Fixed)
-	o := floors[key]
-	if o == nil {
-		o = &Override{Ecosystem: w.Ecosystem, Package: w.Package, Version: w.Fixed}
-		floors[key] = o
+	say(base.Name, base.From, base.To)
+	count(len(d.overrides))
+	for _, o := range d.overrides {
+		say(o.Ecosystem, o.Package, o.Version)
+		count(len(o.Advisories))
+		say(o.Advisories...)
 	}
-	if older(w.Ecosystem, o.Version, w.Fixed) {
-		o.Version = w.Fixed
+	for _, list := range [][]Cause{d.fixes, d.leaves} {
+		count(len(list))
+		for _, c := range list {
+			say(c.Advisory, string(c.Severity), c.Package, c.Version, c.Fixed, c.Why)
+		}
 	}
-	if !slices.Contains(o.Advisories, w.Advisory) {
-		o.Advisories = append(o.Advisories, w.Advisory)
-	}
-}
-
-// older says whether a comes before b; false where versions cannot be compared.
-func older(ecosystem, a, b string) bool {
-	scheme := version.Of(ecosystem)
-	x, err := scheme.Parse(a)
-	if err != nil {
-		return false
-	}
-	y, err := scheme.Parse(b)
-	if err != nil {
-		return false
-	}
-	order, err := x.Compare(y)
-	return err == nil && order < 0
-}
-
-// major gives what a version begins with: its epoch, if it has one (PEP 440), and the first
-// of its numbers.
-func major(version string) string {
-	version = strings.TrimPrefix(version, "v")
-	epoch, rest, found := strings.Cut(version, "!")
-	if !found {
-		epoch, rest = "", version
-	}
-	end := strings.IndexFunc(rest, func(r rune) bool { return r < '0' || r > '9' })
-	if end < 0 {
-		end = len(rest)
-	}
-	return epoch + "!" + rest[:end]
+	return to
 }
 
 // merged joins the decisions on two platforms of one reference.

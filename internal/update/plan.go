@@ -97,6 +97,7 @@ type planner struct {
 	keys      []string // names of labels that are asked for
 	rows      []row
 	labelled  []map[string]string // of rows
+	scales    *scales
 	decisions map[decided]*decision
 	bases     map[string]bool // that must be built first
 }
@@ -112,7 +113,7 @@ func newPlanner(spec v1alpha1.PatchSpec, o PlanOptions) (*planner, error) {
 		return nil, fault.Newf(fault.Usage, "plan a patch", "", "it has no target").
 			WithHint("name advisories, severities, exploited, bases or all")
 	}
-	p := &planner{PlanOptions: o, spec: spec, decisions: map[decided]*decision{}, bases: map[string]bool{}}
+	p := &planner{PlanOptions: o, spec: spec, scales: newScales(), decisions: map[decided]*decision{}, bases: map[string]bool{}}
 	var err error
 	if p.scope, err = newSelector(spec.Scope.Repositories, spec.Scope.Except, spec.Scope.Labels); err != nil {
 		return nil, fault.New(fault.Usage, "plan a patch", "scope", err)
@@ -172,7 +173,7 @@ func (p *planner) take(image inventory.ExposedImage) error {
 	key := decided{image.Group, builds}
 	d := p.decisions[key]
 	if d == nil {
-		d = decide(&image, builds)
+		d = p.scales.decide(&image, builds)
 		p.decisions[key] = d
 	}
 	r := row{reference: image.Name, team: teamOf(repository, labels), decision: d}
@@ -218,14 +219,17 @@ func teamOf(repository string, labels map[string]string) string {
 	return strings.Join(parts[:len(parts)-1], "/")
 }
 
-// joinPlatforms makes one row of the images that one reference names.
+// joinPlatforms makes one row of the images that one reference names, and sorts them by reference.
 func (p *planner) joinPlatforms() {
 	order := make([]int, len(p.rows))
 	for i := range order {
 		order[i] = i
 	}
 	slices.SortFunc(order, func(i, j int) int {
-		return cmp.Or(cmp.Compare(p.rows[i].reference, p.rows[j].reference), bytes.Compare(p.rows[i].digest[:], p.rows[j].digest[:]))
+		if by := cmp.Compare(p.rows[i].reference, p.rows[j].reference); by != 0 {
+			return by
+		}
+		return bytes.Compare(p.rows[i].digest[:], p.rows[j].digest[:])
 	})
 	rows, labelled := make([]row, 0, len(order)), make([]map[string]string, 0, len(order))
 	for _, i := range order {
@@ -252,16 +256,9 @@ func (p *planner) leaveOut() {
 	p.rows, p.labelled = kept, labelled
 }
 
-// finish puts the rows into their running order: by wave, what is exploited first, then the
-// worst, then the cheapest. What nothing can be done for is last.
+// finish makes the plan of the rows.
 func (p *planner) finish(ctx context.Context, inv *inventory.Inventory) (*Plan, error) {
-	truth := map[bool]int{true: 0, false: 1}
-	slices.SortFunc(p.rows, func(a, b row) int {
-		return cmp.Or(
-			cmp.Compare(a.wave, b.wave), cmp.Compare(truth[a.exploited], truth[b.exploited]), cmp.Compare(a.severity.Rank(), b.severity.Rank()),
-			cmp.Compare(cost[a.remedy], cost[b.remedy]), cmp.Compare(a.reference, b.reference),
-		)
-	})
+	p.order()
 	plan := &Plan{rows: p.rows, inputs: p.Inputs}
 	for _, w := range p.waves {
 		plan.names = append(plan.names, w.name)
@@ -279,20 +276,44 @@ func (p *planner) finish(ctx context.Context, inv *inventory.Inventory) (*Plan, 
 	return plan, err
 }
 
+// order puts the rows into their running order: by wave, what is exploited first, then the worst,
+// then the cheapest. What nothing can be done for is last. Few orders are different, and those of
+// each are sorted by reference already.
+func (p *planner) order() {
+	type place struct{ wave, exploited, severity, cost int }
+	truth := map[bool]int{true: 0, false: 1}
+	at := map[place][]row{}
+	for _, r := range p.rows {
+		to := place{r.wave, truth[r.exploited], r.severity.Rank(), cost[r.remedy]}
+		at[to] = append(at[to], r)
+	}
+	places := slices.SortedFunc(maps.Keys(at), func(a, b place) int {
+		return cmp.Or(cmp.Compare(a.wave, b.wave), cmp.Compare(a.exploited, b.exploited), cmp.Compare(a.severity, b.severity), cmp.Compare(a.cost, b.cost))
+	})
+	p.rows = p.rows[:0]
+	for _, place := range places {
+		p.rows = append(p.rows, at[place]...)
+	}
+}
+
 // digest is over all that is to be done, and what it was asked for.
 func (plan *Plan) digest(spec v1alpha1.PatchSpec) string {
 	h := sha256.New()
 	encoder := json.NewEncoder(h)
 	_ = encoder.Encode([]any{spec.Target, spec.Scope, spec.Waves}) // a hash takes everything
-	texts := map[*decision][]byte{}
+	var text []byte
+	sums := map[*decision][sha256.Size]byte{} // their texts are long, and thousands of rows have the same
 	for _, r := range plan.rows {
-		if texts[r.decision] == nil {
-			texts[r.decision], _ = json.Marshal([]any{r.remedy, r.base, r.overrides, r.fixes, r.leaves, r.why})
+		sum, known := sums[r.decision]
+		if !known {
+			text = r.decision.text(text[:0])
+			sum = sha256.Sum256(text)
+			sums[r.decision] = sum
 		}
 		h.Write([]byte(r.reference))
 		h.Write([]byte{0, byte(r.wave)})
 		h.Write(r.digest[:])
-		h.Write(texts[r.decision])
+		h.Write(sum[:])
 	}
 	return "sha256:" + hex.EncodeToString(h.Sum(nil))
 }

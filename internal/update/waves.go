@@ -70,12 +70,6 @@ func (p *planner) assign() {
 		}
 	}
 	total := len(open)
-	shuffled := make(map[int]uint64, total)
-	for _, i := range open {
-		h := fnv.New64a()
-		h.Write([]byte(p.rows[i].reference))
-		shuffled[i] = h.Sum64()
-	}
 	for number, w := range p.waves[:len(p.waves)-1] {
 		var mine []int
 		for _, i := range open {
@@ -84,6 +78,12 @@ func (p *planner) assign() {
 			}
 		}
 		if most, _ := w.most(total); most >= 0 && most < len(mine) { // newWaves has looked for an error
+			shuffled := make(map[int]uint64, len(mine))
+			for _, i := range mine {
+				h := fnv.New64a()
+				h.Write([]byte(p.rows[i].reference))
+				shuffled[i] = h.Sum64()
+			}
 			slices.SortFunc(mine, func(a, b int) int { return cmp.Or(cmp.Compare(shuffled[a], shuffled[b]), cmp.Compare(a, b)) })
 			mine = mine[:most]
 		}
