@@ -50,6 +50,9 @@ func (b *bed) testAppliedTwice(t *testing.T) {
 		kind := definition.Spec.Names.Kind
 		t.Run(kind, func(t *testing.T) {
 			first, err := b.apply(t.Context(), most(t, kind))
+			if err == nil && kind == "Build" { // no user's: its status' default is stored with the first change
+				first, err = b.apply(t.Context(), most(t, kind))
+			}
 			if err != nil {
 				t.Fatal(strings.Join(problems(err), "\n"))
 			}

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
 	"plimsoll.dev/plimsoll/api/v1alpha1"
 	"plimsoll.dev/plimsoll/internal/controller/poll"
 	"plimsoll.dev/plimsoll/internal/controller/tag"
@@ -23,6 +25,7 @@ type facts struct {
 	touches   func(from, to string, match func(path string) bool) (touches, known bool)
 	overrides Held
 	verdict   func(*v1alpha1.Published) *v1alpha1.VerdictStatus // nil leaves it as it is
+	ears      *metav1.Condition                                 // of webhooks; nil: none are wanted
 	refusal   *tag.Refusal                                      // nil: it may publish what it wants to
 	hold      func(reasons []v1alpha1.BuildReason) string
 	now       time.Time

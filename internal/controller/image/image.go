@@ -42,6 +42,10 @@ type Options struct {
 	// Verdict gives the verdict on an image that is published; nil is not known.
 	Verdict func(tag, digest string) *v1alpha1.VerdictStatus
 
+	// WebhookToken says whether the secret of that name has what webhooks are signed with, by asking the
+	// API itself: an error of kind NotFound or Denied says why not. nil says nothing of webhooks.
+	WebhookToken func(ctx context.Context, namespace, name string) error
+
 	// Registry is the control plane's own, where tags without a registry are.
 	Registry tag.Registry
 
@@ -54,13 +58,20 @@ type Options struct {
 
 // Images is the way to tell the reconciler what it cannot see.
 type Images struct {
-	poller *poll.Poller
-	wake   *wakeup
-	all    func(context.Context) []ctrl.Request
+	poller  *poll.Poller
+	wake    *wakeup
+	hearing *hearing
+	all     func(context.Context) []ctrl.Request
 }
 
 // Ask has the source of the Image asked at once. It is false where nothing is to be asked.
 func (i *Images) Ask(image types.NamespacedName) bool { return i.poller.Ask(image) }
+
+// Doubt has the secret of the Image's webhooks looked at again.
+func (i *Images) Doubt(image types.NamespacedName) {
+	i.hearing.note(image)
+	i.wake.add(image)
+}
 
 // Wake has the Image looked at again: what the Options' functions say of it is another now.
 func (i *Images) Wake(image types.NamespacedName) { i.wake.add(image) }
@@ -81,6 +92,7 @@ type Reconciler struct {
 	events  record.EventRecorder
 	poller  *poll.Poller
 	options Options
+	hearing *hearing
 	pace    *rate.Limiter // of events
 }
 
@@ -182,6 +194,7 @@ func (r *Reconciler) gather(ctx context.Context, image *v1alpha1.Image) (*facts,
 		return nil, err
 	}
 	f.refusal = refusal
+	f.ears = r.ears(ctx, image)
 	f.bases = func(tag string) *v1alpha1.BaseImage { return r.base(ctx, tag) }
 	if r.options.Overrides != nil {
 		var all v1alpha1.DependencyOverrideList

@@ -37,7 +37,7 @@ func Setup(mgr ctrl.Manager, sources poll.Sources, o Options) (*Images, error) {
 		return nil, fault.New(fault.Failed, "index Images", "", err)
 	}
 	wake := &wakeup{}
-	r := &Reconciler{client: mgr.GetClient(), events: mgr.GetEventRecorderFor("image"), options: o, pace: rate.NewLimiter(toldEach, toldOnce)}
+	r := &Reconciler{client: mgr.GetClient(), events: mgr.GetEventRecorderFor("image"), options: o, hearing: &hearing{}, pace: rate.NewLimiter(toldEach, toldOnce)}
 	r.poller = poll.New(sources, wake.add, o.Poll)
 	if err := mgr.Add(r.poller); err != nil {
 		return nil, fault.New(fault.Failed, "add the poller of sources", "", err)
@@ -59,7 +59,7 @@ func Setup(mgr ctrl.Manager, sources poll.Sources, o Options) (*Images, error) {
 	if err != nil {
 		return nil, fault.New(fault.Failed, "set up the controller of Images", "", err)
 	}
-	return &Images{poller: r.poller, wake: wake, all: func(ctx context.Context) []ctrl.Request { return r.images(ctx) }}, nil
+	return &Images{poller: r.poller, wake: wake, hearing: r.hearing, all: func(ctx context.Context) []ctrl.Request { return r.images(ctx) }}, nil
 }
 
 // index has the cache find what the reconciler looks up.

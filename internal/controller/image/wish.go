@@ -59,6 +59,7 @@ func (f *facts) wish() wish {
 	}
 	status.Set(&w.status.Status, f.image.Generation, v1alpha1.ConditionReady, ready.Status, ready.Reason, ready.Message)
 	f.fresh(&w.status)
+	f.hear(&w)
 	f.prune(&w)
 	return w
 }

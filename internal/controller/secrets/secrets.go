@@ -9,6 +9,7 @@ package secrets
 import (
 	"context"
 	"fmt"
+	"regexp"
 	"slices"
 
 	corev1 "k8s.io/api/core/v1"
@@ -95,6 +96,29 @@ func ResolveLogins(ctx context.Context, reader client.Reader, namespace, service
 	return a.logins(ctx)
 }
 
+// tokenKey is the key of a webhook's secret.
+const tokenKey = "token"
+
+// WebhookToken reads what webhooks of the Image are signed with, from the secret that spec.triggers
+// names. Errors are as Resolve's; NotFound is a secret that is not there, too, and one without the key.
+func WebhookToken(ctx context.Context, reader client.Reader, namespace, name string) (Hidden, error) {
+	const what = "read webhook secret"
+	var s corev1.Secret
+	if err := reader.Get(ctx, types.NamespacedName{Namespace: namespace, Name: name}, &s); err != nil {
+		gone := failed(what, namespace, name, err)
+		if gone.Kind == fault.NotFound {
+			gone = fault.Newf(fault.NotFound, what, namespace+"/"+name, "there is no such secret").
+				WithHint(fmt.Sprintf("kubectl --namespace %s create secret generic %s --from-literal=%s=…", namespace, name, tokenKey))
+		}
+		return "", gone
+	}
+	if len(s.Data[tokenKey]) == 0 {
+		return "", fault.Newf(fault.NotFound, what, namespace+"/"+name, fmt.Sprintf("it has no key %q", tokenKey)).
+			WithHint("put what webhooks are signed with under that key")
+	}
+	return Hidden(s.Data[tokenKey]), nil
+}
+
 // account is a service account whose secrets are read, each at most once.
 type account struct {
 	reader    client.Reader
@@ -116,8 +140,11 @@ func open(ctx context.Context, reader client.Reader, namespace, name string) (*a
 		return a, nil
 	}
 	if err != nil {
-		return nil, a.failed("read service account", name, err).
-			WithHint(fmt.Sprintf("kubectl --namespace %s create serviceaccount %s, or name another in spec.serviceAccountName", namespace, name))
+		failed := a.failed("read service account", name, err)
+		if apierrors.IsNotFound(err) {
+			failed = failed.WithHint(fmt.Sprintf("kubectl --namespace %s create serviceaccount %s, or name another in spec.serviceAccountName", namespace, name))
+		}
+		return nil, failed
 	}
 	for _, ref := range found.ImagePullSecrets {
 		a.list(ref.Name)
@@ -161,14 +188,31 @@ func (a *account) secret(ctx context.Context, name string) (*corev1.Secret, erro
 
 // failed gives the fault of a request to the API.
 func (a *account) failed(what, name string, err error) *fault.Error {
-	kind := fault.Unavailable
+	return failed(what, a.namespace, name, err)
+}
+
+func failed(what, namespace, name string, err error) *fault.Error {
 	switch {
 	case apierrors.IsNotFound(err):
-		kind = fault.NotFound
-	case apierrors.IsForbidden(err), apierrors.IsUnauthorized(err):
-		kind = fault.Denied
+		return fault.New(fault.NotFound, what, namespace+"/"+name, err)
+	case apierrors.IsForbidden(err):
+		return fault.Newf(fault.Denied, what, namespace+"/"+name, "the controllers may read no secrets in this namespace").WithHint(bind(namespace, err))
+	case apierrors.IsUnauthorized(err):
+		return fault.New(fault.Denied, what, namespace+"/"+name, err)
 	}
-	return fault.New(kind, what, a.namespace+"/"+name, err)
+	return fault.New(fault.Unavailable, what, namespace+"/"+name, err)
+}
+
+// asked is the service account that an API server has refused, in what it says of that.
+var asked = regexp.MustCompile(`system:serviceaccount:([a-z0-9-]+:[a-z0-9.-]+)`)
+
+// bind says how whoever administers a namespace lets the controllers build there.
+func bind(namespace string, refused error) string {
+	account := "plimsoll-system:plimsoll-controllers"
+	if m := asked.FindStringSubmatch(refused.Error()); m != nil {
+		account = m[1]
+	}
+	return fmt.Sprintf("kubectl --namespace %s create rolebinding plimsoll-image-secrets --clusterrole=plimsoll-image-secrets --serviceaccount=%s", namespace, account)
 }
 
 // variable gives the value of a variable; ok is false for an optional one that is not there.

@@ -15,17 +15,21 @@ import (
 	"slices"
 
 	"golang.org/x/time/rate"
-	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"plimsoll.dev/plimsoll/api/v1alpha1"
+	"plimsoll.dev/plimsoll/internal/controller/secrets"
 	"plimsoll.dev/plimsoll/internal/fault"
 )
 
-// Images has the source of an Image asked at once; it is false where nothing is to be asked.
+// Images are told what webhooks bear on.
 type Images interface {
+	// Ask has the source of an Image asked at once; it is false where nothing is to be asked.
 	Ask(image types.NamespacedName) bool
+
+	// Doubt has the secret of an Image's webhooks looked at again: none could be held against it.
+	Doubt(image types.NamespacedName)
 }
 
 // Cluster is what the handler reads.
@@ -184,7 +188,7 @@ func (h *handler) signed(r *http.Request, body []byte, candidates []v1alpha1.Ima
 			if len(holds) == maxSecrets {
 				break
 			}
-			token, err := h.token(r.Context(), name)
+			token, err := h.token(r.Context(), &i)
 			if err != nil {
 				return nil, err
 			}
@@ -198,15 +202,20 @@ func (h *handler) signed(r *http.Request, body []byte, candidates []v1alpha1.Ima
 	return out, nil
 }
 
-// token reads the secret; nil when there is none.
-func (h *handler) token(ctx context.Context, name types.NamespacedName) ([]byte, error) {
+// token reads the secret; nil when there is none. Of one that is not as it should be its Images hear, who
+// then say so.
+func (h *handler) token(ctx context.Context, i *v1alpha1.Image) ([]byte, error) {
 	if !h.reads.Allow() {
 		return nil, fmt.Errorf("too many webhooks")
 	}
-	var s corev1.Secret
-	err := h.Secrets.Get(ctx, name, &s)
-	if client.IgnoreNotFound(err) != nil {
+	token, err := secrets.WebhookToken(ctx, h.Secrets, i.Namespace, string(i.Spec.Triggers.WebhookSecret.Name))
+	switch fault.KindOf(err) {
+	case fault.NotFound, fault.Denied:
+		h.images.Doubt(client.ObjectKeyFromObject(i))
+		return nil, nil
+	}
+	if err != nil {
 		return nil, fmt.Errorf("the secret cannot be read")
 	}
-	return s.Data["token"], nil
+	return []byte(token), nil
 }

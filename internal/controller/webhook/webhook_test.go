@@ -139,8 +139,15 @@ func TestBears(t *testing.T) {
 
 // doorbell remembers whom it was rung for.
 type doorbell struct {
-	mu    sync.Mutex
-	asked []string
+	mu      sync.Mutex
+	asked   []string
+	doubted []string
+}
+
+func (d *doorbell) Doubt(name types.NamespacedName) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.doubted = append(d.doubted, name.String())
 }
 
 func (d *doorbell) Ask(name types.NamespacedName) bool {
@@ -240,6 +247,9 @@ func TestHandler(t *testing.T) {
 				t.Errorf("asked (-want +got):\n%s", diff)
 			}
 		})
+	}
+	if len(bell.doubted) == 0 || slices.ContainsFunc(bell.doubted, func(name string) bool { return name != "default/lost" }) {
+		t.Errorf("doubted were %v", bell.doubted)
 	}
 	t.Run("a body without end", func(t *testing.T) {
 		if answer := send("/webhooks/default/web", strings.Repeat("x", maxBody+1), signed); answer.Code != http.StatusRequestEntityTooLarge {

@@ -14,6 +14,7 @@ import (
 	"plimsoll.dev/plimsoll/internal/controller/image"
 	"plimsoll.dev/plimsoll/internal/controller/logs"
 	"plimsoll.dev/plimsoll/internal/controller/queue"
+	"plimsoll.dev/plimsoll/internal/controller/secrets"
 	"plimsoll.dev/plimsoll/internal/controller/webhook"
 	"plimsoll.dev/plimsoll/internal/fault"
 )
@@ -34,6 +35,10 @@ func (p *Plane) setUpImages(ctx context.Context, mgr ctrl.Manager, measure *figu
 	store := logs.New(p.site.Path("logs"), 0)
 	images, err := image.Setup(mgr, sources{p, mgr.GetAPIReader()}, image.Options{
 		Overrides: p.overrides, Hold: campaigns.hold, Verdict: p.opinions(ctx).verdict, Registry: p.registry(), Files: p.files(),
+		WebhookToken: func(ctx context.Context, namespace, name string) error {
+			_, err := secrets.WebhookToken(ctx, mgr.GetAPIReader(), namespace, name)
+			return err
+		},
 	})
 	if err == nil {
 		err = build.Setup(mgr, worker{p, mgr.GetClient(), steps}, store, build.Options{Limits: queue.Limits{Total: p.parallel()}, Ended: measure.Ended})

@@ -14,10 +14,12 @@ import (
 	"plimsoll.dev/plimsoll/internal/executor"
 	"plimsoll.dev/plimsoll/internal/executor/pod"
 	"plimsoll.dev/plimsoll/internal/fault"
+	"plimsoll.dev/plimsoll/internal/registry/call"
 )
 
-// stepsRepository holds the root filesystems of build steps: a builder's layers, once more.
-const stepsRepository = "plimsoll/steps"
+// stepsRepository holds the root filesystems of build steps: a builder's layers, once more. The doors of
+// the registry keep everybody else from writing there.
+const stepsRepository = call.Steps
 
 // steps gives what runs build steps; nil is this machine's sandbox.
 func (p *Plane) steps(ctx context.Context) (executor.Executor, error) {

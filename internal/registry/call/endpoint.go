@@ -41,6 +41,15 @@ const maxName = 255
 // IsRepository says whether a name is one of a repository.
 func IsRepository(name string) bool { return len(name) <= maxName && repositoryName.MatchString(name) }
 
+// Steps is the repository of the images that build steps run in. Whoever wrote there would run his own
+// code in the steps of others: those who run them write it past every door, and nobody else does.
+const Steps = "plimsoll/steps"
+
+// Reserved says whether a repository is Plimsoll's own: nobody is let write there.
+func Reserved(repository string) bool {
+	return repository == Steps || strings.HasPrefix(repository, Steps+"/")
+}
+
 // Parse reads a path. ok is false where it is no endpoint. The repository's name is not yet
 // checked. A path is read from its end: a repository may be named like an endpoint.
 func Parse(path string) (e Endpoint, ok bool) {

@@ -197,6 +197,9 @@ func (i *Import) readDestination() *manifest.Problem {
 	if !call.IsRepository(d.Repository) {
 		return manifest.Bad("destination.repository", fmt.Sprintf(`want a repository of this registry, such as "approved/app", got %q`, d.Repository))
 	}
+	if call.Reserved(d.Repository) {
+		return manifest.Bad("destination.repository", fmt.Sprintf("%s holds the images of build steps: nobody writes there", d.Repository))
+	}
 	var err error
 	if i.target, err = oci.Parse(d.Repository); err != nil || !i.target.IsLocal() {
 		return manifest.Bad("destination.repository", fmt.Sprintf("%q reads as a repository of another registry: its first part may have no dot", d.Repository))

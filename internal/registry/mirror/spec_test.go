@@ -90,6 +90,7 @@ func TestReadImportsRefuses(t *testing.T) {
 		{"a bad platform", "linux/amd64,", "amd64,", "line 15: spec.platforms[0]"},
 		{"a destination elsewhere", "repository: approved/app", "repository: registry.example.com/app", "line 17: spec.destination.repository"},
 		{"a destination that climbs", "repository: approved/app", "repository: approved/../app", "spec.destination.repository"},
+		{"a destination that is reserved", "repository: approved/app", "repository: plimsoll/steps", "spec.destination.repository"},
 		{"one name for all", `"{tag}-{digest}"`, `latest`, "line 18: spec.destination.tag"},
 		{"a bad template", `"{tag}-{digest}"`, `"{tag}/{name}"`, "line 18: spec.destination.tag"},
 		{"a bad cron", "0 3 * * *", "every night", "line 20: spec.schedule.cron"},

@@ -14,6 +14,7 @@ import (
 	"plimsoll.dev/plimsoll/internal/oci"
 	"plimsoll.dev/plimsoll/internal/policy"
 	"plimsoll.dev/plimsoll/internal/registry"
+	"plimsoll.dev/plimsoll/internal/registry/call"
 	"plimsoll.dev/plimsoll/internal/registry/mirror"
 	"plimsoll.dev/plimsoll/internal/registry/retention"
 	"plimsoll.dev/plimsoll/internal/site/home"
@@ -54,7 +55,7 @@ func Import(ctx context.Context, h *home.Home, reg *registry.Registry, o ImportO
 	if err != nil {
 		return nil, err
 	}
-	h = h.Through(through(h, reg, retention.NewImmutable(reg, said.Now).Door))
+	h = h.Through(through(h, reg, call.Keep, retention.NewImmutable(reg, said.Now).Door))
 	account, err := importJudge(ctx, h)
 	if err != nil {
 		return nil, err

@@ -71,7 +71,7 @@ func (at *site) open(ctx context.Context, reg *registry.Registry) (stop func(), 
 		return nil, err
 	}
 	// What is taken in keeps to quotas and to tags that do not move.
-	taking := through(at.home, reg, at.keep.fixed.Door, at.keep.quotas.Door)
+	taking := through(at.home, reg, call.Keep, at.keep.fixed.Door, at.keep.quotas.Door)
 	takes := Mirror(at.home.Through(taking), mirror.Options{Account: at.account, Named: at.named, Ended: at.imported, Logger: at.log})
 	at.proxy = takes.Proxy(at.said, mirror.ProxyOptions{})
 	var work sync.WaitGroup

@@ -161,7 +161,7 @@ func (u *upkeep) close() {
 func (u *upkeep) outer() func(http.Handler) http.Handler { return u.figures.Door }
 
 func (u *upkeep) inner() []func(http.Handler) http.Handler {
-	return []func(http.Handler) http.Handler{u.audit.Door, u.fixed.Door, u.quotas.Door}
+	return []func(http.Handler) http.Handler{u.audit.Door, call.Keep, u.fixed.Door, u.quotas.Door}
 }
 
 // heard are those who are told of each request.
