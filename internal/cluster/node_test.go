@@ -218,6 +218,24 @@ func isolated(t *testing.T, s *site) {
 	if got := s.logs(t, "alone-too"); got != "3\n" {
 		t.Errorf("a pod without a network has %s interfaces, want loopback and the two ends of one", strings.TrimSpace(got))
 	}
+	// What it never got is not taken back from it.
+	if err := s.api.CoreV1().Pods("default").Delete(t.Context(), "alone", metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the pod is gone", func() error {
+		_, err := s.api.CoreV1().Pods("default").Get(t.Context(), "alone", metav1.GetOptions{})
+		if !apierrors.IsNotFound(err) {
+			return fmt.Errorf("it is there: %v", err)
+		}
+		return nil
+	})
+	warnings, err := s.api.CoreV1().Events("default").List(t.Context(), metav1.ListOptions{FieldSelector: "involvedObject.name=alone,type=Warning"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range warnings.Items {
+		t.Errorf("a pod without a network ends with %s: %s", e.Reason, e.Message)
+	}
 }
 
 func nonsense(t *testing.T, s *site) {

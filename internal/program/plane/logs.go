@@ -183,7 +183,10 @@ func tokenOf(target *rest.Config) (string, error) {
 	if _, err := way.RoundTrip(request); err != nil {
 		return "", fault.New(fault.Denied, "get a token by the kubeconfig", target.Host, err)
 	}
-	token, _ := strings.CutPrefix(said, "Bearer ")
+	token, ok := strings.CutPrefix(said, "Bearer ")
+	if !ok {
+		return "", nil
+	}
 	return token, nil
 }
 
@@ -202,7 +205,8 @@ func (r *reading) read(ctx context.Context, b *v1alpha1.Build) error {
 	name := client.ObjectKeyFromObject(b)
 	for attempt := int32(0); ; {
 		ended := b.Status.Phase.Ended()
-		if b.Status.Attempts > attempt || ended || !r.Follow {
+		begun := b.Status.Phase == v1alpha1.BuildRunning && b.Status.Attempts > attempt
+		if begun || ended || !r.Follow {
 			if err := r.copy(ctx, name, ended); err != nil || ended || !r.Follow {
 				return err
 			}

@@ -155,7 +155,7 @@ func TestLogs(t *testing.T) {
 		until := func(where *shared, text string) {
 			b.Until(t, func() string {
 				if got := where.String(); !strings.Contains(got, text) {
-					return got
+					return "so far: " + got
 				}
 				return ""
 			})
