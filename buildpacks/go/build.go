@@ -49,6 +49,7 @@ type build struct {
 	vendored bool
 	gocmd    string   // the go command that compiles
 	env      []string // for it
+	kept     string   // the cache of modules, where the last build has left one
 
 	toolchain libcnb.LayerContributor // the layer that it is in; nil when it is the build image's own
 }
@@ -86,7 +87,7 @@ func (b *build) run(scratch string, platform libcnb.Platform) error {
 	if err := b.compile(mains); err != nil {
 		return err
 	}
-	if err := saveCaches(); err != nil {
+	if err := saveCaches(mains); err != nil {
 		return err
 	}
 	return b.keep()
@@ -146,7 +147,7 @@ func (b *build) useToolchain(own, wanted, who string) error {
 
 // openCaches sets the go command's environment and gives the function that makes its caches
 // ready for the next build.
-func (b *build) openCaches() (save func() error, err error) {
+func (b *build) openCaches() (save func([]target.Main) error, err error) {
 	compiled, err := layer.Open(b.layers, "compiled", libcnb.LayerTypes{Cache: true})
 	if err != nil {
 		return nil, err
@@ -162,18 +163,51 @@ func (b *build) openCaches() (save func() error, err error) {
 	b.env = append(b.env, "GOTOOLCHAIN=local", "GOROOT=", "GOOS=linux", "GOARCH="+b.settings.arch, "CGO_ENABLED="+cgo, "GOCACHE="+compiled.Path)
 	if b.vendored {
 		b.env = append(b.env, "GOFLAGS=-mod=vendor", "GOPROXY=off", "GOMODCACHE=/nonexistent")
-		return func() error { return gocache.Prune(compiled.Path) }, nil
+		return func([]target.Main) error { return gocache.Prune(compiled.Path) }, nil
 	}
 	modules, err := layer.Open(b.layers, "modules", libcnb.LayerTypes{Cache: true})
 	if err != nil {
 		return nil, err
 	}
 	b.result.Layers = append(b.result.Layers, layer.Filled(modules))
-	b.env = append(b.env, "GOFLAGS=-mod=readonly -modcacherw", "GOMODCACHE="+modules.Path)
-	return func() error {
-		sums, err := b.sums()
-		return errors.Join(err, gocache.Prune(compiled.Path), gocache.PruneModules(modules.Path, sums...))
+	if _, err := os.Stat(modules.Path); err == nil {
+		b.kept = modules.Path
+	}
+	// The go command takes a module of its cache for whole, once it has made an index of it.
+	b.env = append(b.env, "GOFLAGS=-mod=readonly -modcacherw", "GOMODCACHE="+modules.Path, "GODEBUG=goindex=0")
+	return func(mains []target.Main) error {
+		listed, err1 := b.read(mains)
+		sums, err2 := b.sums()
+		if err := errors.Join(err1, err2); err != nil {
+			return err
+		}
+		return errors.Join(gocache.Prune(compiled.Path), gocache.PruneModules(modules.Path, sums...), gocache.PrunePackages(modules.Path, listed))
 	}, nil
+}
+
+// read lists what the main packages are compiled from.
+func (b *build) read(mains []target.Main) (string, error) {
+	args := []string{"list", "-deps", "-tags=" + b.settings.tags, "-f", gocache.Listed}
+	for _, m := range mains {
+		args = append(args, m.ImportPath)
+	}
+	return tool.Command{Path: b.gocmd, Args: args, Dir: b.dir, Env: b.env}.Output()
+}
+
+// whole runs the go command, and once more with all modules fetched anew where it may have failed
+// for want of what the last build did not need.
+func (b *build) whole(run func() error) error {
+	err := run()
+	var failed *tool.Error
+	if b.kept == "" || !errors.As(err, &failed) || !gocache.Missing(failed.Tail) {
+		return err
+	}
+	fmt.Println("go: note: once more, with modules fetched anew: of those in the cache there is only what the last build needed")
+	if err := os.RemoveAll(b.kept); err != nil {
+		return err
+	}
+	b.kept = ""
+	return run()
 }
 
 // sums gives the go.sum files of the application.
@@ -246,7 +280,7 @@ func (b *build) compile(mains []target.Main) error {
 	for _, m := range mains {
 		args = append(args, m.ImportPath)
 	}
-	err = tool.Command{Path: b.gocmd, Args: args, Dir: b.dir, Env: b.env}.Run()
+	err = b.whole(tool.Command{Path: b.gocmd, Args: args, Dir: b.dir, Env: b.env}.Run)
 	note := withoutC(b.inC(mains))
 	if err != nil {
 		return b.explain("build "+strings.Join(binaries, ", "), err, note)

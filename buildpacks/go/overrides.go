@@ -162,7 +162,7 @@ func (b *build) get(dir string, wanted []string) error {
 	get := func() error {
 		return tool.Command{Path: b.gocmd, Args: append([]string{"get"}, wanted...), Dir: dir, Env: b.env}.Run()
 	}
-	err := get()
+	err := b.whole(get)
 	var failed *tool.Error
 	if errors.As(err, &failed) {
 		if m := newerGo.FindStringSubmatch(failed.Tail); m != nil {

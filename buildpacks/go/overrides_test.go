@@ -34,6 +34,8 @@ func proxy(t *testing.T) string {
 			imports, value = `import "example.com/knot"`, value+` + " " + knot.Version()`
 		}
 		write(t, filepath.Join(source, "go.mod"), fmt.Sprintf("module %s\n\ngo 1.21\n\n%s\n", m.path, m.requires))
+		write(t, filepath.Join(source, "splice", "splice.go"), "package splice\n\nimport _ \"embed\"\n\n//go:embed text/of.txt\nvar Of string\n")
+		write(t, filepath.Join(source, "splice", "text", "of.txt"), "spliced")
 		write(t, filepath.Join(source, name+".go"), fmt.Sprintf("package %s\n\n%s\n\nfunc Version() string { return %s }\n", name, imports, value))
 		versions := filepath.Join(dir, m.path, "@v")
 		write(t, filepath.Join(versions, m.version+".info"), fmt.Sprintf(`{"Version": %q}`, m.version))

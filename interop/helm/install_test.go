@@ -61,6 +61,7 @@ func ownImage(b *bed) {
 	if err := yaml.Unmarshal([]byte(b.run("../../scripts/images", "plimsoll")), &b.values); err != nil {
 		b.t.Fatal(err)
 	}
+	b.plimsoll("feed", "sync")
 	b.plimsoll("policy", "check", "plimsoll/plimsoll:1", "--profile", "baseline")
 	b.plimsoll("verify", "plimsoll/plimsoll:1")
 	b.plimsoll("policy", "add", "baseline")
