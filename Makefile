@@ -41,6 +41,8 @@ buildpacks:
 		CGO_ENABLED=0 GOOS=linux GOARCH=$$arch go build -trimpath -ldflags "-s -w" -o $$dir/main ./buildpacks/$$name && \
 		ln -sf main $$dir/detect && ln -sf main $$dir/build || exit 1; done; \
 		install -m 644 buildpacks/$$name/buildpack.toml bin/buildpacks/$$name/buildpack.toml; done
+	@# The one that makes all of these for Plimsoll's own image is scripts.
+	@rm -rf bin/buildpacks/parts && cp -R images/parts bin/buildpacks/
 
 demo: all
 	@scripts/setup run

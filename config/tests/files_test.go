@@ -18,7 +18,7 @@ import (
 // set, and what plimsoll convert makes of kpack's resources.
 func (b *bed) testFiles(t *testing.T) {
 	for _, pattern := range []string{
-		"examples/bases/*.yaml", "examples/builders/*.yaml", "examples/control-plane/*.yaml",
+		"examples/bases/*.yaml", "examples/builders/*.yaml", "examples/control-plane/*.yaml", "examples/self/*.yaml",
 		"internal/kpack/testdata/*.golden", "internal/policy/testdata/f*.yaml",
 	} {
 		for _, file := range filesOf(t, pattern) {
