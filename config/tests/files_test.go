@@ -94,8 +94,8 @@ func (b *bed) isResource(t *testing.T, name string, text []byte) {
 	text = bytes.ReplaceAll(text, []byte("path: ../../bin/"), []byte("path: "))
 	for _, document := range documents(text) {
 		o := object(t, string(document))
-		if o.GetNamespace() == "" && (o.GetKind() == "Image" || o.GetKind() == "Build") {
-			o.SetNamespace("team")
+		if o.GetKind() == "Image" || o.GetKind() == "Build" {
+			o.SetNamespace("team") // the one that is there
 		}
 		if _, err := b.apply(t.Context(), o, client.DryRunAll); err != nil {
 			t.Errorf("%s: %s %s: %s", name, o.GetKind(), o.GetName(), strings.Join(problems(err), "\n\t"))
