@@ -3,6 +3,10 @@
 package helm
 
 import (
+	"bufio"
+	"encoding/json"
+	"io"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -26,6 +30,7 @@ func TestInstall(t *testing.T) {
 		{"rights", rights},
 		{"the leader is killed", leaderKilled},
 		{"declare images", declareImages},
+		{"logs", logs},
 		{"upgrade", upgrade},
 		{"uninstall", uninstall},
 	} {
@@ -67,10 +72,34 @@ func ownImage(b *bed) {
 	b.plimsoll("policy", "add", "baseline")
 }
 
-// install installs the chart with all that it needs: keys, a database, certificate authorities.
+// projects are those of the site's registry: anybody pulls what the policies let pass.
+const projects = `
+apiVersion: plimsoll.dev/v1alpha1
+kind: Registry
+metadata: {name: site}
+spec:
+  projects: [{name: plimsoll, public: true}, {name: fleet, public: true}]
+`
+
+// login makes a robot, and of it a secret by which the cluster logs in to the registry.
+func (b *bed) login(namespace, robot string, may ...string) {
+	b.t.Helper()
+	var made struct{ User, Secret string }
+	out := b.plimsoll(append([]string{"registry", "robot", "create", "fleet/" + robot, "--expires", "1d", "-o", "json"}, may...)...)
+	if err := json.Unmarshal([]byte(out), &made); err != nil || made.Secret == "" {
+		b.t.Fatalf("%v: %s", err, out)
+	}
+	b.kubectl("-n", namespace, "create", "secret", "docker-registry", robot, "--docker-server="+b.host, "--docker-username="+made.User, "--docker-password="+made.Secret)
+}
+
+// install installs the chart with all that it needs: keys, a database, certificate authorities, a login.
 func install(b *bed) {
+	if err := os.WriteFile(filepath.Join(b.home, "registry.yaml"), []byte(projects), 0o600); err != nil {
+		b.t.Fatal(err)
+	}
 	b.serveRegistry()
 	b.kubectl("create", "namespace", system)
+	b.login(system, "controllers", "--allow", "pull,push")
 	b.kubectl("label", "namespace", system, "pod-security.kubernetes.io/enforce=restricted")
 	keys := []string{"-n", system, "create", "secret", "generic", "plimsoll-keys"}
 	for _, name := range []string{"images.key", "images.pub", "attestations.key", "attestations.pub"} {
@@ -81,6 +110,8 @@ func install(b *bed) {
 	b.kubectl("-n", system, "create", "configmap", "authorities", "--from-file="+b.trust)
 	b.values["image"].(map[string]any)["repository"] = b.host + "/plimsoll/plimsoll"
 	b.values["publish"] = b.host + "/fleet"
+	b.values["registryCredentials"] = "controllers"
+	b.values["steps"] = map[string]any{"imagePullSecrets": []map[string]string{{"name": "nodes"}}}
 	b.values["inventory"] = map[string]any{"existingSecret": "plimsoll-inventory"}
 	b.values["signing"] = map[string]any{"existingSecret": "plimsoll-keys"}
 	b.values["certificates"] = "authorities"
@@ -88,6 +119,8 @@ func install(b *bed) {
 	b.values["env"] = []map[string]string{{"name": "GOPROXY", "value": strings.TrimSpace(b.run("go", "env", "GOPROXY"))}}
 	b.values["resources"] = map[string]any{"requests": map[string]any{"cpu": "50m", "memory": "128Mi"}}
 	b.helm("install", "plimsoll", chart, "--namespace", system, "-f", b.set(), "--wait", "--timeout", "5m")
+	// What steps run in is signed by nobody: nodes are let pull it all the same, and nothing else.
+	b.login("plimsoll-steps", "nodes", "--allow", "pull,inspect", "--repositories", "fleet/plimsoll/steps")
 	b.until("a replica leads", time.Minute, func() string {
 		if b.leader() == "" {
 			return "nobody does"
@@ -261,4 +294,52 @@ func uninstall(b *bed) {
 	if left := b.kubectl("get", "clusterroles", "-o", "name"); strings.Contains(left, "plimsoll") {
 		b.t.Errorf("there are still roles: %s", left)
 	}
+}
+
+// logs has every replica asked for the log of a build, which lies with the one that leads.
+func logs(b *bed) {
+	b.kubectl("-n", "shop", "create", "serviceaccount", "reader")
+	b.kubectl("-n", "shop", "create", "rolebinding", "reader", "--clusterrole=view", "--serviceaccount=shop:reader")
+	token := strings.TrimSpace(b.kubectl("-n", "shop", "create", "token", "reader"))
+	build := b.kubectl("-n", "shop", "get", "image", "harbour", "-o", "jsonpath={.status.latestBuild}")
+	pods := strings.Fields(b.kubectl("-n", system, "get", "pods", "-l", "app.kubernetes.io/name=plimsoll-controllers", "-o", "jsonpath={.items[*].metadata.name}"))
+	if len(pods) != 2 {
+		b.t.Fatalf("want two replicas, there are %q", pods)
+	}
+	for _, pod := range pods {
+		request, err := http.NewRequestWithContext(b.t.Context(), http.MethodGet, b.forwardTo(pod)+"/logs/shop/"+build, nil)
+		if err != nil {
+			b.t.Fatal(err)
+		}
+		request.Header.Set("Authorization", "Bearer "+token)
+		answer, err := http.DefaultClient.Do(request)
+		if err != nil {
+			b.t.Fatal(err)
+		}
+		body, err := io.ReadAll(answer.Body)
+		answer.Body.Close()
+		if err != nil || answer.StatusCode != http.StatusOK || !strings.Contains(string(body), "go: built") {
+			b.t.Errorf("%s (%s leads) answers %s, %v: %s", pod, b.leader(), answer.Status, err, body)
+		}
+	}
+}
+
+// forwardTo gives an address of this machine at which a pod's page is reached while the test runs.
+func (b *bed) forwardTo(pod string) string {
+	b.t.Helper()
+	cmd := b.command(b.t.Context(), "../../bin/kubernetes", "kubectl", "-n", system, "port-forward", "pod/"+pod, ":5080", "--address=127.0.0.1")
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		b.t.Fatal(err)
+	}
+	b.t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
+	line, err := bufio.NewReader(out).ReadString('\n')
+	if err != nil {
+		b.t.Fatalf("forward to %s: %v", pod, err)
+	}
+	at, _, _ := strings.Cut(strings.TrimPrefix(line, "Forwarding from "), " ")
+	return "http://" + at
 }
