@@ -275,7 +275,7 @@ func refuse(image *v1alpha1.BaseImage, err error) {
 // tell makes events of what has changed.
 func (r *Reconciler) tell(before, after *v1alpha1.BaseImage) {
 	if p := after.Status.Published; p != nil && (before.Status.Published == nil || before.Status.Published.Digest != p.Digest) {
-		r.events.Eventf(after, corev1.EventTypeNormal, status.Published, "%s names %s; %d packages differ", p.Image, p.Digest, len(after.Status.Changes))
+		r.events.Eventf(after, corev1.EventTypeNormal, status.Published, "%s names %s; packages that differ: %d", p.Image, p.Digest, len(after.Status.Changes))
 	}
 	status.Tell(r.events, after, &before.Status.Status, &after.Status.Status)
 }

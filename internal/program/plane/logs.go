@@ -2,6 +2,7 @@ package plane
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net"
@@ -276,8 +277,12 @@ func (r *reading) copy(ctx context.Context, name client.ObjectKey, ended bool) e
 
 // refused gives an answer that is no log.
 func refused(name client.ObjectKey, answer *http.Response) error {
-	text, _ := io.ReadAll(io.LimitReader(answer.Body, 1<<10))
+	text, _ := io.ReadAll(io.LimitReader(answer.Body, 4<<10))
 	why := strings.TrimSpace(strings.TrimPrefix(string(text), "read log: "+name.String()+": "))
+	var said metav1.Status // of the API server, where that did not let it through
+	if json.Unmarshal(text, &said) == nil && said.Message != "" {
+		why = said.Message
+	}
 	switch answer.StatusCode {
 	case http.StatusUnauthorized, http.StatusForbidden:
 		return fault.Newf(fault.Denied, "read log", name.String(), why).

@@ -3,6 +3,8 @@ package plane
 import (
 	"bytes"
 	"io"
+	"net"
+	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
@@ -10,8 +12,12 @@ import (
 	"testing"
 	"time"
 
+	authenticationv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
+	kubernetesclient "k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
@@ -134,6 +140,18 @@ func TestLogs(t *testing.T) {
 			}
 		})
 	}
+	t.Run("by the API server, with a token", func(t *testing.T) {
+		kubeconfig := behindService(t, b, store)
+		var out bytes.Buffer
+		o := cli.LogsOptions{Name: "web-b1", Kubeconfig: kubeconfig, ControlPlane: "plimsoll-system"}
+		if err := Logs(t.Context(), home, os.Getenv, &out, io.Discard, o); err != nil || out.String() != whole("web-b1") {
+			t.Errorf("got %q, %v", &out, err)
+		}
+		o.ControlPlane = "elsewhere"
+		if err := Logs(t.Context(), home, os.Getenv, &out, io.Discard, o); fault.KindOf(err) != fault.Denied || !strings.Contains(err.Error(), "services/proxy") {
+			t.Errorf("got %v", err)
+		}
+	})
 	t.Run("one that waits is followed through its attempts to its end", func(t *testing.T) {
 		now := declareBuild(t, b, store, 4, v1alpha1.MethodBuild, v1alpha1.BuildQueued)
 		phase := func(is v1alpha1.BuildPhase, attempts int32, message string) {
@@ -182,6 +200,91 @@ func TestLogs(t *testing.T) {
 			t.Error("it does not end")
 		}
 	})
+}
+
+// behindService serves log pages as those of a control plane that the chart has installed, and gives the
+// kubeconfig of somebody who has a token, may view the namespace default, and go through the API server.
+func behindService(t *testing.T, b *bed.Bed, store *logs.Store) string {
+	t.Helper()
+	const system = "plimsoll-system"
+	listener, err := net.Listen("tcp", net.JoinHostPort(outward(t), "0")) // the API server goes to no loopback
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := &http.Server{Handler: logs.Handler(store, b.Client), ReadHeaderTimeout: time.Minute}
+	go func() { _ = server.Serve(listener) }()
+	t.Cleanup(func() { _ = server.Close() })
+	at := listener.Addr().(*net.TCPAddr)
+	b.Create(t, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: system}})
+	in := func(name string) metav1.ObjectMeta { return metav1.ObjectMeta{Namespace: system, Name: name} }
+	ports := []corev1.ServicePort{{Name: "page", Port: 80, TargetPort: intstr.FromInt(at.Port)}}
+	b.Create(t, &corev1.Service{ObjectMeta: in("plimsoll"), Spec: corev1.ServiceSpec{Ports: ports}})
+	pod := &corev1.Pod{ObjectMeta: in("controllers"), Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "controllers", Image: "none"}}}}
+	b.Until(t, func() string { // the cluster has made the account that pods have by default
+		if err := b.Client.Create(t.Context(), pod); err != nil {
+			return err.Error()
+		}
+		return ""
+	})
+	pod.Status.PodIP, pod.Status.PodIPs = at.IP.String(), []corev1.PodIP{{IP: at.IP.String()}}
+	if err := b.Client.Status().Update(t.Context(), pod); err != nil {
+		t.Fatal(err)
+	}
+	//lint:ignore SA1019 the API server's proxy reads no other
+	b.Create(t, &corev1.Endpoints{ObjectMeta: in("plimsoll"), Subsets: []corev1.EndpointSubset{{
+		Addresses: []corev1.EndpointAddress{{IP: at.IP.String(), TargetRef: &corev1.ObjectReference{Kind: "Pod", Namespace: system, Name: "controllers"}}},
+		Ports:     []corev1.EndpointPort{{Name: "page", Port: int32(at.Port)}},
+	}}})
+	b.Create(t, &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "developer"}})
+	clients, err := kubernetesclient.NewForConfig(b.Config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	bind := func(namespace string, rule rbacv1.PolicyRule) {
+		at := metav1.ObjectMeta{Namespace: namespace, Name: "developer"}
+		_, err := clients.RbacV1().Roles(namespace).Create(t.Context(), &rbacv1.Role{ObjectMeta: at, Rules: []rbacv1.PolicyRule{rule}}, metav1.CreateOptions{})
+		if err == nil {
+			_, err = clients.RbacV1().RoleBindings(namespace).Create(t.Context(), &rbacv1.RoleBinding{
+				ObjectMeta: at, RoleRef: rbacv1.RoleRef{APIGroup: "rbac.authorization.k8s.io", Kind: "Role", Name: at.Name},
+				Subjects: []rbacv1.Subject{{Kind: "ServiceAccount", Namespace: "default", Name: "developer"}},
+			}, metav1.CreateOptions{})
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	bind("default", rbacv1.PolicyRule{Verbs: []string{"get", "list"}, APIGroups: []string{"plimsoll.dev"}, Resources: []string{"builds", "builds/log"}})
+	bind(system, rbacv1.PolicyRule{Verbs: []string{"get"}, APIGroups: []string{""}, Resources: []string{"services/proxy"}, ResourceNames: []string{"plimsoll:page"}})
+	token, err := clients.CoreV1().ServiceAccounts("default").CreateToken(t.Context(), "developer", &authenticationv1.TokenRequest{}, metav1.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	kubeconfig := clientcmdapi.NewConfig()
+	kubeconfig.Clusters["c"] = &clientcmdapi.Cluster{Server: b.Config.Host, CertificateAuthorityData: b.Config.CAData, CertificateAuthority: b.Config.CAFile}
+	kubeconfig.AuthInfos["u"] = &clientcmdapi.AuthInfo{Token: token.Status.Token}
+	kubeconfig.Contexts["x"] = &clientcmdapi.Context{Cluster: "c", AuthInfo: "u", Namespace: "default"}
+	kubeconfig.CurrentContext = "x"
+	file := filepath.Join(t.TempDir(), "kubeconfig")
+	if err := clientcmd.WriteToFile(*kubeconfig, file); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
+// outward gives an address of this machine that is no loopback.
+func outward(t *testing.T) string {
+	t.Helper()
+	all, err := net.InterfaceAddrs()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, a := range all {
+		if n, ok := a.(*net.IPNet); ok && n.IP.To4() != nil && n.IP.IsGlobalUnicast() {
+			return n.IP.String()
+		}
+	}
+	t.Fatal("this machine has no address but loopback")
+	return ""
 }
 
 // TestTheTokenIsTheKubeconfigs holds that nobody is read as somebody else than his kubeconfig says.
