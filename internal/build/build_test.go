@@ -342,7 +342,7 @@ func TestInterrupt(t *testing.T) {
 			ctx, stop := context.WithCancel(t.Context())
 			defer stop()
 			b.platform.Progress = func(n build.Note) {
-				if n.Phase == at {
+				if n.Phase == at && !n.Began {
 					stop()
 				}
 			}

@@ -52,7 +52,6 @@ type Figures struct {
 	Waiting  map[Line]Waiting
 	Running  []Running // longest first, at most maxRunning
 	Builds   int       // from source that run
-	Rebases  int       // that wait or run: nothing is written of a rebase before its end
 	Feeds    []Feed
 	Problems int // Images that are not ready and will not be without somebody
 }
@@ -163,9 +162,7 @@ func (f *Figures) build(b *v1alpha1.Build) {
 		}
 		f.Running = append(f.Running, r)
 		return
-	case b.Spec.Method == v1alpha1.MethodRebase:
-		f.Rebases++
-	}
+	} // nothing is written of a rebase before its end: it waits until then
 	line := Line{b.Spec.Method, b.Spec.Priority}
 	w := f.Waiting[line]
 	w.Builds++

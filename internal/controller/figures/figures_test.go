@@ -114,7 +114,6 @@ func TestCount(t *testing.T) {
 			{"shop", "web", "late", "COMMIT", now.Add(-time.Minute)},
 		},
 		Builds:   2,
-		Rebases:  1,
 		Feeds:    []Feed{{"debian", true, now.Add(-time.Hour)}, {"osv", false, time.Time{}}},
 		Problems: 1,
 	}
