@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 // TestTrustOfHome: that a trusted key cannot be read is said, for its evidence then counts as
@@ -58,5 +60,35 @@ func TestUnreadableKey(t *testing.T) {
 	}
 	if _, err := h.Trust(t.Context(), Named{Keys: []string{filepath.Join(h.Folder, "a.pub"), "gone.pub"}}); err == nil {
 		t.Error("a key that a flag names is left out")
+	}
+}
+
+// TestTrustFiles: whom one believes is decided by files, never by the folder that all lies in:
+// images are looked into anew when they change, and the folder changes all the time.
+func TestTrustFiles(t *testing.T) {
+	for name, c := range map[string]struct {
+		config string
+		want   []string
+	}{
+		"nothing is said": {"", []string{"signing.yaml"}},
+		"one key":         {"images: a.key\ntrust: {images: [b.pub]}\n", []string{"signing.yaml", "a.key", "b.pub"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := New(t.TempDir(), nil, Options{})
+			if err := os.WriteFile(filepath.Join(h.Folder, "signing.yaml"), []byte(c.config), 0o644); err != nil {
+				t.Fatal(err)
+			}
+			var got []string
+			for _, file := range h.TrustFiles() {
+				name, err := filepath.Rel(h.Folder, file)
+				if err != nil {
+					t.Fatal(err)
+				}
+				got = append(got, name)
+			}
+			if diff := cmp.Diff(c.want, got); diff != "" {
+				t.Error(diff)
+			}
+		})
 	}
 }

@@ -167,7 +167,9 @@ func (h *Home) TrustFiles() []string {
 		return files
 	}
 	for _, name := range slices.Concat([]string{s.Images, s.Attestations, s.Trust.Root}, s.Trust.Images, s.Trust.Attestations) {
-		files = append(files, s.at(name)) // no file where it is a service or a variable
+		if name != "" { // else it would be the home, which changes all the time
+			files = append(files, s.at(name)) // no file where it is a service or a variable
+		}
 	}
 	return files
 }
