@@ -29,6 +29,11 @@ const (
 	// AnnotationBuild asks for one more build whenever its value changes: the time, say.
 	AnnotationBuild = "plimsoll.dev/build"
 
+	// AnnotationMoved is on a Build that builds nothing: a campaign has let the tag name that digest,
+	// and it tells the Image. AnnotationTakenBack beside it says that the tag named it before.
+	AnnotationMoved     = "plimsoll.dev/moved"
+	AnnotationTakenBack = "plimsoll.dev/taken-back"
+
 	// AnnotationRepositories on a Namespace says which repositories its Images may publish to, and
 	// be made from, in the control plane's own registry, beside those below the namespace's name:
 	// "apps/**, legacy/shop". "*" stands for any part of a name, "**" for any number of parts.

@@ -20,7 +20,7 @@ func TestThePageNamesEveryReason(t *testing.T) {
 			t.Errorf("it does not tell when a Build has the reason %s", kind)
 		}
 	}
-	for _, reason := range []string{UpToDate, Building, BuildFailed, HeldBack, SourceUnknown, SourceAway, BuilderMissing, BuilderUnready, status.Suspended, status.TagTaken, tag.NotAllowed, tag.SourceNotAllowed} {
+	for _, reason := range []string{UpToDate, Building, BuildFailed, HeldBack, TakenBack, SourceUnknown, SourceAway, BuilderMissing, BuilderUnready, status.Suspended, status.TagTaken, tag.NotAllowed, tag.SourceNotAllowed} {
 		if !strings.Contains(string(text), "| `"+reason+"` |") {
 			t.Errorf("it does not tell what %s means", reason)
 		}

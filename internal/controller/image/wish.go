@@ -20,6 +20,7 @@ const (
 	Building       = "Building"
 	BuildFailed    = "BuildFailed"
 	HeldBack       = "HeldBack"
+	TakenBack      = "TakenBack"
 	SourceUnknown  = "SourceUnknown"
 	SourceAway     = "SourceUnavailable"
 	BuilderMissing = "BuilderNotFound"
@@ -173,8 +174,11 @@ func upToDate() *metav1.Condition {
 // rest is the condition when there is nothing to do.
 func (f *facts) rest() *metav1.Condition {
 	last := f.newest(ended)
-	if last == nil || succeeded(last) {
+	switch {
+	case last == nil, succeeded(last) && last.Annotations[v1alpha1.AnnotationTakenBack] == "":
 		return upToDate()
+	case succeeded(last):
+		return condition(metav1.ConditionTrue, TakenBack, fmt.Sprintf("the campaign %s took the tag back: it stays until the Image changes, or another campaign takes it along", last.Labels[v1alpha1.LabelPatch]))
 	}
 	return condition(metav1.ConditionFalse, BuildFailed, fmt.Sprintf("%s: %s", last.Name, cmp.Or(last.Status.Message, string(last.Status.Phase))))
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -20,8 +21,9 @@ import (
 
 // What a campaign's Build remembers.
 const (
-	annotationRun    = "plimsoll.dev/patch-run" // of the campaign
-	annotationBefore = "plimsoll.dev/before"    // digest that the tag named
+	annotationRun      = "plimsoll.dev/patch-run" // of the campaign
+	annotationBefore   = "plimsoll.dev/before"    // digest that the tag named
+	annotationBeforeOn = "plimsoll.dev/before-on" // what that stood on: "IMAGE@DIGEST"
 )
 
 // order is an item of a campaign for an Image.
@@ -87,7 +89,7 @@ func (c *campaigns) ordered(ctx context.Context, o order) (*v1alpha1.Build, erro
 			return b, nil // somebody else has asked for the same
 		}
 	}
-	return c.create(ctx, o, builds, *spec)
+	return c.create(ctx, o, builds, *spec, nil)
 }
 
 // is says that the Build is the order's.
@@ -191,8 +193,8 @@ func (c *campaigns) buildsOf(ctx context.Context, of *v1alpha1.Image) ([]*v1alph
 	return out, nil
 }
 
-// create makes the Build, with the first number that is free.
-func (c *campaigns) create(ctx context.Context, o order, builds []*v1alpha1.Build, spec v1alpha1.BuildSpec) (*v1alpha1.Build, error) {
+// create makes the Build, with the first number that is free and those annotations beside its own.
+func (c *campaigns) create(ctx context.Context, o order, builds []*v1alpha1.Build, spec v1alpha1.BuildSpec, also map[string]string) (*v1alpha1.Build, error) {
 	highest := o.image.Status.Builds
 	if n := len(builds); n > 0 {
 		highest = max(highest, builds[n-1].Spec.Number)
@@ -203,6 +205,8 @@ func (c *campaigns) create(ctx context.Context, o order, builds []*v1alpha1.Buil
 		b.Labels[v1alpha1.LabelPatch] = o.Patch
 		b.Annotations[annotationRun] = number(o.Run)
 		b.Annotations[annotationBefore] = o.image.Status.LatestImage.Digest
+		b.Annotations[annotationBeforeOn] = stoodOn(o.image.Status.Inputs)
+		maps.Copy(b.Annotations, also)
 		err := c.client.Create(ctx, b)
 		if err == nil {
 			return b, nil
@@ -265,30 +269,4 @@ func (c *campaigns) ended(ctx context.Context, b *v1alpha1.Build) (*v1alpha1.Bui
 		case <-ticker.C:
 		}
 	}
-}
-
-// note lets the Image of a tag that was moved on know what it stands on now: by a rebase that finds
-// nothing to do.
-func (c *campaigns) note(ctx context.Context, m update.Move) error {
-	of, err := c.imageOf(ctx, m.Reference)
-	if err != nil || of == nil || of.Status.LatestImage == nil {
-		return err
-	}
-	builds, err := c.buildsOf(ctx, of)
-	if err != nil {
-		return err
-	}
-	for _, b := range builds {
-		if digest := b.Status.Digest; digest == m.To || digest == m.From && b.Labels[v1alpha1.LabelPatch] != "" {
-			return nil // it knows, or the tag was moved back
-		}
-	}
-	batch := update.Batch{Patch: c.sees(ctx, of), Remedy: artifact.RemedyRebase}
-	o := order{batch, update.Item{Number: m.Number, Reference: m.Reference}, of}
-	spec, err := c.spec(ctx, o)
-	if err != nil || spec == nil {
-		return err
-	}
-	_, err = c.create(ctx, o, builds, *spec)
-	return err
 }

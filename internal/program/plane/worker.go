@@ -217,6 +217,11 @@ func (w worker) names(first oci.Reference, others []oci.Reference) []string {
 func (w worker) Rebase(ctx context.Context, jobs []controller.Job, end func(int, controller.Outcome, error)) {
 	byLogins := map[account][]int{}
 	for i, job := range jobs {
+		if job.Build.Annotations[v1alpha1.AnnotationMoved] != "" {
+			out, err := w.look(ctx, job)
+			end(i, out, err)
+			continue
+		}
 		byLogins[accountOf(job)] = append(byLogins[accountOf(job)], i)
 	}
 	var rebasing errgroup.Group
