@@ -53,6 +53,9 @@ func (p *Plane) setUpCampaigns(ctx context.Context, mgr ctrl.Manager, steps exec
 	o.Plan.Builds, o.Plan.Labels, o.Plan.Base = c.buildable, c.labels, p.base
 	o.Remedier, o.Inputs, o.Builds, o.Log = c, c.inputs, p.parallel(), slog.New(quiet{p.log.Handler()})
 	o.Tester = remedy.Tester{Site: p.site, Steps: steps, Probe: remedy.Probe(parts)}
+	if p.paced != nil {
+		p.paced(&o)
+	}
 	if c.engine, err = update.Open(ctx, inv, p.site.InventoryAddress(), o); err != nil {
 		return nil, err
 	}

@@ -45,6 +45,8 @@ func (c *campaigns) hold(image *v1alpha1.Image, reasons []v1alpha1.BuildReason) 
 	switch {
 	case p == nil:
 		return ""
+	case h.failed:
+		return fmt.Sprintf("the campaign %s has failed, and keeps its images where they are until that Patch is deleted: kubectl describe patch %[1]s", p.Name)
 	case h.underWay:
 		return fmt.Sprintf("the campaign %s will see to it: kubectl describe patch %[1]s", p.Name)
 	}
@@ -82,7 +84,8 @@ func (c *campaigns) covered(ctx context.Context, image *v1alpha1.Image, by func(
 // held is how a Patch holds Images back.
 type held struct {
 	generation int64
-	underWay   bool // a campaign of it is
+	underWay   bool // a campaign of it is, or has failed
+	failed     bool // it was halted or taken back
 	stands     bool // it waits for changes
 }
 
@@ -93,7 +96,9 @@ func holding(p *v1alpha1.Patch) held {
 	}
 	h.stands = p.Spec.Automatic
 	switch p.Status.Phase {
-	case v1alpha1.PatchDone, v1alpha1.PatchHalted, v1alpha1.PatchRolledBack:
+	case v1alpha1.PatchDone:
+	case v1alpha1.PatchHalted, v1alpha1.PatchRolledBack:
+		h.underWay, h.failed = true, true // what its tests have refused is not to come by itself
 	case "":
 		// It was declared a moment ago, unless it cannot be worked off.
 		h.underWay = !p.Spec.Automatic && !meta.IsStatusConditionFalse(p.Status.Conditions, v1alpha1.ConditionSucceeded)

@@ -45,6 +45,8 @@ func TestWhoDecides(t *testing.T) {
 			p.Status.Conditions = []metav1.Condition{{Type: v1alpha1.ConditionSucceeded, Status: metav1.ConditionFalse}}
 		}, held{}},
 		{"paused", func(p *v1alpha1.Patch) { p.Status.Phase = v1alpha1.PatchPaused }, held{underWay: true}},
+		{"halted", func(p *v1alpha1.Patch) { p.Status.Phase = v1alpha1.PatchHalted }, held{underWay: true, failed: true}},
+		{"taken back", func(p *v1alpha1.Patch) { p.Status.Phase = v1alpha1.PatchRolledBack }, held{underWay: true, failed: true}},
 		{"done", func(p *v1alpha1.Patch) { p.Status.Phase = v1alpha1.PatchDone }, held{}},
 		{"stands", func(p *v1alpha1.Patch) { p.Spec.Automatic = true }, held{stands: true}},
 		{"stands and runs", func(p *v1alpha1.Patch) { p.Spec.Automatic, p.Status.Phase = true, v1alpha1.PatchRunning }, held{stands: true, underWay: true}},

@@ -21,6 +21,7 @@ import (
 	"plimsoll.dev/plimsoll/internal/controller/leader"
 	"plimsoll.dev/plimsoll/internal/fault"
 	"plimsoll.dev/plimsoll/internal/site"
+	"plimsoll.dev/plimsoll/internal/update"
 )
 
 // stopWithin bounds how long the parts of the home's own Kubernetes may take to end.
@@ -38,7 +39,8 @@ type Plane struct {
 
 	lease *leader.Lease // nil where there is a single replica
 
-	lent http.RoundTripper // way to servers that Images name; nil is outside
+	lent  http.RoundTripper     // way to servers that Images name; nil is outside
+	paced func(*update.Options) // nil is as it is: tests do not wait
 
 	cache  client.Reader                // of the controllers
 	images atomic.Pointer[image.Images] // nil until they are set up
