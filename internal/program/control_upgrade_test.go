@@ -65,7 +65,7 @@ func builtBefore(t *testing.T) string {
 	if err := archive.Wait(); err != nil {
 		t.Fatalf("git archive HEAD~1: %v: the clone must hold at least two commits", err)
 	}
-	build := exec.CommandContext(t.Context(), "go", "build", "-o", program, "./cmd/plimsoll")
+	build := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-o", program, "./cmd/plimsoll")
 	build.Dir = tree
 	if text, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("build the commit before this one: %v\n%s", err, text)
