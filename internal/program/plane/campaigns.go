@@ -53,8 +53,9 @@ func (p *Plane) setUpCampaigns(ctx context.Context, mgr ctrl.Manager, steps exec
 	o.Plan.Builds, o.Plan.Labels, o.Plan.Base = c.buildable, c.labels, p.base
 	o.Remedier, o.Inputs, o.Builds, o.Log = c, c.inputs, p.parallel(), slog.New(quiet{p.log.Handler()})
 	o.Tester = remedy.Tester{Site: p.site, Steps: steps, Probe: remedy.Probe(parts)}
+	var shown patch.Options
 	if p.paced != nil {
-		p.paced(&o)
+		p.paced(&o, &shown)
 	}
 	if c.engine, err = update.Open(ctx, inv, p.site.InventoryAddress(), o); err != nil {
 		return nil, err
@@ -69,7 +70,7 @@ func (p *Plane) setUpCampaigns(ctx context.Context, mgr ctrl.Manager, steps exec
 	if err != nil {
 		return nil, err
 	}
-	return c, errors.Join(c.follow(ctx, mgr), patch.Setup(mgr, c.engine, patch.Options{}))
+	return c, errors.Join(c.follow(ctx, mgr), patch.Setup(mgr, c.engine, shown))
 }
 
 // fed tells campaigns that something new is known of vulnerabilities.

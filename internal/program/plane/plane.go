@@ -18,6 +18,7 @@ import (
 	"plimsoll.dev/plimsoll/internal/cli"
 	"plimsoll.dev/plimsoll/internal/cluster"
 	"plimsoll.dev/plimsoll/internal/controller/image"
+	"plimsoll.dev/plimsoll/internal/controller/patch"
 	"plimsoll.dev/plimsoll/internal/controller/leader"
 	"plimsoll.dev/plimsoll/internal/fault"
 	"plimsoll.dev/plimsoll/internal/site"
@@ -39,8 +40,8 @@ type Plane struct {
 
 	lease *leader.Lease // nil where there is a single replica
 
-	lent  http.RoundTripper     // way to servers that Images name; nil is outside
-	paced func(*update.Options) // nil is as it is: tests do not wait
+	lent  http.RoundTripper                     // way to servers that Images name; nil is outside
+	paced func(*update.Options, *patch.Options) // how often campaigns are looked at; nil is as it is
 
 	cache  client.Reader                // of the controllers
 	images atomic.Pointer[image.Images] // nil until they are set up

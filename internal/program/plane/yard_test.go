@@ -38,6 +38,7 @@ import (
 	"plimsoll.dev/plimsoll/internal/controller/dependencyoverride"
 	"plimsoll.dev/plimsoll/internal/controller/image"
 	"plimsoll.dev/plimsoll/internal/controller/logs"
+	"plimsoll.dev/plimsoll/internal/controller/patch"
 	"plimsoll.dev/plimsoll/internal/evidence/sbom"
 	"plimsoll.dev/plimsoll/internal/executor"
 	"plimsoll.dev/plimsoll/internal/executor/sandbox"
@@ -75,7 +76,8 @@ func openYard(ctx context.Context, folder, parts string) (*yard, error) {
 	})
 	s := site.New(folder, registries, site.Options{Options: home.Options{Version: "test", Getenv: os.Getenv}, Executor: steps})
 	p := &Plane{site: s, o: cli.UpOptions{Kubeconfig: "theirs", Parts: parts}, log: slog.New(slog.DiscardHandler)}
-	p.paced = func(o *update.Options) {
+	p.paced = func(o *update.Options, shown *patch.Options) {
+		shown.Every = 200 * time.Millisecond
 		o.Tick, o.Settle, o.Lease, o.Rebases = 50*time.Millisecond, 100*time.Millisecond, 2*time.Second, 10
 	}
 	return &yard{Plane: p, folder: folder, store: store, tools: "1.26.0", locked: "4.17.20"}, nil
