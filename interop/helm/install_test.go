@@ -31,6 +31,7 @@ func TestInstall(t *testing.T) {
 		{"the leader is killed", leaderKilled},
 		{"declare images", declareImages},
 		{"logs", logs},
+		{"another base", anotherBase},
 		{"upgrade", upgrade},
 		{"uninstall", uninstall},
 	} {
@@ -253,6 +254,23 @@ func declareImages(b *bed) {
 		}
 		return ""
 	})
+}
+
+// anotherBase changes the base, as a fix in the archive would: the image is rebased, not built.
+func anotherBase(b *bed) {
+	before := b.digest()
+	b.kubectl("patch", "baseimage", "static", "--type=merge", "-p", `{"spec":{"environment":{"TZ":"UTC"}}}`)
+	b.until("the image is on the new base", 5*time.Minute, func() string {
+		if now := b.digest(); now == before {
+			return "it is still " + now
+		}
+		return ""
+	})
+	build := b.kubectl("-n", "shop", "get", "image", "harbour", "-o", "jsonpath={.status.latestBuild}")
+	if why := b.kubectl("-n", "shop", "get", "build", build, "-o", "jsonpath={.spec.method} {.spec.reasons[*].type}"); why != "Rebase BASE" {
+		b.t.Errorf("its last build is %q, want a rebase for its base", why)
+	}
+	b.plimsoll("verify", b.host+"/fleet/shop/harbour@"+b.digest())
 }
 
 func (b *bed) digest() string {
