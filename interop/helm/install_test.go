@@ -73,24 +73,28 @@ func ownImage(b *bed) {
 	b.plimsoll("policy", "add", "baseline")
 }
 
-// projects are those of the site's registry: anybody pulls what the policies let pass.
+// projects are those of the site's registry: anybody pulls what the policies let pass. What steps run
+// in is signed by nobody, and a project of its own that wants a login: nodes give theirs only if asked.
 const projects = `
 apiVersion: plimsoll.dev/v1alpha1
 kind: Registry
 metadata: {name: site}
 spec:
-  projects: [{name: plimsoll, public: true}, {name: fleet, public: true}]
+  projects:
+  - {name: plimsoll, public: true}
+  - {name: fleet, public: true}
+  - {name: fleet/plimsoll, members: [{robot: fleet/controllers, role: publisher}]}
 `
 
-// login makes a robot, and of it a secret by which the cluster logs in to the registry.
+// login makes a robot, and of it a secret by which a namespace logs in to the registry.
 func (b *bed) login(namespace, robot string, may ...string) {
 	b.t.Helper()
 	var made struct{ User, Secret string }
-	out := b.plimsoll(append([]string{"registry", "robot", "create", "fleet/" + robot, "--expires", "1d", "-o", "json"}, may...)...)
+	out := b.plimsoll(append([]string{"registry", "robot", "create", robot, "--expires", "1d", "-o", "json"}, may...)...)
 	if err := json.Unmarshal([]byte(out), &made); err != nil || made.Secret == "" {
 		b.t.Fatalf("%v: %s", err, out)
 	}
-	b.kubectl("-n", namespace, "create", "secret", "docker-registry", robot, "--docker-server="+b.host, "--docker-username="+made.User, "--docker-password="+made.Secret)
+	b.kubectl("-n", namespace, "create", "secret", "docker-registry", "registry", "--docker-server="+b.host, "--docker-username="+made.User, "--docker-password="+made.Secret)
 }
 
 // install installs the chart with all that it needs: keys, a database, certificate authorities, a login.
@@ -100,7 +104,7 @@ func install(b *bed) {
 	}
 	b.serveRegistry()
 	b.kubectl("create", "namespace", system)
-	b.login(system, "controllers", "--allow", "pull,push")
+	b.login(system, "fleet/controllers", "--allow", "pull,push")
 	b.kubectl("label", "namespace", system, "pod-security.kubernetes.io/enforce=restricted")
 	keys := []string{"-n", system, "create", "secret", "generic", "plimsoll-keys"}
 	for _, name := range []string{"images.key", "images.pub", "attestations.key", "attestations.pub"} {
@@ -111,8 +115,8 @@ func install(b *bed) {
 	b.kubectl("-n", system, "create", "configmap", "authorities", "--from-file="+b.trust)
 	b.values["image"].(map[string]any)["repository"] = b.host + "/plimsoll/plimsoll"
 	b.values["publish"] = b.host + "/fleet"
-	b.values["registryCredentials"] = "controllers"
-	b.values["steps"] = map[string]any{"imagePullSecrets": []map[string]string{{"name": "nodes"}}}
+	b.values["registryCredentials"] = "registry"
+	b.values["steps"] = map[string]any{"imagePullSecrets": []map[string]string{{"name": "registry"}}}
 	b.values["inventory"] = map[string]any{"existingSecret": "plimsoll-inventory"}
 	b.values["signing"] = map[string]any{"existingSecret": "plimsoll-keys"}
 	b.values["certificates"] = "authorities"
@@ -120,8 +124,7 @@ func install(b *bed) {
 	b.values["env"] = []map[string]string{{"name": "GOPROXY", "value": strings.TrimSpace(b.run("go", "env", "GOPROXY"))}}
 	b.values["resources"] = map[string]any{"requests": map[string]any{"cpu": "50m", "memory": "128Mi"}}
 	b.helm("install", "plimsoll", chart, "--namespace", system, "-f", b.set(), "--wait", "--timeout", "5m")
-	// What steps run in is signed by nobody: nodes are let pull it all the same, and nothing else.
-	b.login("plimsoll-steps", "nodes", "--allow", "pull,inspect", "--repositories", "fleet/plimsoll/steps")
+	b.login("plimsoll-steps", "fleet/plimsoll/nodes", "--allow", "pull,inspect")
 	b.until("a replica leads", time.Minute, func() string {
 		if b.leader() == "" {
 			return "nobody does"
@@ -234,6 +237,8 @@ func declareImages(b *bed) {
 		b.apply(strings.Replace(string(text), "[amd64, arm64]", "[amd64]", 1))
 	}
 	b.kubectl("create", "namespace", "shop")
+	b.login("shop", "fleet/shop", "--allow", "pull,push", "--repositories", "fleet/shop/**")
+	b.kubectl("-n", "shop", "patch", "serviceaccount", "default", "-p", `{"imagePullSecrets":[{"name":"registry"}]}`)
 	b.kubectl("-n", "shop", "create", "rolebinding", "plimsoll-image-secrets",
 		"--clusterrole=plimsoll-image-secrets", "--serviceaccount="+system+":plimsoll-controllers")
 	b.apply(strings.Replace(declared, "REPOSITORY", repository, 1))
