@@ -75,7 +75,7 @@ test-install: setup all
 
 bench: all
 	@scripts/setup bench
-	go test -run '^$$' -bench . -benchtime 1x -timeout 60m $$(go list ./... | grep -v internal/registry)
+	go test -run '^$$' -bench . -benchtime 1x -timeout 180m $$(go list ./... | grep -v internal/registry)
 	@# In memory: on a disk a push is a wait for fsync, and the ratio is noise.
 	TMPDIR=/dev/shm go test -run '^$$' -bench . -benchtime 3s -timeout 60m ./internal/registry ./internal/registry/access
 	TMPDIR=/dev/shm go test -run '^$$' -bench RebaseEvidence -benchtime 1x -timeout 60m ./internal/program

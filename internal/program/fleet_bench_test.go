@@ -21,7 +21,7 @@ import (
 
 // fleet makes images of three Node.js applications, all on one real base, in a registry.
 type fleet struct {
-	host    string
+	host    string // "" is the home's own store
 	session *oci.Session
 	base    oci.Reference // what the applications stand on
 	digest  v1.Hash       // of its image
@@ -39,13 +39,13 @@ type ownLayer struct {
 }
 
 // newFleet reads the base that the applications are to stand on.
-func newFleet(b *testing.B, host, base string) *fleet {
+func newFleet(b *testing.B, registries *oci.Registries, host, base string) *fleet {
 	b.Helper()
-	f := &fleet{host: host, session: (&oci.Registries{}).Session()}
+	f := &fleet{host: host, session: registries.Session()}
 	var err error
-	f.base, err = oci.Parse(host + "/" + base)
+	f.base, err = oci.Parse(f.at(base))
 	must(b, err)
-	image, err := (&oci.Registries{}).Image(b.Context(), f.base, "")
+	image, err := registries.Image(b.Context(), f.base, "")
 	must(b, err)
 	f.digest, err = image.Digest()
 	must(b, err)
@@ -59,9 +59,23 @@ func newFleet(b *testing.B, host, base string) *fleet {
 	return f
 }
 
+// at gives the reference of a name there.
+func (f *fleet) at(name string) string {
+	if f.host == "" {
+		return name
+	}
+	return f.host + "/" + name
+}
+
 // launch pushes n images, a third of each application, and gives their names. They name
 // onto as the run image that a rebase puts them on.
 func (f *fleet) launch(b *testing.B, name string, n int, onto string) []string {
+	b.Helper()
+	return f.launchAs(b, n, onto, func(app, i int) string { return fmt.Sprintf("%s/app%d:%d", name, app, i) })
+}
+
+// launchAs is launch with other names: those of image i, which is of the application app.
+func (f *fleet) launchAs(b *testing.B, n int, onto string, named func(app, i int) string) []string {
 	b.Helper()
 	refs := make([]string, n)
 	var group errgroup.Group
@@ -69,8 +83,8 @@ func (f *fleet) launch(b *testing.B, name string, n int, onto string) []string {
 		first := f.made + a
 		group.Go(func() error {
 			for i := a; i < n; i += len(f.apps) {
-				refs[i] = fmt.Sprintf("%s/%s/app%d:%d", f.host, name, a, i)
-				if err := f.push(b, refs[i], own, f.host+"/"+onto, first+i); err != nil {
+				refs[i] = f.at(named(a, i))
+				if err := f.push(b, refs[i], own, f.at(onto), first+i); err != nil {
 					return err
 				}
 			}

@@ -47,7 +47,7 @@ func BenchmarkRebaseEvidence(b *testing.B) {
 		}
 	}
 	host, server := start(b, binary, "--inventory=false") // the client keeps that of this home
-	fleet := newFleet(b, host, "bases/node20:1")
+	fleet := newFleet(b, &oci.Registries{}, host, "bases/node20:1")
 	for b.Loop() {
 		move := func(name string, n int, args ...string) moved {
 			return moveAll(b, binary, server.Pid, home, fleet.launch(b, name, n, "bases/node20:2"), args...)
