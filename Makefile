@@ -68,8 +68,8 @@ test: setup all
 	@for dir in $(MODULES); do echo "== $$dir"; (cd $$dir && go vet ./... && go test -timeout 20m ./...) || exit 1; done
 	@echo "All tests passed. Next: make demo, or make bench."
 
-# Plimsoll's own image, built by itself from this clone, and the chart on a real cluster: as root, for
-# half an hour on two processors, with 10 GB of disk.
+# Plimsoll's own image, built by itself from this clone, and the chart on a real cluster: as root. The first
+# run compiles all that Plimsoll is made of, a quarter of an hour of one processor; later ones what has changed.
 test-install: setup all
 	cd interop/helm && go vet -tags install ./... && go test -tags install -timeout 90m -run TestInstall ./...
 
