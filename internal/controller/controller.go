@@ -44,6 +44,10 @@ type Options struct {
 	// nil is for a single one, which leads at once.
 	Leader resourcelock.Interface
 
+	// Lease is after what time without a sign of it the replica that leads is taken to be dead; 0 is
+	// 15 seconds.
+	Lease time.Duration
+
 	// Concurrency is how many objects of a kind are reconciled at a time; 0 is 8.
 	Concurrency int
 
@@ -74,6 +78,8 @@ func New(target *rest.Config, o Options) (ctrl.Manager, error) {
 	target.QPS = cmp.Or(o.QPS, 1000)
 	target.Burst = int(2 * max(target.QPS, 0))
 	settle := 10 * time.Second
+	lease := cmp.Or(o.Lease, 15*time.Second)
+	renew, retry := lease*2/3, lease*2/15
 	m, err := ctrl.NewManager(target, ctrl.Options{
 		Scheme:                              scheme,
 		Logger:                              log,
@@ -83,6 +89,9 @@ func New(target *rest.Config, o Options) (ctrl.Manager, error) {
 		HealthProbeBindAddress:              o.Health,
 		LeaderElection:                      o.Leader != nil,
 		LeaderElectionResourceLockInterface: o.Leader,
+		LeaseDuration:                       &lease,
+		RenewDeadline:                       &renew,
+		RetryPeriod:                         &retry,
 		// The process ends with its manager, so that the next leader need not wait for the lease.
 		LeaderElectionReleaseOnCancel: true,
 		GracefulShutdownTimeout:       &settle,

@@ -11,7 +11,6 @@ import (
 	toolscache "k8s.io/client-go/tools/cache"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/manager"
 
 	"plimsoll.dev/plimsoll/api/v1alpha1"
 	"plimsoll.dev/plimsoll/artifact"
@@ -35,7 +34,8 @@ type campaigns struct {
 	known configured
 }
 
-// setUpCampaigns adds the update engine to the manager, which runs it where this replica leads.
+// setUpCampaigns adds the update engine to the manager, which runs it where this replica leads, or on
+// all replicas that share the work.
 func (p *Plane) setUpCampaigns(ctx context.Context, mgr ctrl.Manager, steps executor.Executor) (*campaigns, error) {
 	c := &campaigns{
 		Plane: p, client: mgr.GetClient(), api: mgr.GetAPIReader(),
@@ -53,6 +53,9 @@ func (p *Plane) setUpCampaigns(ctx context.Context, mgr ctrl.Manager, steps exec
 	o.Plan.Builds, o.Plan.Labels, o.Plan.Base = c.buildable, c.labels, p.base
 	o.Remedier, o.Inputs, o.Builds, o.Log = c, c.inputs, p.parallel(), slog.New(quiet{p.log.Handler()})
 	o.Tester = remedy.Tester{Site: p.site, Steps: steps, Probe: remedy.Probe(parts)}
+	if p.shared() {
+		o.Parallel = turnsEach
+	}
 	var shown patch.Options
 	if p.paced != nil {
 		p.paced(&o, &shown)
@@ -60,17 +63,38 @@ func (p *Plane) setUpCampaigns(ctx context.Context, mgr ctrl.Manager, steps exec
 	if c.engine, err = update.Open(ctx, inv, p.site.InventoryAddress(), o); err != nil {
 		return nil, err
 	}
-	err = mgr.Add(manager.RunnableFunc(func(ctx context.Context) error {
-		err := c.engine.Run(ctx)
-		if ctx.Err() != nil {
-			err = nil
-		}
-		return errors.Join(err, c.engine.Close())
-	}))
-	if err != nil {
+	if err := mgr.Add(turns{c.engine, p.shared()}); err != nil {
 		return nil, err
 	}
 	return c, errors.Join(c.follow(ctx, mgr), patch.Setup(mgr, c.engine, shown))
+}
+
+// turnsEach is how many turns at campaigns a replica that shares the work takes at a time: of those that
+// one campaign has, another replica is left some.
+const turnsEach = 2
+
+// shared says whether every replica works at campaigns. All of them must see one inventory, which a
+// SQLite file is not, and one registry, which that of a home is not.
+func (p *Plane) shared() bool {
+	return p.lease != nil && p.o.Publish != "" && !strings.HasPrefix(p.site.InventoryAddress(), "sqlite:")
+}
+
+// turns is the engine at work.
+type turns struct {
+	engine *update.Engine
+	shared bool // by all replicas; else the one that leads works alone
+}
+
+// NeedLeaderElection implements manager.LeaderElectionRunnable.
+func (t turns) NeedLeaderElection() bool { return !t.shared }
+
+// Start implements manager.Runnable.
+func (t turns) Start(ctx context.Context) error {
+	err := t.engine.Run(ctx)
+	if ctx.Err() != nil {
+		err = nil
+	}
+	return errors.Join(err, t.engine.Close())
 }
 
 // fed tells campaigns that something new is known of vulnerabilities.

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"testing"
 
+	v1 "github.com/google/go-containerregistry/pkg/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -38,12 +39,14 @@ type dock struct {
 }
 
 // newDock gives one whose controllers nobody has started.
-func newDock(t *testing.T) *dock {
+func newDock(t *testing.T) *dock { return newDockAt(t, mooring{}) }
+
+func newDockAt(t *testing.T, m mooring) *dock {
 	t.Helper()
 	testbed.Tool(t, "bwrap")
 	parts := t.TempDir()
 	compile(t, "../../../cmd/probe", remedy.Probe(parts))
-	y, err := openYard(t.Context(), t.TempDir(), parts)
+	y, err := openYard(t.Context(), t.TempDir(), parts, m)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -152,7 +155,7 @@ func (d *dock) truthful(t *testing.T, all ...*v1alpha1.Image) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		below, err := d.site.Registries.Image(t.Context(), runAt(t, i.Status.Inputs.RunDigest), "")
+		below, err := d.site.Registries.Image(t.Context(), d.runAt(t, i.Status.Inputs.RunDigest), "")
 		if err != nil {
 			t.Fatalf("%s: %v", i.Name, err)
 		}
@@ -167,13 +170,17 @@ func (d *dock) truthful(t *testing.T, all ...*v1alpha1.Image) {
 }
 
 // runAt gives the reference of the base at a digest.
-func runAt(t *testing.T, digest string) oci.Reference {
+func (d *dock) runAt(t *testing.T, digest string) oci.Reference {
 	t.Helper()
-	ref, err := oci.Parse("bases/run@" + digest)
+	ref, err := d.place(yardBase)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return ref
+	hash, err := v1.NewHash(digest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ref.At(hash)
 }
 
 func (d *dock) digests(t *testing.T, all []*v1alpha1.Image) (out []string) {
@@ -239,7 +246,7 @@ func (d *dock) plimsoll(t *testing.T, args ...string) string {
 	t.Helper()
 	var out, said bytes.Buffer
 	env := &cli.Env{
-		Out: &out, Err: &said, Version: "test", Home: d.folder, Registries: d.site.Registries, Getenv: os.Getenv,
+		Out: &out, Err: &said, Version: "test", Home: d.folder, Registries: d.site.Registries, Getenv: d.getenv,
 		ControlPlane: func(ctx context.Context) (cli.ControlPlane, error) { return Running(ctx, d.folder) },
 	}
 	if status := cli.Run(t.Context(), env, args); status != 0 {

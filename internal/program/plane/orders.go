@@ -176,7 +176,9 @@ func (c *campaigns) stillDue(ctx context.Context, o order, spec *v1alpha1.BuildS
 // indexed.
 const buildsIndex = "spec.image.name"
 
-// buildsOf gives the Image's Builds, lowest number first. They are not to be changed.
+// buildsOf gives the Image's Builds, lowest number first. They are not to be changed. The watch cache is
+// told of each kind by itself: what the Image knows of and the cache does not, since another replica has
+// just made it, is asked for.
 func (c *campaigns) buildsOf(ctx context.Context, of *v1alpha1.Image) ([]*v1alpha1.Build, error) {
 	var list v1alpha1.BuildList
 	err := c.client.List(ctx, &list, client.InNamespace(of.Namespace), client.MatchingFields{buildsIndex: of.Name}, client.UnsafeDisableDeepCopy)
@@ -190,17 +192,32 @@ func (c *campaigns) buildsOf(ctx context.Context, of *v1alpha1.Image) ([]*v1alph
 		}
 	}
 	slices.SortFunc(out, func(a, b *v1alpha1.Build) int { return cmp.Compare(a.Spec.Number, b.Spec.Number) })
+	const most = 10
+	for at := max(highest(out)+1, of.Status.Builds-most+1); at <= of.Status.Builds; at++ {
+		b, name := &v1alpha1.Build{}, client.ObjectKey{Namespace: of.Namespace, Name: image.Name(of.Name, at)}
+		switch err := c.api.Get(ctx, name, b); {
+		case client.IgnoreNotFound(err) != nil:
+			return nil, fault.New(fault.Unavailable, "read Build", name.String(), err)
+		case err == nil && image.Owns(of, b) && b.DeletionTimestamp.IsZero():
+			out = append(out, b)
+		}
+	}
 	return out, nil
+}
+
+// highest gives the highest number of Builds in their order; 0 is of none.
+func highest(builds []*v1alpha1.Build) int64 {
+	if len(builds) == 0 {
+		return 0
+	}
+	return builds[len(builds)-1].Spec.Number
 }
 
 // create makes the Build, with the first number that is free and those annotations beside its own.
 func (c *campaigns) create(ctx context.Context, o order, builds []*v1alpha1.Build, spec v1alpha1.BuildSpec, also map[string]string) (*v1alpha1.Build, error) {
-	highest := o.image.Status.Builds
-	if n := len(builds); n > 0 {
-		highest = max(highest, builds[n-1].Spec.Number)
-	}
+	first := max(o.image.Status.Builds, highest(builds)) + 1
 	const tries = 10 // others make Builds of it, too
-	for at := highest + 1; at <= highest+tries; at++ {
+	for at := first; at < first+tries; at++ {
 		b := image.New(o.image, at, spec)
 		b.Labels[v1alpha1.LabelPatch] = o.Patch
 		b.Annotations[annotationRun] = number(o.Run)

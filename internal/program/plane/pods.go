@@ -2,9 +2,12 @@ package plane
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"net/http"
 	"net/http/httputil"
 	"net/url"
+	"os"
 	"path/filepath"
 	"runtime"
 	"strings"
@@ -43,7 +46,11 @@ func (p *Plane) steps(ctx context.Context) (executor.Executor, error) {
 	if err != nil {
 		return nil, err
 	}
-	runner, err := pod.New(p.target, images, pod.Options{Namespace: p.o.StepsNamespace})
+	owner, err := stepsOwner(p.site.Folder)
+	if err != nil {
+		return nil, err
+	}
+	runner, err := pod.New(p.target, images, pod.Options{Namespace: p.o.StepsNamespace, Owner: owner})
 	if err != nil {
 		return nil, err
 	}
@@ -51,6 +58,21 @@ func (p *Plane) steps(ctx context.Context) (executor.Executor, error) {
 		p.log.Warn("pods of steps that ended are not removed", "error", err)
 	}
 	return runner, nil
+}
+
+// stepsOwner names the process of a home among those that run steps in one cluster: none removes the pods
+// of another when it starts. A host's name is a pod's, which says it alone; on a machine are more homes.
+func stepsOwner(home string) (string, error) {
+	host, err := os.Hostname()
+	if err != nil {
+		return "", fault.New(fault.Failed, "name the executor", "", err)
+	}
+	home, err = filepath.Abs(home)
+	if err != nil {
+		return "", fault.New(fault.Failed, "name the executor", home, err)
+	}
+	sum := sha256.Sum256([]byte(home))
+	return hex.EncodeToString(sum[:4]) + "-" + host, nil
 }
 
 // prepare has the cluster hold what steps need, where that is not the chart's to do.

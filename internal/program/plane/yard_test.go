@@ -25,6 +25,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/static"
 	"github.com/google/go-containerregistry/pkg/v1/types"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/rest"
 	ctrl "sigs.k8s.io/controller-runtime"
 
@@ -37,6 +38,7 @@ import (
 	builds "plimsoll.dev/plimsoll/internal/controller/build"
 	"plimsoll.dev/plimsoll/internal/controller/dependencyoverride"
 	"plimsoll.dev/plimsoll/internal/controller/image"
+	"plimsoll.dev/plimsoll/internal/controller/leader"
 	"plimsoll.dev/plimsoll/internal/controller/logs"
 	"plimsoll.dev/plimsoll/internal/controller/patch"
 	"plimsoll.dev/plimsoll/internal/evidence/sbom"
@@ -55,6 +57,7 @@ import (
 // Images, Builds and Patches at work on it.
 type yard struct {
 	*Plane
+	mooring
 	folder string
 	ship   string // path of the program of the images; "" is none
 	store  *registry.Registry
@@ -64,8 +67,22 @@ type yard struct {
 	locked string // version of lodash that sources name
 }
 
+// mooring is what homes share. The zero value is of one that shares nothing.
+type mooring struct {
+	Inventory string // address of the inventory
+	Publish   string // where images go
+}
+
+// getenv is the environment of all that is done there.
+func (m mooring) getenv(name string) string {
+	if name == home.InventoryVariable {
+		return m.Inventory
+	}
+	return os.Getenv(name)
+}
+
 // openYard opens the home in the folder. parts is the folder of the programs that plimsoll brings.
-func openYard(ctx context.Context, folder, parts string) (*yard, error) {
+func openYard(ctx context.Context, folder, parts string, m mooring) (*yard, error) {
 	store, err := registry.Open(ctx, registry.Options{Root: filepath.Join(folder, "registry")})
 	if err != nil {
 		return nil, err
@@ -74,13 +91,16 @@ func openYard(ctx context.Context, folder, parts string) (*yard, error) {
 	steps := sync.OnceValues(func() (executor.Executor, error) {
 		return sandbox.New(filepath.Join(folder, "cache", "roots"), sandbox.Options{})
 	})
-	s := site.New(folder, registries, site.Options{Options: home.Options{Version: "test", Getenv: os.Getenv}, Executor: steps})
-	p := &Plane{site: s, o: cli.UpOptions{Kubeconfig: "theirs", Parts: parts}, log: slog.New(slog.DiscardHandler)}
+	s := site.New(folder, registries, site.Options{Options: home.Options{Version: "test", Getenv: m.getenv}, Executor: steps})
+	p := &Plane{site: s, o: cli.UpOptions{Kubeconfig: "theirs", Parts: parts, Publish: m.Publish}, log: slog.New(slog.DiscardHandler)}
 	p.paced = func(o *update.Options, shown *patch.Options) {
 		shown.Every = 200 * time.Millisecond
 		o.Tick, o.Settle, o.Lease, o.Rebases = 50*time.Millisecond, 100*time.Millisecond, 2*time.Second, 10
+		if p.shared() {
+			o.Rebases = 4 // that there is something to share
+		}
 	}
-	return &yard{Plane: p, folder: folder, store: store, tools: "1.26.0", locked: "4.17.20"}, nil
+	return &yard{Plane: p, mooring: m, folder: folder, store: store, tools: "1.26.0", locked: "4.17.20"}, nil
 }
 
 func (y *yard) close() {
@@ -151,7 +171,7 @@ const yardBase = "bases/run:1"
 
 // app makes an application's image on the base as it is now.
 func (y *yard) app(ctx context.Context, ref oci.Reference, a app) (digest, base string, err error) {
-	at, err := oci.ParseTag(yardBase)
+	at, err := y.place(yardBase)
 	if err != nil {
 		return "", "", err
 	}
@@ -169,7 +189,7 @@ func (y *yard) app(ctx context.Context, ref oci.Reference, a app) (digest, base 
 	}
 	metadata, err := json.Marshal(cnb.LifecycleMetadata{
 		App: []cnb.LayerSHA{}, Buildpacks: []cnb.BuildpackData{}, RunImage: cnb.UsedRunImage{
-			TopLayer: below.RootFS.DiffIDs[len(below.RootFS.DiffIDs)-1].String(), Reference: "bases/run@" + hash.String(), RunImage: cnb.RunImage{Image: yardBase},
+			TopLayer: below.RootFS.DiffIDs[len(below.RootFS.DiffIDs)-1].String(), Reference: at.At(hash).String(), RunImage: cnb.RunImage{Image: at.String()},
 		},
 	})
 	if err != nil {
@@ -194,9 +214,9 @@ func (y *yard) app(ctx context.Context, ref oci.Reference, a app) (digest, base 
 	if err != nil {
 		return "", "", err
 	}
-	made = mutate.Annotations(made, map[string]string{build.BaseNameAnnotation: yardBase, build.BaseDigestAnnotation: hash.String()}).(v1.Image)
+	made = mutate.Annotations(made, map[string]string{build.BaseNameAnnotation: at.String(), build.BaseDigestAnnotation: hash.String()}).(v1.Image)
 	digest, err = y.push(ctx, ref, made, inventory.Image{
-		Base: inventory.Base{Name: yardBase, Digest: hash.String()}, Contents: artifact.Contents{BaseLayers: 1},
+		Base: inventory.Base{Name: at.String(), Digest: hash.String()}, Contents: artifact.Contents{BaseLayers: 1},
 	}, a)
 	return digest, hash.String(), err
 }
@@ -211,7 +231,7 @@ func (y *yard) base(ctx context.Context, openssl string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	ref, err := oci.ParseTag(yardBase)
+	ref, err := y.place(yardBase)
 	if err != nil {
 		return "", err
 	}
@@ -315,10 +335,12 @@ func (y *yard) advise(t *testing.T, id, name, fixed string) {
 
 // errand is what the process of a control plane is told, in its environment.
 type errand struct {
-	Host   string
-	TLS    rest.TLSClientConfig
-	Folder string
-	Parts  string
+	Host    string
+	TLS     rest.TLSClientConfig
+	Folder  string
+	Parts   string
+	Mooring mooring
+	Replica string // its name, where there are several
 }
 
 const errandVariable = "PLIMSOLL_TEST_PLANE"
@@ -343,12 +365,20 @@ func TestMain(m *testing.M) {
 func (e errand) run() error {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
-	y, err := openYard(ctx, e.Folder, e.Parts)
+	y, err := openYard(ctx, e.Folder, e.Parts, e.Mooring)
 	if err != nil {
 		return err
 	}
 	defer y.close()
-	mgr, err := controller.New(&rest.Config{Host: e.Host, TLSClientConfig: e.TLS, QPS: -1}, controller.Options{})
+	target := &rest.Config{Host: e.Host, TLSClientConfig: e.TLS, QPS: -1, UserAgent: e.Replica}
+	var o controller.Options
+	if e.Replica != "" {
+		if y.lease, err = leader.New(target, metav1.NamespaceSystem, ""); err != nil {
+			return err
+		}
+		o.Leader, o.Lease = y.lease, 6*time.Second
+	}
+	mgr, err := controller.New(target, o)
 	if err != nil {
 		return err
 	}
