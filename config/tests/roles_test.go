@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	authorization "k8s.io/api/authorization/v1"
@@ -139,6 +140,13 @@ func (b *bed) bindRoles(t *testing.T) {
 			RoleRef:    rbac.RoleRef{APIGroup: rbac.GroupName, Kind: "ClusterRole", Name: role},
 			Subjects:   []rbac.Subject{{APIGroup: rbac.GroupName, Kind: "User", Name: who}},
 		})
+	}
+	// What view, edit and admin hold of ours is put together by a controller, one after another.
+	for deadline := time.Now().Add(time.Minute); !b.may(t, "vera", "get", "images", "", "team") ||
+		!b.may(t, "edith", "create", "images", "", "team") || !b.may(t, "adam", "deletecollection", "builds", "", "team"); <-time.After(100 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("the roles of the cluster do not hold ours within a minute")
+		}
 	}
 }
 
