@@ -73,6 +73,9 @@ func (s *Site) SyncFeeds(ctx context.Context, o feeds.SyncOptions) (*feeds.Synce
 	return f.Sync(ctx, o)
 }
 
+// Match holds against the home's advisories what is new in the inventory, as feeds.Match does.
+func (s *Site) Match(ctx context.Context) error { return feeds.Match(ctx, s.Home) }
+
 // Import runs ImageImports now, into the store of the home, as served.Import does.
 func (s *Site) Import(ctx context.Context, o served.ImportOptions) (reports []*mirror.Report, err error) {
 	err = served.With(ctx, s.Home, registry.Options{}, func(reg *registry.Registry) error {

@@ -53,6 +53,10 @@ type Means struct {
 	Registries *oci.Registries
 
 	Warn func(warning, hint string) // hears of what is wrong and stops nothing, as home.Options.Warn
+
+	// Others says, while it does, that another process holds what is new in the inventory against
+	// advisories, by Match; nil is that this one does.
+	Others func() bool
 }
 
 // with gives the site's home, as the means have it.
@@ -63,6 +67,9 @@ func (s *Site) with(m Means) *home.Home {
 	}
 	if m.Warn != nil {
 		h = h.Warning(m.Warn)
+	}
+	if m.Others != nil {
+		h = h.MatchedByOthers(m.Others)
 	}
 	return h
 }

@@ -7,10 +7,12 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	toolscache "k8s.io/client-go/tools/cache"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
 
 	"plimsoll.dev/plimsoll/api/v1alpha1"
 	"plimsoll.dev/plimsoll/artifact"
@@ -55,6 +57,10 @@ func (p *Plane) setUpCampaigns(ctx context.Context, mgr ctrl.Manager, steps exec
 	o.Tester = remedy.Tester{Site: p.site, Steps: steps, Probe: remedy.Probe(parts)}
 	if p.shared() {
 		o.Parallel = turnsEach
+		c.home.Means.Others = func() bool { return !closed(mgr.Elected()) }
+		if err := mgr.Add(manager.RunnableFunc(p.match)); err != nil {
+			return nil, err
+		}
 	}
 	var shown patch.Options
 	if p.paced != nil {
@@ -77,6 +83,34 @@ const turnsEach = 2
 // SQLite file is not, and one registry, which that of a home is not.
 func (p *Plane) shared() bool {
 	return p.lease != nil && p.o.Publish != "" && !strings.HasPrefix(p.site.InventoryAddress(), "sqlite:")
+}
+
+const matchEvery = 30 * time.Second
+
+// match holds against advisories what replicas have made that do not lead: feeds are synced where this
+// runs alone.
+func (p *Plane) match(ctx context.Context) error {
+	ticker := time.NewTicker(matchEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ticker.C:
+		}
+		if err := p.site.Match(ctx); err != nil && ctx.Err() == nil {
+			p.log.Warn("new packages wait to be held against advisories", "error", err)
+		}
+	}
+}
+
+func closed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
 }
 
 // turns is the engine at work.

@@ -1,6 +1,7 @@
 package plane
 
 import (
+	"context"
 	"fmt"
 	"net/http/httptest"
 	"os"
@@ -15,10 +16,13 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"plimsoll.dev/plimsoll/api/v1alpha1"
+	"plimsoll.dev/plimsoll/internal/cli"
 	"plimsoll.dev/plimsoll/internal/controller/leader"
 	"plimsoll.dev/plimsoll/internal/inventory/inventorytest"
 	"plimsoll.dev/plimsoll/internal/oci"
 	"plimsoll.dev/plimsoll/internal/registry"
+	"plimsoll.dev/plimsoll/internal/site"
+	"plimsoll.dev/plimsoll/internal/site/home"
 	"plimsoll.dev/plimsoll/internal/testbed"
 	"plimsoll.dev/plimsoll/internal/update"
 )
@@ -81,6 +85,10 @@ func TestReplicasShareACampaign(t *testing.T) {
 	if r := d.report(t, "ssl"); len(r.Images) != images+strays || slices.ContainsFunc(r.Images, notMoved) {
 		t.Errorf("the report has %d images: %+v", len(r.Images), r.Images)
 	}
+	late := &campaigns{Plane: d.Plane, client: behind{d.Client}, api: d.Client}
+	if builds, err := late.buildsOf(t.Context(), all[0]); err != nil || len(builds) != 2 {
+		t.Errorf("one whose cache is behind its Image's finds %d Builds, %v", len(builds), err)
+	}
 	if err := follows.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
@@ -93,6 +101,11 @@ func TestReplicasShareACampaign(t *testing.T) {
 func notMoved(i update.ReportedImage) bool {
 	return i.After == "" || i.After == i.Before || i.Error != ""
 }
+
+// behind is a watch cache that was told of no Build yet.
+type behind struct{ client.Client }
+
+func (behind) List(context.Context, client.ObjectList, ...client.ListOption) error { return nil }
 
 // port serves a registry of the test's own, and gives its address.
 func port(t *testing.T) string {
@@ -183,4 +196,45 @@ func (d *dock) heads(t *testing.T, all []oci.Reference) (out []string) {
 		out = append(out, digest)
 	}
 	return out
+}
+
+func TestWhoSharesCampaigns(t *testing.T) {
+	const server = "postgres://inventory.example.com/plimsoll"
+	for _, test := range []struct {
+		name               string
+		lease              *leader.Lease
+		publish, inventory string
+		want               bool
+	}{
+		{"one inventory and one registry", &leader.Lease{}, "registry.example.com/fleet", server, true},
+		{"a single replica", nil, "registry.example.com/fleet", server, false},
+		{"a registry of its own", &leader.Lease{}, "", server, false},
+		{"a file that one process owns", &leader.Lease{}, "registry.example.com/fleet", "", false},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			m := mooring{Inventory: test.inventory, Publish: test.publish}
+			p := &Plane{site: site.New(t.TempDir(), nil, site.Options{Options: home.Options{Getenv: m.getenv}}), o: cli.UpOptions{Publish: test.publish}, lease: test.lease}
+			if got := p.shared(); got != test.want {
+				t.Errorf("got %t, want %t", got, test.want)
+			}
+			if got := (turns{shared: p.shared()}).NeedLeaderElection(); got == test.want {
+				t.Errorf("it works only where it leads: %t", got)
+			}
+		})
+	}
+}
+
+func TestStepsAreOfAHome(t *testing.T) {
+	owner := func(home string) string {
+		t.Helper()
+		name, err := stepsOwner(home)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return name
+	}
+	first := t.TempDir()
+	if owner(first) != owner(first+"/.") || owner(first) == owner(t.TempDir()) {
+		t.Error("the pods of a home are its own, also after a restart")
+	}
 }

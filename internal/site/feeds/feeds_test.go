@@ -111,6 +111,59 @@ func TestSyncIsCompletedByTheNext(t *testing.T) {
 	}
 }
 
+// TestOthersMatch: of two homes with one inventory the one whose advisories are old, or none, leaves what
+// is new to the other.
+func TestOthersMatch(t *testing.T) {
+	folder, osv := t.TempDir(), t.TempDir()
+	leads := open(t, folder, home.Options{})
+	config := fmt.Sprintf("feeds:\n- {name: osv, kind: osv, url: %s, ecosystems: [PyPI]}\n", osv)
+	if err := os.WriteFile(leads.FeedsFile(), []byte(config), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	writeArchive(t, filepath.Join(osv, "PyPI", "all.zip"), map[string]string{
+		"CVE-2026-0001": `{"id":"CVE-2026-0001","modified":"2026-01-01T00:00:00Z","affected":[{"package":{"ecosystem":"PyPI","name":"pyyaml"},` +
+			`"ranges":[{"type":"ECOSYSTEM","events":[{"introduced":"0"}]}]}]}`,
+	})
+	if err := sync(t, leads); err != nil {
+		t.Fatal(err)
+	}
+	old := t.TempDir()
+	if err := os.CopyFS(old, os.DirFS(folder)); err != nil {
+		t.Fatal(err)
+	}
+	others := true
+	follows := open(t, old, home.Options{Getenv: func(string) string { return leads.InventoryAddress() }}).MatchedByOthers(func() bool { return others })
+	put := func(version string) {
+		t.Helper()
+		image := inventory.Image{Reference: "shop:1", Contents: artifact.Contents{
+			Image: "sha256:" + strings.Repeat(version, 64), Platform: "linux/amd64", Layers: []string{"sha256:" + strings.Repeat(version, 64)},
+			Packages: []artifact.Package{{Type: "pypi", Name: "PyYAML", Version: version, Layer: "sha256:" + strings.Repeat(version, 64)}},
+		}}
+		if err := Put(t.Context(), follows, image); err != nil {
+			t.Fatal(err)
+		}
+	}
+	unmatched := func(want int64) {
+		t.Helper()
+		index, err := leads.Inventory(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if stats, err := index.Stats(t.Context()); err != nil || stats.Unmatched != want {
+			t.Errorf("%d packages wait, %v; want %d", stats.Unmatched, err, want)
+		}
+	}
+	put("1")
+	unmatched(1)
+	if err := Match(t.Context(), leads); err != nil {
+		t.Fatal(err)
+	}
+	unmatched(0)
+	others = false // it leads now
+	put("2")
+	unmatched(0)
+}
+
 // TestScoresAreKeptCurrent: what is known of an image has the EPSS scores of the last sync,
 // though no package has changed by it.
 func TestScoresAreKeptCurrent(t *testing.T) {

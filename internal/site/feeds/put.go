@@ -10,13 +10,26 @@ import (
 )
 
 // Put puts images into the inventory of the home and matches those packages that no advisory was
-// held against yet.
+// held against yet, unless another process does.
 func Put(ctx context.Context, h *home.Home, images ...inventory.Image) error {
 	index, err := h.Inventory(ctx)
 	if err != nil {
 		return err
 	}
 	if err := index.Put(ctx, images...); err != nil {
+		return err
+	}
+	if !h.Matches() {
+		return nil
+	}
+	return Match(ctx, h)
+}
+
+// Match matches the packages of the home's inventory that no advisory was held against yet: what
+// others have put there who leave that to this process.
+func Match(ctx context.Context, h *home.Home) error {
+	index, err := h.Inventory(ctx)
+	if err != nil {
 		return err
 	}
 	f, err := Open(h)

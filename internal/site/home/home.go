@@ -27,7 +27,8 @@ type Home struct {
 	Version    string          // of this program
 	Getenv     func(string) string
 
-	warn func(warning, hint string)
+	warn   func(warning, hint string)
+	others func() bool // says that others match; nil is never
 	*held
 }
 
@@ -105,6 +106,18 @@ func (h *Home) Warning(warn func(warning, hint string)) *Home {
 	other.warn = warn
 	return &other
 }
+
+// MatchedByOthers gives the same home which, while others says so, leaves the packages that are new in
+// the inventory to the process of another home: feeds are synced there, and the advisories here are none,
+// or old.
+func (h *Home) MatchedByOthers(others func() bool) *Home {
+	other := *h
+	other.others = others
+	return &other
+}
+
+// Matches says whether packages are held against the advisories of this home.
+func (h *Home) Matches() bool { return h.others == nil || !h.others() }
 
 // Warn tells of what is wrong and stops nothing, and what helps, if there is such.
 func (h *Home) Warn(warning, hint string) {
