@@ -85,6 +85,7 @@ func (p *Plane) shared() bool {
 	return p.lease != nil && p.o.Publish != "" && !strings.HasPrefix(p.site.InventoryAddress(), "sqlite:")
 }
 
+// matchEvery is how long packages wait at most that another replica has brought.
 const matchEvery = 30 * time.Second
 
 // match holds against advisories what replicas have made that do not lead: feeds are synced where this
