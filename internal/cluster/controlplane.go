@@ -67,7 +67,11 @@ func (c *Cluster) apiServer() program {
 			"--kubelet-client-key="+c.path("pki", "kubelet-client.key"),
 			"--kubelet-preferred-address-types=InternalIP")
 	}
-	return program{name: "kube-apiserver", path: c.program, args: append([]string{"kube-apiserver"}, args...)}
+	return program{
+		name: "kube-apiserver", path: c.program, args: append([]string{"kube-apiserver"}, args...),
+		// Requests leave much behind beside a small heap: a fifth of its time went into collecting that.
+		env: []string{"GOGC=200"},
+	}
 }
 
 func (c *Cluster) controllerManager() program {

@@ -130,19 +130,20 @@ var errCanceled = fault.Newf(fault.Canceled, "build", "", fmt.Sprintf("somebody 
 // starts from nothing comes to the same.
 type runner struct {
 	client  client.Client
-	secrets client.Reader // asks the API itself
+	api     client.Reader // has no cache
 	events  record.EventRecorder
 	worker  Worker
 	logs    *logs.Store
 	options Options
 	ending  <-chan struct{} // closed when this process does
 
+	moved moved
 	line
 }
 
 func newRunner(mgr ctrl.Manager, worker Worker, store *logs.Store, o Options) *runner {
 	return &runner{
-		client: mgr.GetClient(), secrets: mgr.GetAPIReader(), events: mgr.GetEventRecorderFor("build"),
+		client: mgr.GetClient(), api: mgr.GetAPIReader(), events: mgr.GetEventRecorderFor("build"),
 		worker: worker, logs: store, options: o,
 		line: line{
 			waiting: map[types.NamespacedName]*entry{}, running: map[types.NamespacedName]*entry{},

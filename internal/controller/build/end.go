@@ -2,14 +2,12 @@ package build
 
 import (
 	"context"
-	"encoding/json"
 	"math/rand/v2"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
@@ -153,22 +151,25 @@ func ended(s *v1alpha1.BuildStatus, generation int64, o Outcome, err error) {
 }
 
 // write changes the status of the Build in the cluster, if it is this very one, and keeps what
-// came of it.
+// came of it. Somebody may have set an annotation meanwhile: that does not stand against it.
 func (r *runner) write(ctx context.Context, b *v1alpha1.Build, change func(*v1alpha1.BuildStatus)) error {
-	after := b.DeepCopy()
-	change(&after.Status)
-	diff, err := client.MergeFrom(b).Data(after)
-	if err != nil {
-		return err
+	for {
+		after := b.DeepCopy()
+		change(&after.Status)
+		err := r.client.Status().Update(ctx, after)
+		if err == nil {
+			*b = *after
+		}
+		if !apierrors.IsConflict(err) {
+			return err
+		}
+		var now v1alpha1.Build
+		if err := r.api.Get(ctx, client.ObjectKeyFromObject(b), &now); err != nil {
+			return err
+		}
+		if now.UID != b.UID {
+			return err
+		}
+		*b = now
 	}
-	var patch map[string]any
-	if err := json.Unmarshal(diff, &patch); err != nil {
-		return err
-	}
-	patch["metadata"] = map[string]any{"uid": b.UID}
-	body, err := json.Marshal(patch)
-	if err != nil {
-		return err
-	}
-	return r.client.Status().Patch(ctx, b, client.RawPatch(types.MergePatchType, body))
 }

@@ -30,6 +30,9 @@ func (r *runner) fleet(ctx context.Context, fleet []started) {
 		if !told.first(i) {
 			return
 		}
+		if err == nil && !outcome.Unchanged && outcome.RunImage != nil {
+			r.moved.count(*outcome.RunImage)
+		}
 		err = redact(err, jobs[i].Secrets.Redactor())
 		writing.Go(func() error {
 			r.end(of[i], outcome, err, report{})
@@ -74,7 +77,7 @@ func (r *runner) prepare(ctx context.Context, fleet []started) (jobs []Job, of [
 		who := account{i.Namespace, i.Spec.ServiceAccountName}
 		l, known := logins[who]
 		if !known {
-			l.Logins, l.err = secrets.ResolveLogins(ctx, r.secrets, who.namespace, who.name)
+			l.Logins, l.err = secrets.ResolveLogins(ctx, r.api, who.namespace, who.name)
 			logins[who] = l
 		}
 		if l.err != nil {

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"plimsoll.dev/plimsoll/api/v1alpha1"
@@ -95,12 +96,13 @@ func (y *yard) rebased(t testing.TB, n int, run string) {
 }
 
 // TestAFleetIsRebased has a base change under three hundred Images, which costs three requests an
-// Image.
+// Image, and events of the base only.
 func TestAFleetIsRebased(t *testing.T) {
 	const n = 300
 	y := newYard(t, Options{FleetSize: 100})
 	y.stop()
 	y.estate(t, n)
+	base := y.base(t, "run:1")
 	y.writes.Store(0)
 	y.start(t)
 	y.builder(t, "builder1", "run2") // it is not there yet when they are first looked at, or is
@@ -126,6 +128,7 @@ func TestAFleetIsRebased(t *testing.T) {
 	if len(seen) != n || len(built) > 0 {
 		t.Errorf("%d rebases in %d fleets, %d builds", len(seen), len(fleets), len(built))
 	}
+	y.Until(t, func() string { return y.toldOf(t, base, n) })
 	t.Run("a restart without change writes nothing", func(t *testing.T) {
 		y.stop()
 		y.writes.Store(0)
@@ -138,6 +141,47 @@ func TestAFleetIsRebased(t *testing.T) {
 			t.Errorf("%d requests change something", writes)
 		}
 	})
+}
+
+// base declares a BaseImage that has published the tag.
+func (y *yard) base(t testing.TB, tag string) *v1alpha1.BaseImage {
+	t.Helper()
+	base := &v1alpha1.BaseImage{
+		ObjectMeta: metav1.ObjectMeta{Name: "run"},
+		Spec:       v1alpha1.BaseImageSpec{Archive: v1alpha1.Archive{Suites: []string{"test"}}, Packages: []string{"base-files"}},
+	}
+	y.Create(t, base)
+	base.Status.Published = &v1alpha1.Published{Image: tag, Digest: "run1"}
+	if err := y.Client.Status().Update(t.Context(), base); err != nil {
+		t.Fatal(err)
+	}
+	return base
+}
+
+// toldOf says what is missing of events of the base that tell of n images, and of no other event.
+func (y *yard) toldOf(t testing.TB, base *v1alpha1.BaseImage, n int) string {
+	t.Helper()
+	var list corev1.EventList
+	if err := y.Client.List(t.Context(), &list); err != nil {
+		t.Fatal(err)
+	}
+	told := 0
+	for _, e := range list.Items {
+		switch {
+		case e.InvolvedObject.UID == base.UID && e.Reason == Rebased:
+			moved := 0
+			if _, err := fmt.Sscan(e.Message, &moved); err != nil {
+				t.Fatalf("%q: %v", e.Message, err)
+			}
+			told += moved * int(e.Count)
+		case e.InvolvedObject.Kind == v1alpha1.ImageKind || e.InvolvedObject.Kind == v1alpha1.BuildKind:
+			t.Fatalf("there is an event of %s %s: %s: %s", e.InvolvedObject.Kind, e.InvolvedObject.Name, e.Reason, e.Message)
+		}
+	}
+	if told != n {
+		return fmt.Sprintf("the base tells of %d images", told)
+	}
+	return ""
 }
 
 // TestAFleetIsRebasedInTheEnd though the registry is away at first.

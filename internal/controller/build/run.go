@@ -37,10 +37,15 @@ func (r *runner) Start(ctx context.Context) error {
 	defer work.Wait()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
+	telling := time.NewTicker(tellEvery)
+	defer telling.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
+		case <-telling.C:
+			r.tellMoved(ctx)
+			continue
 		case <-r.kicked:
 		case <-timer.C:
 		}
@@ -102,7 +107,7 @@ func (r *runner) build(b started) {
 // work does what the Build says, with what the Image may use.
 func (r *runner) work(b started, i *v1alpha1.Image, told *report) (outcome Outcome, redactor secrets.Redactor, err error) {
 	job := Job{Image: i, Build: b.build.DeepCopy(), Force: forced(b.build)}
-	if job.Secrets, err = secrets.Resolve(b.ctx, r.secrets, i); err != nil {
+	if job.Secrets, err = secrets.Resolve(b.ctx, r.api, i); err != nil {
 		return outcome, redactor, err
 	}
 	redactor = job.Secrets.Redactor()

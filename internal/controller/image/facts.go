@@ -24,9 +24,9 @@ type facts struct {
 	source    poll.State
 	touches   func(from, to string, match func(path string) bool) (touches, known bool)
 	overrides Held
-	verdict   func(*v1alpha1.Published) *v1alpha1.VerdictStatus // nil leaves it as it is
-	ears      *metav1.Condition                                 // of webhooks; nil: none are wanted
-	refusal   *tag.Refusal                                      // nil: it may publish what it wants to
+	verdict   func(*v1alpha1.Published) (v *v1alpha1.VerdictStatus, known bool) // nil leaves it as it is
+	ears      *metav1.Condition                                                 // of webhooks; nil: none are wanted
+	refusal   *tag.Refusal                                                      // nil: it may publish what it wants to
 	hold      func(reasons []v1alpha1.BuildReason) string
 	now       time.Time
 

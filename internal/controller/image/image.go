@@ -39,8 +39,9 @@ type Options struct {
 	// say. "" is go ahead. Whoever lets go tells Wake.
 	Hold func(image *v1alpha1.Image, reasons []v1alpha1.BuildReason) string
 
-	// Verdict gives the verdict on an image that is published; nil is not known.
-	Verdict func(tag, digest string) *v1alpha1.VerdictStatus
+	// Verdict gives the verdict on an image that is published; nil is that nobody judges. While it is
+	// not known, the last one on that image stays. Whoever finds it tells Wake.
+	Verdict func(tag, digest string) (verdict *v1alpha1.VerdictStatus, known bool)
 
 	// WebhookToken says whether the secret of that name has what webhooks are signed with, by asking the
 	// API itself: an error of kind NotFound or Denied says why not. nil says nothing of webhooks.
@@ -86,13 +87,14 @@ func (i *Images) WakeAll(ctx context.Context) {
 // Waiting gives how many Images wait to be looked at.
 func (i *Images) Waiting() int { return i.wake.waiting() }
 
-// Reconciler keeps Images. Its only state is the poller's.
+// Reconciler keeps Images. Its only state is the poller's, and what it has just written.
 type Reconciler struct {
 	client  client.Client
 	events  record.EventRecorder
 	poller  *poll.Poller
 	options Options
 	hearing *hearing
+	over    overwritten
 	pace    *rate.Limiter // of events
 }
 
@@ -102,10 +104,14 @@ func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 	err := r.client.Get(ctx, request.NamespacedName, &image)
 	if apierrors.IsNotFound(err) || err == nil && !image.DeletionTimestamp.IsZero() {
 		r.poller.Forget(request.NamespacedName) // its Builds go with it
+		r.over.forget(request.NamespacedName)
 		return ctrl.Result{}, nil
 	}
 	if err != nil {
 		return ctrl.Result{}, err
+	}
+	if r.over.is(&image) {
+		return ctrl.Result{RequeueAfter: status.Soon}, nil // the newer one is on its way
 	}
 	facts, err := r.gather(ctx, &image)
 	if err != nil {
@@ -139,8 +145,9 @@ func (r *Reconciler) fulfil(ctx context.Context, image *v1alpha1.Image, w wish) 
 		if err := status.Write(ctx, r.client, image, after); err != nil {
 			return err
 		}
+		r.over.note(image, after)
 		status.Tell(r.events, image, &image.Status.Status, &w.status.Status)
-		r.tell(image, &w.status)
+		r.tell(image, &w)
 	}
 	for _, b := range w.remove {
 		// As it was seen: one that has begun to run meanwhile stays.
@@ -152,19 +159,24 @@ func (r *Reconciler) fulfil(ctx context.Context, image *v1alpha1.Image, w wish) 
 	return nil
 }
 
-// tell makes events of a tag that names another image now, and of another verdict. Where thousands are
-// moved at once only some are told of: statuses have all of it.
-func (r *Reconciler) tell(image *v1alpha1.Image, is *v1alpha1.ImageStatus) {
-	was := &image.Status
-	if p := is.LatestImage; p != nil && (was.LatestImage == nil || was.LatestImage.Digest != p.Digest) && r.pace.Allow() {
+// tell makes events of a tag that names another image now, and of another verdict. What was rebased is
+// told of where the base is; thousands are moved or judged anew at once, so that only some are told of:
+// statuses have all of it.
+func (r *Reconciler) tell(image *v1alpha1.Image, w *wish) {
+	was, is := &image.Status, &w.status
+	if p := is.LatestImage; !w.rebased && p != nil && (was.LatestImage == nil || was.LatestImage.Digest != p.Digest) && r.pace.Allow() {
 		r.events.Eventf(image, corev1.EventTypeNormal, status.Published, "%s names %s, of %s for %s", p.Image, p.Digest, is.LatestBuild, is.LatestReason)
 	}
 	before, now := cmp.Or(was.Verdict, &v1alpha1.VerdictStatus{}), is.Verdict
-	if now == nil || now.Action == before.Action || !r.pace.Allow() {
+	if now == nil || now.Action == before.Action {
+		return
+	}
+	denied := now.Action == string(artifact.ActionDeny)
+	if w.rebased && !denied || !r.pace.Allow() {
 		return
 	}
 	kind := corev1.EventTypeNormal
-	if now.Action == string(artifact.ActionDeny) {
+	if denied {
 		kind = corev1.EventTypeWarning
 	}
 	r.events.Event(image, kind, Judged, status.Brief(strings.TrimSpace(fmt.Sprintf("%s → %s: %s", cmp.Or(before.Action, "no verdict"), now.Action, now.Reason))))
@@ -206,9 +218,9 @@ func (r *Reconciler) gather(ctx context.Context, image *v1alpha1.Image) (*facts,
 		}
 	}
 	if r.options.Verdict != nil {
-		f.verdict = func(published *v1alpha1.Published) *v1alpha1.VerdictStatus {
+		f.verdict = func(published *v1alpha1.Published) (*v1alpha1.VerdictStatus, bool) {
 			if published == nil {
-				return nil
+				return nil, true
 			}
 			return r.options.Verdict(image.Spec.Tag, published.Digest)
 		}
@@ -285,8 +297,14 @@ func (r *Reconciler) refuse(ctx context.Context, image *v1alpha1.Image) (*tag.Re
 
 // base gives the BaseImage that publishes the tag, if one does.
 func (r *Reconciler) base(ctx context.Context, tag string) *v1alpha1.BaseImage {
+	return Base(ctx, r.client, tag)
+}
+
+// Base gives the BaseImage that publishes the tag, or nil. cache is that of the manager that Setup was
+// given.
+func Base(ctx context.Context, cache client.Reader, tag string) *v1alpha1.BaseImage {
 	var list v1alpha1.BaseImageList
-	if err := r.client.List(ctx, &list, client.MatchingFields{indexPublished: tag}); err != nil || len(list.Items) != 1 {
+	if err := cache.List(ctx, &list, client.MatchingFields{indexPublished: tag}); err != nil || len(list.Items) != 1 {
 		return nil // it only says more
 	}
 	return &list.Items[0]

@@ -36,6 +36,8 @@ type wish struct {
 	create *v1alpha1.Build   // nil: none
 	remove []*v1alpha1.Build // superseded before they started, or older than the history goes
 	again  time.Duration     // when to look again though nothing changes; 0 is never
+
+	rebased bool // the status tells of an image that a rebase made
 }
 
 // wish decides. It is a pure function of the facts.
@@ -47,9 +49,7 @@ func (f *facts) wish() wish {
 	if !f.image.Spec.Suspend && f.refusal == nil { // else nobody asks
 		w.status.Source.Revision = f.source.Revision
 	}
-	if f.verdict != nil { // on what the status is to name, which may be newer than what it names
-		w.status.Verdict = f.verdict(w.status.LatestImage)
-	}
+	held := f.judge(&w)
 	reasons := f.reasons(was, is, w.status.Trigger)
 	ready := f.obstacle(is)
 	if ready == nil {
@@ -62,7 +62,41 @@ func (f *facts) wish() wish {
 	f.fresh(&w.status)
 	f.hear(&w)
 	f.prune(&w)
+	if held {
+		w.status, w.rebased = f.image.Status, false
+		w.lookAgain(patience)
+	}
 	return w
+}
+
+// patience is how long a status waits for the verdict on a new image, to be written once.
+const patience = 2 * time.Second
+
+// judge puts into the wish the verdict on what its status names, which may be newer than what the
+// Image's names. It says whether that is worth waiting for.
+func (f *facts) judge(w *wish) (held bool) {
+	moved := digest(w.status.LatestImage) != digest(f.image.Status.LatestImage)
+	made := f.newest(succeeded)
+	w.rebased = moved && made != nil && made.Spec.Method == v1alpha1.MethodRebase
+	if f.verdict == nil {
+		return false
+	}
+	verdict, known := f.verdict(w.status.LatestImage)
+	if !known && !moved {
+		return false // the last one stays
+	}
+	w.status.Verdict = verdict
+	if known || made == nil || made.Status.CompletedAt == nil {
+		return false
+	}
+	return f.now.Sub(made.Status.CompletedAt.Time) < patience
+}
+
+func digest(p *v1alpha1.Published) string {
+	if p == nil {
+		return ""
+	}
+	return p.Digest
 }
 
 func (w *wish) lookAgain(after time.Duration) {

@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"plimsoll.dev/plimsoll/api/v1alpha1"
 	"plimsoll.dev/plimsoll/internal/controller/poll"
@@ -329,6 +330,93 @@ func TestAbsorbDoesNotGoBack(t *testing.T) {
 	w := f.wish()
 	if w.create != nil || w.status.LatestImage.Digest != "image2" || w.status.Inputs.Source != "commit2" {
 		t.Errorf("it goes back to %+v, and makes %v", w.status, w.create)
+	}
+}
+
+// TestTheVerdictStays while another on the same image is being found, so that the status is not written
+// with none in between.
+func TestTheVerdictStays(t *testing.T) {
+	allow, deny := &v1alpha1.VerdictStatus{Action: "allow"}, &v1alpha1.VerdictStatus{Action: "deny"}
+	for _, test := range []struct {
+		name    string
+		rebased bool
+		verdict *v1alpha1.VerdictStatus
+		known   bool
+		want    *v1alpha1.VerdictStatus
+	}{
+		{"it is being found", false, nil, false, allow},
+		{"it is another", false, deny, true, deny},
+		{"nobody judges any more", false, nil, true, nil},
+		{"it is being found, of another image", true, nil, false, nil},
+		{"it is known, of another image", true, deny, true, deny},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			f := known()
+			f.verdict = func(*v1alpha1.Published) (*v1alpha1.VerdictStatus, bool) { return allow, true }
+			f.image.Status = f.wish().status
+			if test.rebased {
+				f.add(v1alpha1.BuildSucceeded, func(b *v1alpha1.Build) { b.Spec.Method = v1alpha1.MethodRebase })
+			}
+			f.verdict = func(*v1alpha1.Published) (*v1alpha1.VerdictStatus, bool) { return test.verdict, test.known }
+			w := f.wish()
+			if w.again != 0 {
+				t.Errorf("it looks again in %s at what is an hour old", w.again)
+			}
+			if diff := cmp.Diff(test.want, w.status.Verdict); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+			if w.rebased != test.rebased {
+				t.Errorf("rebased is %v", w.rebased)
+			}
+		})
+	}
+}
+
+// TestTheStatusWaitsForTheVerdict on an image that is new, for a moment.
+func TestTheStatusWaitsForTheVerdict(t *testing.T) {
+	f := known()
+	f.image.Status = f.wish().status
+	f.add(v1alpha1.BuildSucceeded, func(b *v1alpha1.Build) {
+		at := metav1.NewTime(noon.Add(-time.Second))
+		b.Status.CompletedAt = &at
+	})
+	f.verdict = func(*v1alpha1.Published) (*v1alpha1.VerdictStatus, bool) { return nil, false }
+	if w := f.wish(); w.status.LatestImage.Digest != "image1" || w.again != patience {
+		t.Errorf("it names %s, and looks again in %s", w.status.LatestImage.Digest, w.again)
+	}
+	f.now = noon.Add(patience)
+	if w := f.wish(); w.status.LatestImage.Digest != "image2" {
+		t.Errorf("it names %s, and waits on", w.status.LatestImage.Digest)
+	}
+	f.now = noon
+	f.verdict = func(*v1alpha1.Published) (*v1alpha1.VerdictStatus, bool) {
+		return &v1alpha1.VerdictStatus{Action: "allow"}, true
+	}
+	if w := f.wish(); w.status.LatestImage.Digest != "image2" || w.status.Verdict.Action != "allow" {
+		t.Errorf("it is judged, and it names %s", w.status.LatestImage.Digest)
+	}
+}
+
+func TestOverwritten(t *testing.T) {
+	at := func(version string) *v1alpha1.Image {
+		return &v1alpha1.Image{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "shop", ResourceVersion: version}}
+	}
+	var o overwritten
+	o.note(at("1"), at("1"))
+	if o.is(at("1")) {
+		t.Error("what was written and changed nothing counts")
+	}
+	o.note(at("1"), at("2"))
+	if !o.is(at("1")) || !o.is(at("1")) {
+		t.Error("the cache is behind, and is believed")
+	}
+	if o.is(at("2")) || o.is(at("3")) {
+		t.Error("what the cache has is not believed")
+	}
+	o.note(at("3"), at("4"))
+	o.forget(client.ObjectKeyFromObject(at("3")))
+	if len(o.versions) != 0 {
+		t.Errorf("it keeps %v", o.versions)
 	}
 }
 

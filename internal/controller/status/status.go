@@ -103,7 +103,7 @@ func Write(ctx context.Context, c client.Client, before, after client.Object) er
 	if err != nil || string(patch) == "{}" {
 		return err
 	}
-	return c.Status().Patch(ctx, after, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{}))
+	return c.Status().Update(ctx, after) // a patch costs the API server more: it reads and writes it once again
 }
 
 // Next gives when to look again. What somebody must change, has refused or has not put there yet
@@ -111,7 +111,7 @@ func Write(ctx context.Context, c client.Client, before, after client.Object) er
 // back to the queue, which waits longer each time.
 func Next(err error, interval time.Duration) (ctrl.Result, error) {
 	if apierrors.IsConflict(err) {
-		return ctrl.Result{RequeueAfter: soon}, nil // the cache was behind: the newer one is on its way
+		return ctrl.Result{RequeueAfter: Soon}, nil // the cache was behind: the newer one is on its way
 	}
 	switch fault.KindOf(err) {
 	case fault.Usage, fault.Denied, fault.NotFound:
@@ -123,7 +123,8 @@ func Next(err error, interval time.Duration) (ctrl.Result, error) {
 	return ctrl.Result{RequeueAfter: interval}, nil
 }
 
-const soon = 100 * time.Millisecond
+// Soon is when to look again at what the watch cache does not have yet.
+const Soon = 100 * time.Millisecond
 
 // Backoff is how long a queue waits before it tries what failed again: a second at first, then
 // twice as long each time, at most ten minutes.

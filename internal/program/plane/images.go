@@ -33,15 +33,16 @@ func (p *Plane) setUpImages(ctx context.Context, mgr ctrl.Manager, measure *figu
 		return nil, fault.New(fault.Failed, "set up campaigns", "", err)
 	}
 	store := logs.New(p.site.Path("logs"), 0)
+	opinions := p.opinions(ctx)
 	images, err := image.Setup(mgr, sources{p, mgr.GetAPIReader()}, image.Options{
-		Overrides: p.overrides, Hold: campaigns.hold, Verdict: p.opinions(ctx).verdict, Registry: p.registry(), Files: p.files(),
+		Overrides: p.overrides, Hold: campaigns.hold, Verdict: opinions.verdict, Registry: p.registry(), Files: p.files(),
 		WebhookToken: func(ctx context.Context, namespace, name string) error {
 			_, err := secrets.WebhookToken(ctx, mgr.GetAPIReader(), namespace, name)
 			return err
 		},
 	})
 	if err == nil {
-		err = build.Setup(mgr, worker{p, mgr.GetClient(), steps}, store, build.Options{Limits: queue.Limits{Total: p.parallel()}, Ended: measure.Ended})
+		err = build.Setup(mgr, worker{p, mgr.GetClient(), steps, opinions.await}, store, build.Options{Limits: queue.Limits{Total: p.parallel()}, Ended: measure.Ended})
 	}
 	if err != nil {
 		return nil, fault.New(fault.Failed, "set up the controllers", "", err)

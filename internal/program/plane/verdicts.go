@@ -3,6 +3,7 @@ package plane
 import (
 	"context"
 	"sync"
+	"time"
 
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -27,26 +28,42 @@ func (p *Plane) opinions(ctx context.Context) *opinions {
 	return &opinions{Plane: p, ctx: ctx, turns: make(chan struct{}, 2), asked: map[verdicts.Image]bool{}}
 }
 
-// verdict gives what the policies say of an image at the registry's gate. nil is not known: an image
-// from before there were policies is looked into then, and its Image hears of it.
-func (o *opinions) verdict(tag, digest string) *v1alpha1.VerdictStatus {
+// verdict gives what the policies say of an image at the registry's gate, nil where there are none. An
+// image of which that is not known is looked into, and its Image hears of it.
+func (o *opinions) verdict(tag, digest string) (status *v1alpha1.VerdictStatus, known bool) {
 	j := o.judge()
 	ref, err := o.place(tag)
 	if j == nil || err != nil {
-		return nil
+		return nil, true
 	}
 	image := verdicts.Image{Repository: ref.Repository(), Digest: digest}
 	v, known := j.Keeper().Standing(image)
 	if !known {
 		o.ask(j, image)
-		return nil
+		return nil, false
 	}
 	action := v.At(artifact.GateRegistry)
-	status := &v1alpha1.VerdictStatus{Action: string(action)}
+	status = &v1alpha1.VerdictStatus{Action: string(action)}
 	if action != artifact.ActionAllow {
 		status.Reason, _ = judge.Reasons(v, artifact.GateRegistry)
 	}
-	return status
+	return status, true
+}
+
+// patience is how long the end of a Build is held back for the verdict on what it made.
+const patience = 10 * time.Second
+
+// await waits until there is a verdict on an image, so that its Image's status is written once. Where
+// that takes too long, or fails, the Image's reconciler asks again.
+func (o *opinions) await(ctx context.Context, tag, digest string) {
+	j := o.judge()
+	ref, err := o.place(tag)
+	if j == nil || err != nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	_, _ = j.Keeper().Verdict(ctx, verdicts.Image{Repository: ref.Repository(), Digest: digest})
 }
 
 // ask has an image looked into, once at a time.

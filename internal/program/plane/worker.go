@@ -31,6 +31,9 @@ type worker struct {
 	*Plane
 	cache client.Reader     // of Builders
 	steps executor.Executor // nil is the site's own
+
+	// judged waits a while for a verdict on what a tag names now. nil does not.
+	judged func(ctx context.Context, tag, digest string)
 }
 
 // Build implements controller.Worker.
@@ -70,10 +73,12 @@ func (w worker) Build(ctx context.Context, job controller.Job, log io.Writer, st
 		return none, err
 	}
 	first := built.Images[0]
-	return controller.Outcome{
+	out := controller.Outcome{
 		Digest: built.Digest, Tags: w.names(request.Tag, request.AdditionalTags), Unchanged: built.Unchanged,
 		RunImage: w.stoodOn(b, first.RunImage), Buildpacks: first.Buildpacks,
-	}, nil
+	}
+	w.judge(ctx, job, out)
+	return out, nil
 }
 
 // heldAlready says whether the home has the overrides that hold for the job. Their reconciler writes
@@ -238,6 +243,16 @@ func (w worker) Rebase(ctx context.Context, jobs []controller.Job, end func(int,
 // mostFleets is how many parts of a fleet are under way at a time.
 const mostFleets = 8
 
+// mostJudged is how many images of a part wait for their verdicts at a time.
+const mostJudged = 32
+
+// judge waits for the verdict on what has come of a job.
+func (w worker) judge(ctx context.Context, job controller.Job, out controller.Outcome) {
+	if w.judged != nil {
+		w.judged(ctx, job.Image.Spec.Tag, out.Digest)
+	}
+}
+
 // account names a service account; the zero value is one that has no logins.
 type account struct{ namespace, name string }
 
@@ -267,6 +282,8 @@ func (w worker) rebase(ctx context.Context, jobs []controller.Job, these []int, 
 	if len(items) == 0 {
 		return
 	}
+	var judging errgroup.Group // while others are rebased
+	judging.SetLimit(mostJudged)
 	o := site.RebaseOptions{Means: w.means("fleet", number(int64(len(items))))}
 	o.Registries = w.registries(jobs[these[0]].Secrets.Logins)
 	err := w.site.Rebase(ctx, items, o, func(r site.RebaseOutcome) {
@@ -285,8 +302,13 @@ func (w worker) rebase(ctx context.Context, jobs []controller.Job, these []int, 
 		if inputs := jobs[i].Build.Spec.Inputs; inputs.RunImage != "" {
 			out.RunImage = &v1alpha1.Published{Image: inputs.RunImage, Digest: inputs.RunDigest}
 		}
-		end(i, out, nil)
+		judging.Go(func() error {
+			w.judge(ctx, jobs[i], out)
+			end(i, out, nil)
+			return nil
+		})
 	})
+	_ = judging.Wait()
 	for tag, i := range maps.Clone(places) {
 		if err == nil {
 			err = fault.Newf(fault.Failed, "rebase", tag, "nothing was said of it")

@@ -127,7 +127,7 @@ func (y *yard) setUp(ctx context.Context, mgr ctrl.Manager) error {
 	if err != nil {
 		return err
 	}
-	if err := builds.Setup(mgr, smith{worker{y.Plane, mgr.GetClient(), nil}, y}, logs.New(y.site.Path("logs"), 0), builds.Options{}); err != nil {
+	if err := builds.Setup(mgr, smith{worker{Plane: y.Plane, cache: mgr.GetClient()}, y}, logs.New(y.site.Path("logs"), 0), builds.Options{}); err != nil {
 		return err
 	}
 	y.cache = mgr.GetClient()
