@@ -1,6 +1,7 @@
 package build
 
 import (
+	"context"
 	"fmt"
 	"sync"
 	"testing"
@@ -8,6 +9,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"plimsoll.dev/plimsoll/api/v1alpha1"
 	"plimsoll.dev/plimsoll/internal/controller/image"
@@ -204,4 +206,30 @@ func TestAFleetIsRebasedInTheEnd(t *testing.T) {
 // measured.
 func pauseFor(n int) time.Duration {
 	return min(time.Duration(n)*time.Millisecond, 2*time.Second)
+}
+
+func TestGather(t *testing.T) {
+	r := &runner{options: Options{FleetSize: 2}, line: line{waiting: map[types.NamespacedName]*entry{}, kicked: make(chan struct{}, 1)}}
+	ended, end := context.WithCancel(t.Context())
+	end()
+	for _, test := range []struct {
+		name   string
+		rebase bool
+		ctx    context.Context
+		want   bool
+	}{
+		{"nothing waits, and no more comes", false, t.Context(), true},
+		{"the process ends meanwhile", false, ended, false},
+		{"too few for a fleet, and no more come", true, t.Context(), true},
+		{"enough for a fleet: nothing is waited for", true, ended, true},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			if test.rebase {
+				r.add(&entry{name: types.NamespacedName{Name: test.name}, uid: types.UID(test.name), rebase: true})
+			}
+			if got := r.gather(test.ctx); got != test.want {
+				t.Errorf("got %v", got)
+			}
+		})
+	}
 }

@@ -65,6 +65,18 @@ func (l *line) knows(b *v1alpha1.Build) bool {
 	return l.over[name] == b.UID
 }
 
+// rebases gives how many wait.
+func (l *line) rebases() (n int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, e := range l.waiting {
+		if e.rebase {
+			n++
+		}
+	}
+	return n
+}
+
 // drop forgets a Build that is not there any more, and ends it if it runs.
 func (l *line) drop(name types.NamespacedName) {
 	l.mu.Lock()

@@ -22,9 +22,12 @@ import (
 // errGone ends a Build that is not there any more: nothing is written down of it.
 var errGone = errors.New("the Build is not there any more")
 
-// gathering is how long rebases are collected before a fleet leaves: what makes one stale makes
-// thousands stale.
-const gathering = 50 * time.Millisecond
+// How long no rebase must have come before a fleet leaves, and how long it waits at most: what makes one
+// stale makes thousands stale, and each fleet looks at run images and logins anew.
+const (
+	gathering = 50 * time.Millisecond
+	gathered  = time.Second
+)
 
 // Start runs what waits until ctx ends, and waits for what runs. Builds that are under way then
 // stay as they are: who leads next begins them anew.
@@ -49,10 +52,8 @@ func (r *runner) Start(ctx context.Context) error {
 		case <-r.kicked:
 		case <-timer.C:
 		}
-		select { // more is on its way
-		case <-ctx.Done():
+		if !r.gather(ctx) {
 			return nil
-		case <-time.After(gathering):
 		}
 		builds, fleet, wake := r.next(ctx, r.options.Limits, r.options.FleetSize)
 		for _, b := range builds {
@@ -65,6 +66,23 @@ func (r *runner) Start(ctx context.Context) error {
 			r.kick() // for another
 		}
 		timer.Reset(sleep(wake))
+	}
+}
+
+// gather waits while more is on its way. It is false when ctx has ended.
+func (r *runner) gather(ctx context.Context) bool {
+	latest := time.Now().Add(gathered)
+	for before := -1; ; {
+		n := r.rebases()
+		if n == before || n >= r.options.FleetSize || time.Now().After(latest) {
+			return true
+		}
+		before = n
+		select {
+		case <-ctx.Done():
+			return false
+		case <-time.After(gathering):
+		}
 	}
 }
 
