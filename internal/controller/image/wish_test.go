@@ -407,8 +407,10 @@ func TestOverwritten(t *testing.T) {
 		t.Error("what was written and changed nothing counts")
 	}
 	o.note(at("1"), at("2"))
-	if !o.is(at("1")) || !o.is(at("1")) {
-		t.Error("the cache is behind, and is believed")
+	for range 2 {
+		if !o.is(at("1")) {
+			t.Error("the cache is behind, and is believed")
+		}
 	}
 	if o.is(at("2")) || o.is(at("3")) {
 		t.Error("what the cache has is not believed")
