@@ -28,6 +28,15 @@ type Issuer struct {
 	Signers   attest.Signers
 	Keyless   *attest.Keyless // instead of Signers; nil: keys sign
 	Version   string          // of plimsoll
+
+	// Attached and Bills remember what is issued, for those who read it here; nil does not.
+	Attached *attest.Memory
+	Bills    Bills
+}
+
+// Bills hears which bills of materials were made of which contents.
+type Bills interface {
+	Made(of artifact.Contents, bills ...artifact.Evidence)
 }
 
 // Malware looks for malware in an image.
@@ -64,7 +73,10 @@ func (i *Issuer) Issue(ctx context.Context, session *oci.Session, s Subject) (Is
 	if err != nil {
 		return out, err
 	}
-	issued, err := attest.Issue(ctx, session, s.Ref, s.Descriptor, out.Evidence, i.Signers, attest.Options{Keyless: i.Keyless, Encoded: true})
+	issued, err := attest.Issue(ctx, session, s.Ref, s.Descriptor, out.Evidence, i.Signers, attest.Options{Keyless: i.Keyless, Encoded: true, Memory: i.Attached})
+	if err == nil && i.Bills != nil {
+		i.Bills.Made(out.Contents, out.Evidence...)
+	}
 	out.Attached, out.Sent, out.Left, out.Identity = issued.Attached, issued.Sent, issued.Left, issued.Identity
 	return out, err
 }

@@ -8,6 +8,7 @@
 package attest
 
 import (
+	"bytes"
 	"context"
 	"crypto"
 	"time"
@@ -48,6 +49,10 @@ type Options struct {
 	// encoders give them. Others are looked through: text that only seems to be one could
 	// make a statement of another image.
 	Encoded bool
+
+	// Memory keeps what is issued of Encoded evidence for those who list it with the same; nil
+	// does not.
+	Memory *Memory
 }
 
 // Issued is what Issue did for one image.
@@ -75,6 +80,9 @@ func Issue(ctx context.Context, session *oci.Session, ref oci.Reference, subject
 		return Issued{}, err
 	}
 	w := &writer{session: session, repo: ref, subject: subject, now: o.Now.UTC(), by: by}
+	if o.Encoded { // else reading it might come to something else
+		w.memory = o.Memory
+	}
 	for _, e := range evidence {
 		if e.Subject != subject.Digest.String() {
 			return Issued{}, fault.Newf(fault.Usage, "attest", ref.At(subject.Digest).String(), "the evidence is of another image: "+e.Subject)
@@ -83,7 +91,10 @@ func Issue(ctx context.Context, session *oci.Session, ref oci.Reference, subject
 		if err != nil {
 			return Issued{}, fault.New(fault.Usage, "attest", ref.At(subject.Digest).String(), err)
 		}
-		w.claims = append(w.claims, claim{predicate: e.PredicateType, payload: payload})
+		w.claims = append(w.claims, claim{predicate: e.PredicateType, payload: payload, stated: parsed{
+			predicateType: e.PredicateType, predicate: bytes.TrimSpace(e.Predicate),
+			subjects: []map[string]string{{subject.Digest.Algorithm: subject.Digest.Hex}},
+		}})
 	}
 	issued, err := w.write(ctx)
 	if o.Keyless != nil {

@@ -125,7 +125,7 @@ func (h *harbour) issued(t *testing.T, by sealers) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		w.claims = append(w.claims, claim{e.PredicateType, payload})
+		w.claims = append(w.claims, claim{predicate: e.PredicateType, payload: payload})
 	}
 	if _, err := w.write(t.Context()); err != nil {
 		t.Fatal(err)

@@ -3,8 +3,6 @@ package attest
 import (
 	"cmp"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -46,6 +44,7 @@ type Attached struct {
 	bundle    *bundle.Bundle // nil below a tag
 	layer     v1.Descriptor  // below a tag
 	envelope  envelope       // without signatures for an older signature
+	sum       string         // of the envelope as a layer, in hexadecimal; "" where there is none
 	statement parsed
 }
 
@@ -66,7 +65,10 @@ func tooMany(at oci.Reference) error {
 // cannot be read is listed with its Problem; there is an error only when the registry fails
 // or there is too much to look at.
 func List(ctx context.Context, session *oci.Session, ref oci.Reference, subject v1.Hash) ([]Attached, error) {
-	l := &lister{session: session, ref: ref, subject: subject, known: map[string]Attached{}}
+	return (*Memory)(nil).List(ctx, session, ref, subject)
+}
+
+func list(ctx context.Context, l *lister) ([]Attached, error) {
 	bundles, err := l.referrers(ctx)
 	if err != nil {
 		return nil, err
@@ -81,13 +83,14 @@ func List(ctx context.Context, session *oci.Session, ref oci.Reference, subject 
 		return nil, err
 	}
 	if len(bundles)+len(layers) > maxAttached {
-		return nil, tooMany(ref.At(subject))
+		return nil, tooMany(l.ref.At(l.subject))
 	}
 	return once(append(bundles, layers...)), nil
 }
 
 // lister reads what is attached to one image.
 type lister struct {
+	memory  *Memory
 	session *oci.Session
 	ref     oci.Reference
 	subject v1.Hash
@@ -148,6 +151,13 @@ func (l *lister) referrer(ctx context.Context, d v1.Descriptor) (Attached, error
 	if at, err := time.Parse(time.RFC3339, d.Annotations[createdAnnotation]); err == nil {
 		out.Created = at.UTC().Format(time.RFC3339)
 	}
+	if known, ok := l.memory.get(d.Digest); ok {
+		if err := l.take(int64(len(known.Raw))); err != nil {
+			return out, err
+		}
+		known.Created = out.Created
+		return known, nil
+	}
 	m, err := l.session.Manifest(ctx, l.ref.At(d.Digest))
 	if err != nil {
 		return out.broken(err)
@@ -161,7 +171,11 @@ func (l *lister) referrer(ctx context.Context, d v1.Descriptor) (Attached, error
 	if out.bundle, out.envelope, err = parseBundle(out.Raw); err != nil {
 		return out.broken(err)
 	}
-	return out.stated()
+	out, err = out.stated()
+	if err == nil {
+		l.memory.put(d.Digest, out)
+	}
+	return out, err
 }
 
 // layer reads what is below an older tag, unless a bundle has the very same.
@@ -172,7 +186,7 @@ func (l *lister) layer(ctx context.Context, kind types.MediaType, d v1.Descripto
 		return out.broken(fmt.Errorf("it is of type %q, want %q", d.MediaType, kind))
 	}
 	if twin, ok := l.known[d.Digest.Hex]; ok && kind == envelopeType && out.plain() {
-		out.Predicate, out.envelope, out.statement = twin.Predicate, twin.envelope, twin.statement
+		out.Predicate, out.envelope, out.sum, out.statement = twin.Predicate, twin.envelope, twin.sum, twin.statement
 		return out, nil
 	}
 	if out.Raw, err = l.blob(ctx, d); err != nil {
@@ -196,10 +210,18 @@ func (l *lister) layer(ctx context.Context, kind types.MediaType, d v1.Descripto
 
 // blob reads a blob if that is not too much in all.
 func (l *lister) blob(ctx context.Context, d v1.Descriptor) ([]byte, error) {
-	if l.taken.Add(max(0, d.Size)) > maxTotal {
-		return nil, tooMany(l.ref.At(l.subject))
+	if err := l.take(d.Size); err != nil {
+		return nil, err
 	}
 	return l.session.Blob(ctx, l.ref, d)
+}
+
+// take counts bytes that are looked at.
+func (l *lister) take(bytes int64) error {
+	if l.taken.Add(max(0, bytes)) > maxTotal {
+		return tooMany(l.ref.At(l.subject))
+	}
+	return nil
 }
 
 // broken notes what is wrong with the attestation, and passes on what is wrong with the
@@ -219,7 +241,7 @@ func (a Attached) stated() (Attached, error) {
 	if a.statement, err = parseStatement(a.envelope.payload); err != nil {
 		return a.broken(err)
 	}
-	a.Predicate = a.statement.predicateType
+	a.Predicate, a.sum = a.statement.predicateType, a.envelope.sum()
 	return a, nil
 }
 
@@ -250,8 +272,7 @@ func (a Attached) same() (string, bool) {
 	if a.Problem != "" || len(a.envelope.signatures) == 0 || !a.plain() {
 		return "", false
 	}
-	sum := sha256.Sum256(a.envelope.json())
-	return hex.EncodeToString(sum[:]), true
+	return a.sum, true
 }
 
 // plain says that there is nothing beside the signature to verify it with.

@@ -31,12 +31,14 @@ const (
 type claim struct {
 	predicate string
 	payload   []byte
+	stated    parsed // the same as whoever reads it finds it
 }
 
 func (c claim) signs() bool { return c.predicate == artifact.PredicateSignature }
 
 // writer issues for one image.
 type writer struct {
+	memory  *Memory
 	session *oci.Session
 	repo    oci.Reference
 	subject v1.Descriptor
@@ -99,17 +101,22 @@ func (w *writer) attach(ctx context.Context, c claim, known []record) (record, i
 	if err != nil {
 		return record{}, 0, err
 	}
-	wrapped := envelope{payload: c.payload, signatures: [][]byte{sealed.signature}}.json()
+	signed := envelope{payload: c.payload, signatures: [][]byte{sealed.signature}}
+	wrapped := signed.json()
 	layer, layerSent, err := w.putLayer(ctx, c, wrapped, sealed)
 	if err != nil {
 		return record{}, 0, err
 	}
-	bundle, bundleSent, err := w.putBlob(ctx, bundleType, bundleJSON(sealed.material, wrapped))
+	raw := bundleJSON(sealed.material, wrapped)
+	bundle, bundleSent, err := w.putBlob(ctx, bundleType, raw)
 	if err != nil {
 		return record{}, 0, err
 	}
 	r := record{by: by.name(), predicate: c.predicate, layer: layer}
 	manifestSent, err := w.putReferrer(ctx, &r, bundle)
+	if err == nil {
+		w.memory.issued(r.Digest, sealed.material, raw, signed, c.stated)
+	}
 	return r, layerSent + bundleSent + manifestSent, err
 }
 

@@ -1,7 +1,6 @@
 package facts
 
 import (
-	"encoding/json"
 	"slices"
 	"strings"
 
@@ -31,7 +30,7 @@ func (f format) is(kind string) bool {
 
 // sbomOf holds all verified bills together against what the layers hold; nil when there is
 // none. One that cannot be read names nothing.
-func sbomOf(claims []claim, c artifact.Contents) *artifact.SBOMFacts {
+func sbomOf(known *Bills, claims []claim, c artifact.Contents) *artifact.SBOMFacts {
 	out := &artifact.SBOMFacts{Formats: []string{}, Complete: len(c.Gaps) == 0}
 	bills := 0
 	named := map[string]artifact.Package{}
@@ -41,7 +40,7 @@ func sbomOf(claims []claim, c artifact.Contents) *artifact.SBOMFacts {
 				continue
 			}
 			bills++
-			packages, err := f.parse(json.RawMessage(claim.predicate))
+			packages, err := known.parse(f, claim.predicate)
 			if err != nil {
 				continue
 			}

@@ -214,7 +214,7 @@ func FuzzClaims(f *testing.F) {
 		}
 		contents := artifact.Contents{Packages: []artifact.Package{{Type: "npm", Name: "a", Version: "1"}}}
 		for _, format := range formats() {
-			got := sbomOf(claims(format.predicate, predicate), contents)
+			got := sbomOf(nil, claims(format.predicate, predicate), contents)
 			if !readable && len(got.Unlisted) != 1 {
 				t.Errorf("a bill that cannot be read names %+v", got)
 			}

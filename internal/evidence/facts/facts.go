@@ -30,6 +30,7 @@ type Gatherer struct {
 	Hardening *hardening.Scanner
 	Malware   *malware.Scanner // nil: what verified reports of others say counts
 	Builders  []Builder        // whom provenance may name, and what for; nil is OurBuilder
+	Bills     *Bills           // nil: each is read
 }
 
 // Subject is a manifest of a repository, with what others than its layers tell of it.
@@ -65,7 +66,7 @@ func (g *Gatherer) Gather(ctx context.Context, session *oci.Session, ref oci.Ref
 	var err error
 	in := Input{
 		Repository: ref.Repository(), Tags: s.Tags, Pushed: s.Pushed, Report: s.Report, Base: s.Base,
-		MediaType: string(m.MediaType), Manifest: m.Raw, Builders: g.Builders,
+		MediaType: string(m.MediaType), Manifest: m.Raw, Builders: g.Builders, Bills: g.Bills,
 	}
 	if m.Image != nil && m.Image.Config.Digest != (v1.Hash{}) { // without one it is refused below
 		if m.Image.Config.Size > maxConfig {
@@ -149,6 +150,7 @@ type Input struct {
 	Report   attest.Report
 	Base     *artifact.BaseFacts // nil: nothing is known of it
 	Builders []Builder           // nil is OurBuilder
+	Bills    *Bills              // nil: each is read
 
 	// Contents and Hardening are our own look at the layers; nil: nobody could look.
 	Contents  *artifact.Contents
@@ -180,7 +182,7 @@ func Of(in Input) (artifact.Facts, error) {
 	}
 	if in.Contents != nil {
 		f.Packages, f.InBase, f.Licenses = packagesOf(*in.Contents)
-		f.SBOM = sbomOf(claims, *in.Contents)
+		f.SBOM = sbomOf(in.Bills, claims, *in.Contents)
 	}
 	return f, nil
 }

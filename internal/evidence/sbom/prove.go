@@ -28,7 +28,7 @@ func (s *Scanner) prove(ctx context.Context, layers []Layer) error {
 
 // proven says whether the layer's bytes were read before, and had that diffID.
 func (s *Scanner) proven(l Layer) bool {
-	if diffID, ok := s.proofs.get(l.Blob); ok {
+	if diffID, ok := s.proofs.Get(l.Blob); ok {
 		return diffID == l.DiffID
 	}
 	if s.options.Cache == "" || !diffIDForm.MatchString(l.Blob) {
@@ -36,7 +36,7 @@ func (s *Scanner) proven(l Layer) bool {
 	}
 	diffID, ok := aside.ReadSealed(s.proofPath(l.Blob))
 	if ok {
-		s.proofs.put(l.Blob, string(diffID), proofSize)
+		s.proofs.Put(l.Blob, string(diffID), proofSize)
 	}
 	return ok && string(diffID) == l.DiffID
 }
@@ -49,7 +49,7 @@ func (s *Scanner) proved(l Layer) error {
 	if !diffIDForm.MatchString(l.Blob) {
 		return nil
 	}
-	s.proofs.put(l.Blob, l.DiffID, proofSize)
+	s.proofs.Put(l.Blob, l.DiffID, proofSize)
 	if s.options.Cache == "" {
 		return nil
 	}

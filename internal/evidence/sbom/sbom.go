@@ -12,6 +12,7 @@ import (
 	"runtime"
 
 	"plimsoll.dev/plimsoll/artifact"
+	"plimsoll.dev/plimsoll/internal/evidence/recent"
 	"plimsoll.dev/plimsoll/internal/evidence/sbom/layer"
 	"plimsoll.dev/plimsoll/internal/fault"
 )
@@ -49,9 +50,9 @@ type Scanner struct {
 	options Options
 	jobs    chan struct{} // one place for each layer that may be read
 	flights flights
-	layers  *recent[*prepared] // by diffID
-	states  *recent[*state]    // by the hash of a list of layers
-	proofs  *recent[string]    // diffIDs of what was read, by Blob
+	layers  *recent.Values[*prepared] // by diffID
+	states  *recent.Values[*state]    // by the hash of a list of layers
+	proofs  *recent.Values[string]    // diffIDs of what was read, by Blob
 }
 
 // What a Scanner remembers, in bytes as they are guessed by the things kept.
@@ -68,7 +69,7 @@ func New(options Options) *Scanner {
 	}
 	return &Scanner{
 		options: options, jobs: make(chan struct{}, options.Jobs),
-		layers: newRecent[*prepared](keepLayers), states: newRecent[*state](keepStates), proofs: newRecent[string](keepProofs),
+		layers: recent.New[*prepared](keepLayers), states: recent.New[*state](keepStates), proofs: recent.New[string](keepProofs),
 	}
 }
 
@@ -110,7 +111,7 @@ func (s *Scanner) merged(ctx context.Context, layers []Layer, ids []string) (*st
 	chains := chainsOf(ids)
 	from, current := 0, &state{}
 	for i := len(ids); i > 0; i-- {
-		if known, ok := s.states.get(chains[i-1]); ok {
+		if known, ok := s.states.Get(chains[i-1]); ok {
 			from, current = i, known
 			break
 		}
@@ -121,7 +122,7 @@ func (s *Scanner) merged(ctx context.Context, layers []Layer, ids []string) (*st
 	}
 	for i, l := range rest {
 		current = current.under(l)
-		s.states.put(chains[from+i], current, current.size())
+		s.states.Put(chains[from+i], current, current.size())
 	}
 	return current, nil
 }
@@ -134,7 +135,7 @@ func (s *Scanner) read(ctx context.Context, layers []Layer) ([]*prepared, error)
 	done := make(chan error)
 	waiting := 0
 	for i, l := range layers {
-		if known, ok := s.layers.get(l.DiffID); ok {
+		if known, ok := s.layers.Get(l.DiffID); ok {
 			out[i] = known
 			continue
 		}

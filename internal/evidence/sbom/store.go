@@ -34,7 +34,7 @@ func (s *Scanner) layer(ctx context.Context, l Layer) (*prepared, error) {
 }
 
 func (s *Scanner) make(ctx context.Context, l Layer) (*prepared, error) {
-	if known, ok := s.layers.get(l.DiffID); ok {
+	if known, ok := s.layers.Get(l.DiffID); ok {
 		return known, nil
 	}
 	record, ok := s.cached(l.DiffID)
@@ -45,7 +45,7 @@ func (s *Scanner) make(ctx context.Context, l Layer) (*prepared, error) {
 		}
 	}
 	known := prepare(record)
-	s.layers.put(l.DiffID, known, known.size())
+	s.layers.Put(l.DiffID, known, known.size())
 	return known, nil
 }
 

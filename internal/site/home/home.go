@@ -11,6 +11,8 @@ import (
 	"strings"
 	"sync"
 
+	"plimsoll.dev/plimsoll/internal/evidence/attest"
+	"plimsoll.dev/plimsoll/internal/evidence/facts"
 	"plimsoll.dev/plimsoll/internal/evidence/hardening"
 	"plimsoll.dev/plimsoll/internal/evidence/malware"
 	"plimsoll.dev/plimsoll/internal/evidence/sbom"
@@ -38,6 +40,8 @@ type held struct {
 
 	contents  *sbom.Scanner
 	hardening *hardening.Scanner
+	attached  *attest.Memory
+	bills     *facts.Bills
 
 	mu          sync.Mutex
 	keychain    *keys.Keychain
@@ -73,6 +77,8 @@ func New(folder string, registries *oci.Registries, o Options) *Home {
 	h.held = &held{
 		contents:  sbom.New(sbom.Options{Cache: h.Path("cache", "contents")}),
 		hardening: hardening.New(h.Path("cache", "hardening")),
+		attached:  attest.NewMemory(keepAttached),
+		bills:     facts.NewBills(),
 		unread:    map[string]bool{},
 	}
 	h.newKeychain = func() *keys.Keychain {
@@ -231,6 +237,15 @@ func (h *Home) Hardening() *hardening.Scanner { return h.hardening }
 
 // Contents gives the scanner of this home, which keeps what it found.
 func (h *Home) Contents() *sbom.Scanner { return h.contents }
+
+// keepAttached is how much is remembered of what is attached to images, in bytes.
+const keepAttached = 64 << 20
+
+// Attached remembers what is attached to images, as this process issued or read it.
+func (h *Home) Attached() *attest.Memory { return h.attached }
+
+// Bills remembers what bills of materials name, as this process made or read them.
+func (h *Home) Bills() *facts.Bills { return h.bills }
 
 // Tell tells the inventory something. It is only an index: when that fails, what was done stands,
 // and that is said.

@@ -172,7 +172,7 @@ func (g *Gatherer) readBase(all context.Context, ref oci.Reference, architecture
 	if err != nil {
 		return nil, err
 	}
-	attached, err := attest.List(ctx, g.Session, ref, digest)
+	attached, err := g.home.Attached().List(ctx, g.Session, ref, digest)
 	if err != nil {
 		return out, all.Err()
 	}

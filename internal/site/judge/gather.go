@@ -36,7 +36,7 @@ type Gatherer struct {
 // NewGatherer gives one for the home, as its configuration is now.
 func NewGatherer(ctx context.Context, h *home.Home) (*Gatherer, error) {
 	g := &Gatherer{Reader: known.NewReader(ctx, h), home: h, stands: foundations{wait: readBases, known: map[string]*foundation{}}}
-	g.facts = facts.Gatherer{Contents: g.Contents, Hardening: h.Hardening()}
+	g.facts = facts.Gatherer{Contents: g.Contents, Hardening: h.Hardening(), Bills: h.Bills()}
 	said, err := h.Signing()
 	if err != nil {
 		return nil, err
@@ -64,7 +64,7 @@ func (g *Gatherer) one(ctx context.Context, ref oci.Reference, tags []string, ab
 	if err != nil {
 		return gathered{}, err
 	}
-	attached, err := attest.List(ctx, g.Session, ref, top.Digest)
+	attached, err := g.home.Attached().List(ctx, g.Session, ref, top.Digest)
 	if err != nil {
 		return gathered{}, err
 	}

@@ -86,7 +86,7 @@ func (r *Reader) one(ctx context.Context, ref oci.Reference, image v1.Image) (Fo
 	if err != nil {
 		return Found{}, err
 	}
-	attached, err := attest.List(ctx, r.Session, ref, digest)
+	attached, err := r.home.Attached().List(ctx, r.Session, ref, digest)
 	if err != nil {
 		return Found{}, err
 	}

@@ -37,9 +37,10 @@ func StatementsOn(ctx context.Context, session *oci.Session, ref oci.Reference, 
 // digest, of those whom the trust believes: of each signer the newest.
 func Statements(digest v1.Hash, attached []attest.Attached, trust attest.Trust) ([]*vex.Document, error) {
 	bySigner := map[string][]*vex.Document{}
-	for _, c := range attest.Verify(digest, attached, trust).Checks {
+	documents := slices.DeleteFunc(slices.Clone(attached), func(a attest.Attached) bool { return !strings.HasPrefix(a.Predicate, "https://openvex.dev/ns") })
+	for _, c := range attest.Verify(digest, documents, trust).Checks {
 		e, verified := c.Evidence()
-		if !verified || !strings.HasPrefix(e.PredicateType, "https://openvex.dev/ns") {
+		if !verified {
 			continue
 		}
 		document, err := vex.Parse(e.Predicate, "attestation", e.Subject)

@@ -65,7 +65,7 @@ func Open(ctx context.Context, h *home.Home, o Options) (*Ledger, error) {
 	}
 	l.issuer = &evidence.Issuer{
 		Contents: h.Contents(), Hardening: h.Hardening(),
-		Signers: signers, Version: h.Version,
+		Signers: signers, Version: h.Version, Attached: h.Attached(), Bills: h.Bills(),
 	}
 	if l.issuer.Keyless, err = h.Keyless(); err != nil {
 		return nil, err

@@ -56,7 +56,7 @@ func (p *publisher) tell(ctx context.Context, c verdicts.Change, level int) erro
 	if m.Image != nil && m.Image.Subject != nil {
 		return nil // what is said of another is not spoken of itself: else there would be no end
 	}
-	attached, err := attest.List(ctx, p.session, ref, digest)
+	attached, err := p.home.Attached().List(ctx, p.session, ref, digest)
 	if err != nil {
 		return err
 	}
@@ -80,6 +80,6 @@ func (p *publisher) tell(ctx context.Context, c verdicts.Change, level int) erro
 		return err
 	}
 	evidence := artifact.Evidence{Subject: image.Digest, PredicateType: artifact.PredicateVSA, Predicate: predicate}
-	_, err = attest.Issue(ctx, p.session, ref, m.Descriptor, []artifact.Evidence{evidence}, signers, attest.Options{Keyless: keyless, Encoded: true})
+	_, err = attest.Issue(ctx, p.session, ref, m.Descriptor, []artifact.Evidence{evidence}, signers, attest.Options{Keyless: keyless, Encoded: true, Memory: p.home.Attached()})
 	return err
 }
