@@ -90,13 +90,12 @@ const page = 500
 // held against advisories; those that a suppression covers say so.
 func (inv *Inventory) Facts(ctx context.Context, which Selection, yield func(artifact.Facts) error) error {
 	var items []item
-	var join *joiner
+	join := inv.joiners.take()
 	err := inv.db.Read(ctx, func(tx store.Tx) (err error) {
 		if items, err = selected(ctx, tx, which); err != nil {
 			return err
 		}
-		join, err = newJoiner(ctx, tx, seconds(inv.now()))
-		return err
+		return join.begin(ctx, tx, seconds(inv.now()))
 	})
 	if err != nil {
 		return err
@@ -122,7 +121,27 @@ func (inv *Inventory) Facts(ctx context.Context, which Selection, yield func(art
 			}
 		}
 	}
+	inv.joiners.give(join)
 	return nil
+}
+
+// Kept gives what PutFacts took of a manifest, short of all that Facts adds; false when nothing is
+// kept.
+func (inv *Inventory) Kept(ctx context.Context, m Manifest) (kept artifact.Facts, ok bool, err error) {
+	err = inv.db.Read(ctx, func(tx store.Tx) error {
+		items, err := selected(ctx, tx, Selection{Of: []Manifest{m}})
+		if err != nil {
+			return err
+		}
+		all, err := readFacts(ctx, tx, inv.packer, items)
+		for _, f := range all {
+			if f != nil {
+				kept, ok = *f, true
+			}
+		}
+		return err
+	})
+	return kept, ok, err
 }
 
 // item is a manifest whose facts are asked for.

@@ -22,6 +22,8 @@ type Inventory struct {
 	now    func() time.Time
 	stacks *stacks
 	packer *packer
+
+	joiners joiners
 }
 
 // Options are what Open may be told.

@@ -14,6 +14,7 @@ import (
 // joiner joins facts with packages and findings. It remembers packages, advisories and
 // sets while they are few enough, the stacks of a page, and the contents of the last one.
 type joiner struct {
+	mark     Mark // of what was read
 	synced   time.Time
 	silences map[int64][]silence // by advisory
 	personal map[string]bool     // digests of images that a silence is about
@@ -62,30 +63,47 @@ type contents struct {
 	advisories []int64            // of each of the findings
 }
 
-func newJoiner(ctx context.Context, tx store.Tx, now int64) (*joiner, error) {
-	j := &joiner{
-		silences: map[int64][]silence{}, personal: map[string]bool{},
-		packages: map[int64]*known{}, advisories: map[int64]*artifact.Finding{}, sets: map[int64][]member{},
+// begin reads what holds for all, and forgets what was read before and is so no more.
+func (j *joiner) begin(ctx context.Context, tx store.Tx, now int64) error {
+	mark, err := markOf(ctx, tx)
+	if err != nil {
+		return err
+	}
+	outdated, err := j.outdated(ctx, tx, mark)
+	if err != nil {
+		return err
 	}
 	at, err := tx.Int(ctx, "SELECT at FROM moments WHERE name = ?", syncedMoment)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	j.synced = moment(at)
 	all, err := silences(ctx, tx, now)
+	if err != nil {
+		return err
+	}
+	if outdated {
+		j.forget()
+	}
+	if len(all)+len(j.silences) > 0 {
+		j.last = nil // some say of its findings that they do not count
+	}
+	j.mark, j.synced = mark, moment(at)
+	j.silences, j.personal = map[int64][]silence{}, map[string]bool{}
 	for _, s := range all {
 		j.silences[s.advisory] = append(j.silences[s.advisory], s)
 		j.personal[s.image] = s.image != ""
 	}
-	return j, err
+	return nil
+}
+
+func (j *joiner) forget() {
+	j.packages, j.advisories, j.sets, j.last = map[int64]*known{}, map[int64]*artifact.Finding{}, map[int64][]member{}, nil
 }
 
 // prepare reads what join needs for the items and nobody has read before.
 func (j *joiner) prepare(ctx context.Context, tx store.Tx, items []item) error {
 	if len(j.packages) > keptPackages || len(j.sets) > keptSets {
-		clear(j.packages)
-		clear(j.advisories)
-		clear(j.sets)
+		j.forget()
 	}
 	var stacks []int64
 	for _, i := range items {

@@ -117,7 +117,7 @@ func (j *Judge) Gather(ctx context.Context, image verdicts.Image) (artifact.Fact
 	if err != nil {
 		return artifact.Facts{}, err
 	}
-	before, seen, err := j.Known(ctx, image)
+	before, seen, err := j.index.Kept(ctx, inventory.Manifest(image))
 	if err != nil {
 		return artifact.Facts{}, err
 	}
@@ -174,6 +174,15 @@ func At(image verdicts.Image) (oci.Reference, v1.Hash, error) {
 	}
 	ref, err := oci.Parse(image.String())
 	return ref, digest, err
+}
+
+// Level gives the SLSA build level of an image by its provenance; 0 where nothing is known of it.
+func (j *Judge) Level(ctx context.Context, image verdicts.Image) int {
+	kept, _, err := j.index.Kept(ctx, inventory.Manifest(image))
+	if err != nil || kept.Provenance == nil {
+		return 0
+	}
+	return kept.Provenance.Level
 }
 
 // Known implements verdicts.Facts.

@@ -206,11 +206,7 @@ func (at *site) level(ctx context.Context, c verdicts.Change) int {
 	if j == nil {
 		return 0
 	}
-	known, ok, err := j.Known(ctx, verdicts.Image{Repository: c.Verdict.Repository, Digest: c.Verdict.Image})
-	if err != nil || !ok || known.Provenance == nil {
-		return 0
-	}
-	return known.Provenance.Level
+	return j.Level(ctx, verdicts.Image{Repository: c.Verdict.Repository, Digest: c.Verdict.Image})
 }
 
 // quarantined counts the images of each project that may not be pulled.
