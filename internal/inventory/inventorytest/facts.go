@@ -306,3 +306,46 @@ func testOtherForms(t *testing.T, address string) {
 		t.Errorf("a verdict was read: %t, %v", known, err)
 	}
 }
+
+// testFactsAgain asks an index that has read packages before, after another one has changed what is
+// found in them: it gives what one gives that has read nothing.
+func testFactsAgain(t *testing.T, address string) {
+	c := newClock()
+	inv, other := fleet(t, address, c), open(t, address, c)
+	first := inventory.Manifest{Repository: shop, Digest: sum("shop-1")}
+	putFacts(t, inv, factsOf(shop, "shop-1"))
+	worse := func(advisories map[string]artifact.Finding) {
+		for name, f := range advisories {
+			f.Score, f.Summary = f.Score+0.5, "it is worse"
+			advisories[name] = f
+		}
+	}
+	for _, change := range []struct {
+		name string
+		do   func(map[string]artifact.Finding)
+	}{
+		{"nothing", func(map[string]artifact.Finding) {}},
+		{"told otherwise", worse},
+		{"gone", func(advisories map[string]artifact.Finding) { clear(advisories) }},
+		{"back", func(map[string]artifact.Finding) {}},
+	} {
+		one(t, inv, first)
+		advisories := Advisories()
+		change.do(advisories)
+		rematch(t, other, inventory.Which{}, advisories)
+		want := one(t, open(t, address, c), first)
+		if gone := change.name == "gone"; gone != (len(want.Findings) == 0) {
+			t.Errorf("%s: there are %d findings", change.name, len(want.Findings))
+		}
+		if diff := cmp.Diff(want, one(t, inv, first)); diff != "" {
+			t.Errorf("%s (-want +got)\n%s", change.name, diff)
+		}
+	}
+	kept, known, err := inv.Kept(t.Context(), first)
+	if err != nil || !known || kept.Packages != nil || !kept.Image.Pushed.Equal(day(1)) {
+		t.Errorf("kept are %+v, %t, %v", kept, known, err)
+	}
+	if _, known, err := inv.Kept(t.Context(), inventory.Manifest{Repository: shop, Digest: sum("nobody")}); known || err != nil {
+		t.Errorf("something is kept of what nobody put: %v", err)
+	}
+}

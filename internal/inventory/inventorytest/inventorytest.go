@@ -43,6 +43,7 @@ func Run(t *testing.T, empty func(testing.TB) string) {
 		{"Rematch", testRematch},
 		{"Facts", testFacts},
 		{"OtherForms", testOtherForms},
+		{"FactsAgain", testFactsAgain},
 		{"Verdicts", testVerdicts},
 		{"ManyVerdicts", testManyVerdicts},
 		{"Stale", testStale},
