@@ -238,8 +238,9 @@ func (h *Home) Hardening() *hardening.Scanner { return h.hardening }
 // Contents gives the scanner of this home, which keeps what it found.
 func (h *Home) Contents() *sbom.Scanner { return h.contents }
 
-// keepAttached is how much is remembered of what is attached to images, in bytes.
-const keepAttached = 64 << 20
+// keepAttached is how much is remembered of what is attached to images, in bytes: what was issued is
+// read soon, so some dozen images are enough.
+const keepAttached = 8 << 20
 
 // Attached remembers what is attached to images, as this process issued or read it.
 func (h *Home) Attached() *attest.Memory { return h.attached }
