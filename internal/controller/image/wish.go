@@ -72,6 +72,9 @@ func (f *facts) wish() wish {
 // patience is how long a status waits for the verdict on a new image, to be written once.
 const patience = 2 * time.Second
 
+// unjudged is after how long the verdict is asked for again where nobody has told one.
+const unjudged = time.Minute
+
 // judge puts into the wish the verdict on what its status names, which may be newer than what the
 // Image's names. It says whether that is worth waiting for.
 func (f *facts) judge(w *wish) (held bool) {
@@ -82,6 +85,9 @@ func (f *facts) judge(w *wish) (held bool) {
 		return false
 	}
 	verdict, known := f.verdict(w.status.LatestImage)
+	if !known {
+		w.lookAgain(unjudged) // whoever looks into it says when it is known, unless that fails
+	}
 	if !known && !moved {
 		return false // the last one stays
 	}

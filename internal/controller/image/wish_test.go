@@ -359,7 +359,7 @@ func TestTheVerdictStays(t *testing.T) {
 			}
 			f.verdict = func(*v1alpha1.Published) (*v1alpha1.VerdictStatus, bool) { return test.verdict, test.known }
 			w := f.wish()
-			if w.again != 0 {
+			if again := w.again != 0; again == test.known || w.again > unjudged {
 				t.Errorf("it looks again in %s at what is an hour old", w.again)
 			}
 			if diff := cmp.Diff(test.want, w.status.Verdict); diff != "" {

@@ -66,6 +66,9 @@ func (o *opinions) await(ctx context.Context, tag, digest string) {
 	_, _ = j.Keeper().Verdict(ctx, verdicts.Image{Repository: ref.Repository(), Digest: digest})
 }
 
+// unanswered is how long looking into an image may take; its Image asks again then.
+const unanswered = 5 * time.Minute
+
 // ask has an image looked into, once at a time.
 func (o *opinions) ask(j *judge.Judge, image verdicts.Image) {
 	o.mu.Lock()
@@ -81,7 +84,9 @@ func (o *opinions) ask(j *judge.Judge, image verdicts.Image) {
 			return
 		}
 		defer func() { <-o.turns }()
-		_, err := j.Keeper().Verdict(o.ctx, image)
+		ctx, cancel := context.WithTimeout(o.ctx, unanswered)
+		defer cancel()
+		_, err := j.Keeper().Verdict(ctx, image)
 		o.mu.Lock()
 		delete(o.asked, image)
 		o.mu.Unlock()
