@@ -208,9 +208,12 @@ func TestPatches(t *testing.T) {
 	failing := newPatch("failing", v1alpha1.PatchSpec{})
 	q.Create(t, failing)
 	q.UntilCondition(t, failing, &failing.Status.Status, succeeded, metav1.ConditionFalse, string(v1alpha1.PatchHalted))
-	if !slices.Contains(q.Events(t, failing), string(v1alpha1.PatchHalted)) {
-		t.Errorf("events: %v", q.Events(t, failing))
-	}
+	q.Until(t, func() string {
+		if !slices.Contains(q.Events(t, failing), string(v1alpha1.PatchHalted)) {
+			return "no event tells that it has halted"
+		}
+		return ""
+	})
 
 	// A zone that nobody knows is the user's to mend.
 	lost := newPatch("lost", v1alpha1.PatchSpec{Windows: []v1alpha1.PatchWindow{{Start: "0 22 * * *", Duration: metav1.Duration{Duration: time.Hour}, TimeZone: "Atlantis/Centre"}}})
