@@ -36,7 +36,8 @@ func TestVictim(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := step(t, "trap '' TERM HUP; (setsid sh -c 'sleep 1000' $0 &); echo ready; sleep 1000")
+	// Each shell has a last command of its own to come back to, else it becomes sleep and loses its mark.
+	s := step(t, "trap '' TERM HUP; (setsid sh -c 'sleep 1000; :' $0 &); echo ready; sleep 1000; :")
 	s.Command = append(s.Command, os.Getenv(victimMark))
 	_, err = e.Run(t.Context(), s, os.Stdout, os.Stderr)
 	t.Fatalf("the step ended: %v", err)
@@ -60,15 +61,20 @@ func killed(t *testing.T, b *Bed) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	lines := bufio.NewScanner(out)
-	for lines.Scan() && !strings.Contains(lines.Text(), "ready") {
+	lines, said := bufio.NewScanner(out), ""
+	for !strings.Contains(said, "ready") {
+		if !lines.Scan() {
+			_ = cmd.Process.Kill() // it has ended, or closed its output
+			t.Fatalf("the victim has ended: %v\n%s", cmd.Wait(), said)
+		}
+		said += lines.Text() + "\n"
 	}
 	other, again := b.Executor(t, pod.Options{Owner: "other"}), b.Executor(t, pod.Options{Owner: "victim"})
 	if err := other.Sweep(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if len(b.processes(t, mark)) == 0 || len(b.Pods(t)) != 1 {
-		t.Fatalf("the victim's step does not run: %q, %q", b.processes(t, mark), b.Pods(t))
+		t.Fatalf("the victim's step does not run: %q, %q\n%s", b.processes(t, mark), b.Pods(t), said)
 	}
 	if err := cmd.Process.Kill(); err != nil {
 		t.Fatal(err)
