@@ -2,12 +2,10 @@ package build
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"math/rand/v2"
 	"os"
-	"os/exec"
 	"os/signal"
 	"path/filepath"
 	"strings"
@@ -25,6 +23,7 @@ import (
 	"plimsoll.dev/plimsoll/internal/controller/logs"
 	"plimsoll.dev/plimsoll/internal/controller/poll"
 	"plimsoll.dev/plimsoll/internal/controller/tag"
+	"plimsoll.dev/plimsoll/internal/testbed"
 )
 
 // errand is what the process of the controllers is told, in its environment.
@@ -36,26 +35,11 @@ type errand struct {
 	Logs   string
 }
 
-const errandVariable = "PLIMSOLL_TEST_CONTROLLERS"
+// TestMain makes this program the process of an errand where it was sent for one.
+func TestMain(m *testing.M) { testbed.Errands[errand](m) }
 
-// TestMain makes this program the controllers' process where the environment says so.
-func TestMain(m *testing.M) {
-	text, ok := os.LookupEnv(errandVariable)
-	if !ok {
-		os.Exit(m.Run())
-	}
-	var e errand
-	if err := json.Unmarshal([]byte(text), &e); err != nil {
-		panic(err)
-	}
-	if err := e.run(); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
-}
-
-// run runs the controllers until the process is ended.
-func (e errand) run() error {
+// Do runs the controllers until the process is ended.
+func (e errand) Do() error {
 	m, err := controller.New(&rest.Config{Host: e.Host, TLSClientConfig: e.TLS}, controller.Options{})
 	if err != nil {
 		return err
@@ -101,23 +85,6 @@ func (e errand) outcome(job Job) (Outcome, error) {
 	return Outcome{Digest: "sha256:" + job.Build.Name, Tags: []string{job.Image.Spec.Tag}, RunImage: &v1alpha1.Published{Image: "run:1", Digest: string(run)}}, err
 }
 
-// start starts the process.
-func (e errand) start(t *testing.T) *exec.Cmd {
-	t.Helper()
-	text, err := json.Marshal(e)
-	if err != nil {
-		t.Fatal(err)
-	}
-	process := exec.Command(os.Args[0])
-	process.Env = append(os.Environ(), errandVariable+"="+string(text))
-	process.Stderr = os.Stderr
-	process.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	if err := process.Start(); err != nil {
-		t.Fatal(err)
-	}
-	return process
-}
-
 // TestKilledAnywhere kills the controllers again and again while commits and bases change. In the
 // end every Image is made from the newest, and nothing was done twice in a row.
 func TestKilledAnywhere(t *testing.T) {
@@ -140,7 +107,7 @@ func TestKilledAnywhere(t *testing.T) {
 		y.declare(t, fmt.Sprint("app-", k), nil)
 	}
 	for n := 1; n <= kills; n++ {
-		process := e.start(t)
+		process := testbed.Send(t, e)
 		put(e.Source, fmt.Sprint("commit", n))
 		put(e.Run, fmt.Sprint("run", n))
 		y.builder(t, "builder1", fmt.Sprint("run", n))
@@ -148,7 +115,7 @@ func TestKilledAnywhere(t *testing.T) {
 		_ = process.Process.Kill()
 		_ = process.Wait()
 	}
-	process := e.start(t)
+	process := testbed.Send(t, e)
 	defer func() {
 		_ = process.Process.Kill()
 		_ = process.Wait()

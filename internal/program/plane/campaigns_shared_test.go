@@ -34,9 +34,9 @@ func TestReplicasShareACampaign(t *testing.T) {
 	const images, strays = 40, 6
 	d := newDockAt(t, mooring{Inventory: inventorytest.Database(t, testbed.Postgres(t)), Publish: port(t) + "/fleet"})
 	one, other := d.replica(t, "one"), d.replica(t, "other")
-	leads := one.start(t)
+	leads := testbed.Send(t, one)
 	first := d.leads(t, "")
-	follows := other.start(t)
+	follows := testbed.Send(t, other)
 	var names []string
 	for n := range images {
 		names = append(names, fmt.Sprint("app-", n))

@@ -1,10 +1,7 @@
 package plane
 
 import (
-	"encoding/json"
 	"fmt"
-	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -19,6 +16,7 @@ import (
 	"plimsoll.dev/plimsoll/api/v1alpha1"
 	"plimsoll.dev/plimsoll/internal/controller"
 	"plimsoll.dev/plimsoll/internal/controller/image"
+	"plimsoll.dev/plimsoll/internal/testbed"
 )
 
 // TestCampaignsOnACluster runs campaigns of every kind against a real API server.
@@ -223,7 +221,7 @@ func TestCampaignOutlastsTheControlPlane(t *testing.T) {
 	for n := range images {
 		names = append(names, fmt.Sprint("app-", n))
 	}
-	process := e.start(t)
+	process := testbed.Send(t, e)
 	all := d.declare(t, "", names...)
 	before, digest := d.digests(t, all), d.newBase(t, "3.5.2")
 	p := d.patch(t, "ssl", v1alpha1.PatchSpec{
@@ -252,7 +250,7 @@ func TestCampaignOutlastsTheControlPlane(t *testing.T) {
 		}
 		_ = process.Wait() // it was killed
 		t.Logf("killed when %d of %d had moved", moved(), images)
-		process = e.start(t)
+		process = testbed.Send(t, e)
 	}
 	d.until(t, p, v1alpha1.PatchDone)
 	if p.Status.Images.Done != images {
@@ -270,21 +268,4 @@ func TestCampaignOutlastsTheControlPlane(t *testing.T) {
 	if err := process.Wait(); err != nil {
 		t.Errorf("a control plane that was asked to end: %v", err)
 	}
-}
-
-// start starts the process, which ends with this one.
-func (e errand) start(t *testing.T) *exec.Cmd {
-	t.Helper()
-	text, err := json.Marshal(e)
-	if err != nil {
-		t.Fatal(err)
-	}
-	process := exec.Command(os.Args[0])
-	process.Env = append(os.Environ(), errandVariable+"="+string(text))
-	process.Stderr = os.Stderr
-	process.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	if err := process.Start(); err != nil {
-		t.Fatal(err)
-	}
-	return process
 }

@@ -50,6 +50,7 @@ import (
 	"plimsoll.dev/plimsoll/internal/site"
 	"plimsoll.dev/plimsoll/internal/site/home"
 	"plimsoll.dev/plimsoll/internal/site/ledger"
+	"plimsoll.dev/plimsoll/internal/testbed"
 	"plimsoll.dev/plimsoll/internal/update"
 )
 
@@ -343,26 +344,11 @@ type errand struct {
 	Replica string // its name, where there are several
 }
 
-const errandVariable = "PLIMSOLL_TEST_PLANE"
+// TestMain makes this program the process of an errand where it was sent for one.
+func TestMain(m *testing.M) { testbed.Errands[errand](m) }
 
-// TestMain makes this program a control plane's process where the environment says so.
-func TestMain(m *testing.M) {
-	text, ok := os.LookupEnv(errandVariable)
-	if !ok {
-		os.Exit(m.Run())
-	}
-	var e errand
-	if err := json.Unmarshal([]byte(text), &e); err != nil {
-		panic(err)
-	}
-	if err := e.run(); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
-}
-
-// run runs the controllers until the process is ended.
-func (e errand) run() error {
+// Do runs the controllers until the process is ended.
+func (e errand) Do() error {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
 	y, err := openYard(ctx, e.Folder, e.Parts, e.Mooring)
