@@ -7,7 +7,7 @@ import (
 	"sync"
 )
 
-// Values keeps what was used last. It is safe for concurrent use.
+// Values keeps what was used last. It is safe for concurrent use; nil keeps nothing.
 type Values[V any] struct {
 	most int64
 
@@ -30,6 +30,9 @@ func New[V any](most int64) *Values[V] {
 
 // Get gives the value, if it is still kept.
 func (r *Values[V]) Get(key string) (value V, ok bool) {
+	if r == nil {
+		return value, false
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	at, ok := r.by[key]
@@ -42,6 +45,9 @@ func (r *Values[V]) Get(key string) (value V, ok bool) {
 
 // Put keeps the value. The one that was put last stays, whatever its size.
 func (r *Values[V]) Put(key string, value V, size int64) {
+	if r == nil {
+		return
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if at, ok := r.by[key]; ok {

@@ -17,6 +17,7 @@ import (
 	"plimsoll.dev/plimsoll/api/v1alpha1"
 	"plimsoll.dev/plimsoll/artifact"
 	"plimsoll.dev/plimsoll/internal/controller/patch"
+	"plimsoll.dev/plimsoll/internal/evidence/recent"
 	"plimsoll.dev/plimsoll/internal/executor"
 	"plimsoll.dev/plimsoll/internal/fault"
 	"plimsoll.dev/plimsoll/internal/site/remedy"
@@ -33,7 +34,7 @@ type campaigns struct {
 	api    client.Reader // asks the API itself
 
 	covering
-	known configured
+	known *recent.Values[map[string]string] // configured labels, by the digests that Images name
 }
 
 // setUpCampaigns adds the update engine to the manager, which runs it where this replica leads, or on
@@ -41,7 +42,8 @@ type campaigns struct {
 func (p *Plane) setUpCampaigns(ctx context.Context, mgr ctrl.Manager, steps executor.Executor) (*campaigns, error) {
 	c := &campaigns{
 		Plane: p, client: mgr.GetClient(), api: mgr.GetAPIReader(),
-		home: remedy.Home{Site: p.site, Means: p.means("campaign", "")},
+		home:  remedy.Home{Site: p.site, Means: p.means("campaign", "")},
+		known: recent.New[map[string]string](mostConfigured),
 	}
 	parts, err := p.parts()
 	if err != nil {

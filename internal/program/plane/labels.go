@@ -5,7 +5,6 @@ import (
 	"context"
 	"maps"
 	"slices"
-	"sync"
 
 	"plimsoll.dev/plimsoll/api/v1alpha1"
 	"plimsoll.dev/plimsoll/internal/controller/image"
@@ -29,13 +28,7 @@ func (c *campaigns) labels(reference string) map[string]string {
 	return labelsOf(i)
 }
 
-// configured remembers the labels of images' configurations, by the digests that Images name.
-type configured struct {
-	mu  sync.Mutex
-	all map[string]map[string]string
-}
-
-// mostConfigured bounds what is remembered, before all is forgotten: some megabytes.
+// mostConfigured bounds the images whose configured labels are remembered: some megabytes.
 const mostConfigured = 20_000
 
 // configured gives the labels of the configuration of what the Image has published; none where nobody
@@ -45,10 +38,7 @@ func (c *campaigns) configured(ctx context.Context, i *v1alpha1.Image) map[strin
 		return nil
 	}
 	digest := i.Status.LatestImage.Digest
-	c.known.mu.Lock()
-	labels, known := c.known.all[digest]
-	c.known.mu.Unlock()
-	if known {
+	if labels, known := c.known.Get(digest); known {
 		return labels
 	}
 	labels, err := c.readLabels(ctx, i)
@@ -58,12 +48,7 @@ func (c *campaigns) configured(ctx context.Context, i *v1alpha1.Image) map[strin
 	if len(labels) == 0 {
 		return nil // the inventory may hear of it still
 	}
-	c.known.mu.Lock()
-	defer c.known.mu.Unlock()
-	if c.known.all == nil || len(c.known.all) >= mostConfigured {
-		c.known.all = map[string]map[string]string{}
-	}
-	c.known.all[digest] = labels
+	c.known.Put(digest, labels, 1)
 	return labels
 }
 

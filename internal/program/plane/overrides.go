@@ -4,7 +4,6 @@ import (
 	"context"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"plimsoll.dev/plimsoll/api/v1alpha1"
@@ -71,8 +70,9 @@ func (p *Plane) idle(ctx context.Context, i *v1alpha1.Image, holding override.Ho
 	case len(holding) == 0: // the next build goes by the lock files again
 		return true, nil
 	}
-	key := heldAgainst{i.Status.LatestImage.Digest, holding.Digest()}
-	if idle, known := p.idleBy.get(key); known {
+	digest := i.Status.LatestImage.Digest
+	key := digest + " " + holding.Digest() // what came of these two stays so
+	if idle, known := p.idleBy.Get(key); known {
 		return idle, nil
 	}
 	index, err := p.site.Inventory(ctx)
@@ -88,7 +88,7 @@ func (p *Plane) idle(ctx context.Context, i *v1alpha1.Image, holding override.Ho
 		digests = append(digests, n.Digest)
 	}
 	// Of an index only the images are known.
-	if several := len(i.Spec.Architectures); !slices.Contains(digests, key.image) && (several < 2 || len(digests) != several) {
+	if several := len(i.Spec.Architectures); !slices.Contains(digests, digest) && (several < 2 || len(digests) != several) {
 		return false, nil
 	}
 	var types []string
@@ -97,39 +97,13 @@ func (p *Plane) idle(ctx context.Context, i *v1alpha1.Image, holding override.Ho
 	}
 	low, err := index.Chosen(ctx, inventory.Choice{Types: types, Is: holding.Below(), Images: digests})
 	if err == nil {
-		p.idleBy.put(key, len(low) == 0)
+		p.idleBy.Put(key, len(low) == 0, 1)
 	}
 	return len(low) == 0, err
 }
 
-// heldAgainst is an image and the overrides that it was held against, by their digests: what came of
-// it stays so.
-type heldAgainst struct{ image, overrides string }
-
-// remembered says which overrides do not bear on which images.
-type remembered struct {
-	mu  sync.Mutex
-	all map[heldAgainst]bool
-}
-
-func (r *remembered) get(key heldAgainst) (idle, known bool) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	idle, known = r.all[key]
-	return idle, known
-}
-
-// mostRemembered bounds what is, before all is forgotten: some megabytes.
-const mostRemembered = 50_000
-
-func (r *remembered) put(key heldAgainst, idle bool) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.all == nil || len(r.all) >= mostRemembered {
-		r.all = map[heldAgainst]bool{}
-	}
-	r.all[key] = idle
-}
+// mostIdle bounds the answers of idle that are remembered: some megabytes.
+const mostIdle = 50_000
 
 // counter is dependencyoverride.Counter by the inventory.
 type counter struct{ *Plane }

@@ -20,6 +20,7 @@ import (
 	"plimsoll.dev/plimsoll/internal/controller/image"
 	"plimsoll.dev/plimsoll/internal/controller/leader"
 	"plimsoll.dev/plimsoll/internal/controller/patch"
+	"plimsoll.dev/plimsoll/internal/evidence/recent"
 	"plimsoll.dev/plimsoll/internal/fault"
 	"plimsoll.dev/plimsoll/internal/site"
 	"plimsoll.dev/plimsoll/internal/update"
@@ -45,7 +46,7 @@ type Plane struct {
 
 	cache  client.Reader                // of the controllers
 	images atomic.Pointer[image.Images] // nil until they are set up
-	idleBy remembered
+	idleBy *recent.Values[bool]         // answers of idle
 
 	campaigns atomic.Pointer[campaigns] // nil until they are set up
 }
@@ -53,7 +54,7 @@ type Plane struct {
 // Run runs a control plane until ctx ends, and tells ready when all of it does.
 func Run(ctx context.Context, s *site.Site, o cli.UpOptions, log *slog.Logger, ready func(cli.UpState)) (err error) {
 	started := time.Now()
-	p := &Plane{site: s, o: o, log: log}
+	p := &Plane{site: s, o: o, log: log, idleBy: recent.New[bool](mostIdle)}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	if err := p.connect(ctx); err != nil {
