@@ -15,8 +15,10 @@ import (
 
 // PutFacts keeps what is known of manifests in place of what was known before; the same again
 // is no news. Packages, licences and findings are not taken from here: Facts gives those of
-// the image of that digest that Put took, as they are then.
-func (inv *Inventory) PutFacts(ctx context.Context, facts ...artifact.Facts) error {
+// the image of that digest that Put took, as they are then. It gives the marks of what that
+// changed, for News to leave out.
+func (inv *Inventory) PutFacts(ctx context.Context, facts ...artifact.Facts) ([]Mark, error) {
+	var marks []Mark
 	for some := range slices.Chunk(facts, batch) {
 		manifests := make([]row, len(some))
 		packed := make([][]byte, len(some))
@@ -32,8 +34,9 @@ func (inv *Inventory) PutFacts(ctx context.Context, facts ...artifact.Facts) err
 			return nil
 		})
 		if err != nil {
-			return err
+			return marks, err
 		}
+		mark := Mark(0)
 		err = inv.db.Write(ctx, func(tx store.Tx) error {
 			numbers, err := internManifests(ctx, tx, manifests)
 			if err != nil {
@@ -43,17 +46,22 @@ func (inv *Inventory) PutFacts(ctx context.Context, facts ...artifact.Facts) err
 			for i := range some {
 				last[numbers[manifests[i].key]] = packed[i]
 			}
-			return writeFacts(ctx, tx, last)
+			mark, err = writeFacts(ctx, tx, last)
+			return err
 		})
 		if err != nil {
-			return err
+			return marks, err
+		}
+		if mark != 0 {
+			marks = append(marks, mark)
 		}
 	}
-	return nil
+	return marks, nil
 }
 
-// writeFacts writes the facts of those numbers that are other than what stands.
-func writeFacts(ctx context.Context, tx store.Tx, facts map[int64][]byte) error {
+// writeFacts writes the facts of those numbers that are other than what stands, and gives the mark of
+// that; 0 where there are none.
+func writeFacts(ctx context.Context, tx store.Tx, facts map[int64][]byte) (Mark, error) {
 	these, arg := tx.Ints("manifest", slices.Collect(maps.Keys(facts)))
 	err := tx.Each(ctx, func(scan func(...any) error) error {
 		var id int64
@@ -65,17 +73,17 @@ func writeFacts(ctx context.Context, tx store.Tx, facts map[int64][]byte) error 
 		return err
 	}, "SELECT manifest, facts FROM facts WHERE "+these, arg)
 	if err != nil || len(facts) == 0 {
-		return err
+		return 0, err
 	}
 	news, err := tx.Take(ctx, newsCounter, 1)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	rows := map[int64][]any{}
 	for id, packed := range facts {
 		rows[id] = []any{id, news, packed}
 	}
-	return replace(ctx, tx, store.Table{Name: "facts", Columns: "manifest, news, facts"}, rows)
+	return Mark(news), replace(ctx, tx, store.Table{Name: "facts", Columns: "manifest, news, facts"}, rows)
 }
 
 // page is how many manifests are read at once.
@@ -125,23 +133,27 @@ func (inv *Inventory) Facts(ctx context.Context, which Selection, yield func(art
 	return nil
 }
 
-// Kept gives what PutFacts took of a manifest, short of all that Facts adds; false when nothing is
-// kept.
-func (inv *Inventory) Kept(ctx context.Context, m Manifest) (kept artifact.Facts, ok bool, err error) {
-	err = inv.db.Read(ctx, func(tx store.Tx) error {
-		items, err := selected(ctx, tx, Selection{Of: []Manifest{m}})
+// Kept gives what PutFacts took of those manifests of which something is kept, short of all that Facts
+// adds.
+func (inv *Inventory) Kept(ctx context.Context, of ...Manifest) (map[Manifest]artifact.Facts, error) {
+	kept := make(map[Manifest]artifact.Facts, len(of))
+	if len(of) == 0 {
+		return kept, nil // else a selection of all
+	}
+	err := inv.db.Read(ctx, func(tx store.Tx) error {
+		items, err := selected(ctx, tx, Selection{Of: of})
 		if err != nil {
 			return err
 		}
 		all, err := readFacts(ctx, tx, inv.packer, items)
 		for _, f := range all {
 			if f != nil {
-				kept, ok = *f, true
+				kept[Manifest{f.Image.Repository, f.Image.Digest}] = *f
 			}
 		}
 		return err
 	})
-	return kept, ok, err
+	return kept, err
 }
 
 // item is a manifest whose facts are asked for.

@@ -169,7 +169,7 @@ func factsOfFleet(b *testing.B, inv *inventory.Inventory, population *inventoryt
 		manifests = append(manifests, inventory.Manifest{Repository: v.Repository, Digest: v.Image})
 		facts, verdicts = append(facts, f), append(verdicts, v)
 		if len(facts) == cap(facts) || n+1 == fleetSize {
-			puttingFacts += timed(b, func() error { return inv.PutFacts(b.Context(), facts...) })
+			puttingFacts += timed(b, func() error { _, err := inv.PutFacts(b.Context(), facts...); return err })
 			facts = facts[:0]
 		}
 		if len(verdicts) == cap(verdicts) || n+1 == fleetSize {

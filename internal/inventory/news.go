@@ -32,8 +32,9 @@ func markOf(ctx context.Context, tx store.Tx) (Mark, error) {
 // News gives the manifests whose facts may have changed since the mark, by repository and
 // digest, and the mark to ask with the next time, after an error the same: new facts, another account of what an
 // image holds, findings that are new, gone or told otherwise, suppressions that begin or
-// end. Whoever decides anew what it gives needs nothing else of a change.
-func (inv *Inventory) News(ctx context.Context, since Mark) ([]Manifest, Mark, error) {
+// end. Whoever decides anew what it gives needs nothing else of a change. own are marks that PutFacts
+// gave to whoever asks: those facts are no news to him.
+func (inv *Inventory) News(ctx context.Context, since Mark, own ...Mark) ([]Manifest, Mark, error) {
 	all := []Manifest{} // a selection of none, not of all
 	now := since
 	err := inv.db.Read(ctx, func(tx store.Tx) error {
@@ -49,7 +50,7 @@ func (inv *Inventory) News(ctx context.Context, since Mark) ([]Manifest, Mark, e
 		if a.view, err = inv.stacks.load(ctx, tx); err != nil {
 			return err
 		}
-		all, err = a.newsSince(int64(from))
+		all, err = a.newsSince(int64(from), own)
 		return err
 	})
 	if err != nil {
@@ -58,7 +59,7 @@ func (inv *Inventory) News(ctx context.Context, since Mark) ([]Manifest, Mark, e
 	return all, now, nil
 }
 
-func (a *asking) newsSince(since int64) ([]Manifest, error) {
+func (a *asking) newsSince(since int64, own []Mark) ([]Manifest, error) {
 	packages, err := a.tx.IDs(a.ctx, "SELECT p.id FROM packages p WHERE p.news > ?", since)
 	if err != nil {
 		return nil, err
@@ -74,7 +75,12 @@ func (a *asking) newsSince(since int64) ([]Manifest, error) {
 		stacks := a.written(cond{stacks: a.having(marked)})
 		either = cond{text: either.text + " OR " + stacks.text, args: append(either.args, stacks.args...)}
 	}
-	numbers, err := a.tx.IDs(a.ctx, "SELECT f.manifest FROM facts f WHERE f.news > ?", since)
+	put := make([]int64, len(own))
+	for i, mark := range own {
+		put[i] = int64(mark)
+	}
+	theirs, arg := a.tx.Ints("f.news", put)
+	numbers, err := a.tx.IDs(a.ctx, "SELECT f.manifest FROM facts f WHERE f.news > ? AND NOT "+theirs, since, arg)
 	if err != nil {
 		return nil, err
 	}

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"time"
 
 	"plimsoll.dev/plimsoll/artifact"
 	"plimsoll.dev/plimsoll/internal/inventory/store"
@@ -48,7 +49,7 @@ type entry struct {
 	base   row
 	claims row
 	labels []row
-	key    key // of all but the reference
+	key    key // of all but the reference, and when somebody verified the evidence
 
 	id, stack int64
 }
@@ -58,7 +59,10 @@ func newEntry(image *Image, layers layerSets) entry {
 	e := entry{Image: image, sets: layers.of(&image.Contents)}
 	e.digest, _ = digestBytes(image.Contents.Image)
 	e.base = baseRow(image)
-	evidence := image.Evidence[:min(len(image.Evidence), maxEvidence)]
+	evidence := slices.Clone(image.Evidence[:min(len(image.Evidence), maxEvidence)])
+	slices.SortStableFunc(evidence, func(a, b Evidence) int { // who issues it and who reads it do not give it in one order
+		return cmp.Or(cmp.Compare(a.PredicateType, b.PredicateType), cmp.Compare(a.Digest, b.Digest))
+	})
 	claims := claimsOf(evidence)
 	e.claims, e.proof = newRow(jsonText(claims)), encodeEvidence(evidence, claims)
 	for _, name := range slices.Sorted(maps.Keys(image.Labels)) { // the same of many each time
@@ -75,7 +79,7 @@ func newEntry(image *Image, layers layerSets) entry {
 	}
 	c := image.Contents
 	writeText(h, c.Layers...)
-	writeText(h, "", c.Platform, distroOf(c), string(e.claims.key[:]), string(e.proof), image.Source.URL, image.Source.Revision, string(e.base.key[:]))
+	writeText(h, "", c.Platform, distroOf(c), string(e.claims.key[:]), string(encodeEvidence(undated(evidence), claims)), image.Source.URL, image.Source.Revision, string(e.base.key[:]))
 	for _, label := range e.labels {
 		writeText(h, string(label.key[:]))
 	}
@@ -84,6 +88,17 @@ func newEntry(image *Image, layers layerSets) entry {
 	}
 	e.key = key(h.Sum(nil))
 	return e
+}
+
+// undated gives the evidence without when it was verified; that it was stays in its claim.
+func undated(evidence []Evidence) []Evidence {
+	all := slices.Clone(evidence)
+	for i := range all {
+		if !all[i].VerifiedAt.IsZero() {
+			all[i].VerifiedAt = time.Unix(0, 0)
+		}
+	}
+	return all
 }
 
 func baseRow(image *Image) row {

@@ -135,7 +135,7 @@ func (p *planeBench) until(what string, missing func() string) {
 		select {
 		case <-p.b.Context().Done():
 			p.b.Fatalf("%s: %s", what, why)
-		case <-time.After(50 * time.Millisecond):
+		case <-time.After(100 * time.Millisecond): // often enough, and no load that counts
 		}
 	}
 }

@@ -65,7 +65,8 @@ func fillInventory(b *testing.B, home string, fleet int) {
 			facts = append(facts, f)
 		}
 		must(b, index.Put(b.Context(), images...))
-		must(b, index.PutFacts(b.Context(), facts...))
+		_, err := index.PutFacts(b.Context(), facts...)
+		must(b, err)
 	}
 	_, err = index.Rematch(b.Context(), inventory.Which{}, everyEighth)
 	must(b, err)

@@ -8,7 +8,6 @@
 package attest
 
 import (
-	"bytes"
 	"context"
 	"crypto"
 	"time"
@@ -87,12 +86,12 @@ func Issue(ctx context.Context, session *oci.Session, ref oci.Reference, subject
 		if e.Subject != subject.Digest.String() {
 			return Issued{}, fault.Newf(fault.Usage, "attest", ref.At(subject.Digest).String(), "the evidence is of another image: "+e.Subject)
 		}
-		payload, err := statement(ref.Repository(), e, o.Encoded)
+		payload, predicate, err := statement(ref.Repository(), e, o.Encoded)
 		if err != nil {
 			return Issued{}, fault.New(fault.Usage, "attest", ref.At(subject.Digest).String(), err)
 		}
 		w.claims = append(w.claims, claim{predicate: e.PredicateType, payload: payload, stated: parsed{
-			predicateType: e.PredicateType, predicate: bytes.TrimSpace(e.Predicate),
+			predicateType: e.PredicateType, predicate: predicate,
 			subjects: []map[string]string{{subject.Digest.Algorithm: subject.Digest.Hex}},
 		}})
 	}

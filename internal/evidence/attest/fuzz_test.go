@@ -19,7 +19,7 @@ func subject() v1.Hash {
 // sample is an attestation by key: its statement, envelope and bundle.
 func sample(f *testing.F) (payload, wrapped, bundled []byte) {
 	f.Helper()
-	payload, err := statement("team/app", artifact.Evidence{Subject: subject().String(), PredicateType: artifact.PredicateSPDX, Predicate: []byte(`{"a":1}`)}, false)
+	payload, _, err := statement("team/app", artifact.Evidence{Subject: subject().String(), PredicateType: artifact.PredicateSPDX, Predicate: []byte(`{"a":1}`)}, false)
 	if err != nil {
 		f.Fatal(err)
 	}

@@ -121,7 +121,7 @@ func (h *harbour) issued(t *testing.T, by sealers) {
 	t.Helper()
 	w := &writer{session: h.session, repo: h.ref, subject: h.image, now: morning, by: by}
 	for _, e := range h.evidence(artifact.PredicateSPDX) {
-		payload, err := statement(h.ref.Repository(), e, false)
+		payload, _, err := statement(h.ref.Repository(), e, false)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -38,7 +38,7 @@ type Attached struct {
 	Manifest  string `json:"manifest"`            // the bundle's manifest by digest, or the tag
 	Predicate string `json:"predicate,omitempty"` // artifact.PredicateSignature also for an older signature
 	Created   string `json:"created,omitempty"`   // as its manifest says
-	Raw       []byte `json:"-"`                   // the bundle; or what lies below the tag
+	Raw       []byte `json:"-"`                   // the bundle; or what lies below the tag; nil of what is remembered and a key verifies
 	Problem   string `json:"problem,omitempty"`   // why it cannot be read
 
 	bundle    *bundle.Bundle // nil below a tag
@@ -152,7 +152,7 @@ func (l *lister) referrer(ctx context.Context, d v1.Descriptor) (Attached, error
 		out.Created = at.UTC().Format(time.RFC3339)
 	}
 	if known, ok := l.memory.get(d.Digest); ok {
-		if err := l.take(int64(len(known.Raw))); err != nil {
+		if err := l.take(int64(len(known.envelope.payload))); err != nil {
 			return out, err
 		}
 		known.Created = out.Created
@@ -241,7 +241,7 @@ func (a Attached) stated() (Attached, error) {
 	if a.statement, err = parseStatement(a.envelope.payload); err != nil {
 		return a.broken(err)
 	}
-	a.Predicate, a.sum = a.statement.predicateType, a.envelope.sum()
+	a.Predicate, a.sum = a.statement.predicateType, sumOf(a.envelope.json())
 	return a, nil
 }
 

@@ -37,15 +37,19 @@ func (m *Memory) get(manifest v1.Hash) (Attached, bool) {
 
 // put keeps a bundle that could be read.
 func (m *Memory) put(manifest v1.Hash, a Attached) {
-	if m != nil && a.Problem == "" && a.bundle != nil {
-		a.Created = "" // a registry's list says it, not the bundle
-		m.bundles.Put(manifest.String(), a, int64(len(a.Raw)+len(a.envelope.payload)))
+	if m == nil || a.Problem != "" || a.bundle == nil {
+		return
 	}
+	a.Created = "" // a registry's list says it, not the bundle
+	if a.plain() {
+		a.Raw = nil
+	}
+	m.bundles.Put(manifest.String(), a, int64(len(a.Raw)+len(a.envelope.payload)))
 }
 
 // issued keeps a bundle that was just written: the raw bytes are those of the material and of the
-// envelope around what is stated.
-func (m *Memory) issued(manifest v1.Hash, material, raw []byte, e envelope, stated parsed) {
+// envelope around what is stated, of which sum is the digest.
+func (m *Memory) issued(manifest v1.Hash, material, raw []byte, e envelope, sum string, stated parsed) {
 	if m == nil {
 		return
 	}
@@ -57,12 +61,12 @@ func (m *Memory) issued(manifest v1.Hash, material, raw []byte, e envelope, stat
 	b.GetDsseEnvelope().Payload = e.payload
 	m.put(manifest, Attached{
 		Manifest: manifest.String(), Predicate: stated.predicateType, Raw: raw,
-		bundle: b, envelope: e, sum: e.sum(), statement: stated,
+		bundle: b, envelope: e, sum: sum, statement: stated,
 	})
 }
 
-// sum gives the digest, in hexadecimal, of the envelope as a layer.
-func (e envelope) sum() string {
-	sum := sha256.Sum256(e.json())
+// sumOf gives the digest, in hexadecimal, of an envelope as a layer.
+func sumOf(envelope []byte) string {
+	sum := sha256.Sum256(envelope)
 	return hex.EncodeToString(sum[:])
 }

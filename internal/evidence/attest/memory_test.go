@@ -64,6 +64,11 @@ func TestMemory(t *testing.T) {
 	if diff := cmp.Diff(want, listed(reading), asRead()); diff != "" {
 		t.Errorf("an empty memory: -want +got\n%s", diff)
 	}
+	for i := range want {
+		if want[i].bundle != nil {
+			want[i].Raw = nil // the key is asked about the envelope
+		}
+	}
 	for name, m := range map[string]*Memory{"issued": issuing, "read": reading} {
 		blobs.Store(0)
 		if diff := cmp.Diff(want, listed(m), asRead()); diff != "" {

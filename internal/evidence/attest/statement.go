@@ -28,16 +28,16 @@ const (
 	maxSubjects = 1024     // of a statement
 )
 
-// statement gives the bytes that are signed. The predicate stays as it is, byte for byte.
-// One that is not known to be well encoded is looked through.
-func statement(repository string, e artifact.Evidence, encoded bool) ([]byte, error) {
+// statement gives the bytes that are signed, and the predicate where it stands in them: it stays as it
+// is, byte for byte. One that is not known to be well encoded is looked through.
+func statement(repository string, e artifact.Evidence, encoded bool) (payload, within []byte, err error) {
 	algorithm, hex, ok := strings.Cut(e.Subject, ":")
 	if !ok || !legibleType(e.PredicateType) {
-		return nil, fmt.Errorf("evidence wants a digest and the URI of a type, not %q and %q", e.Subject, e.PredicateType)
+		return nil, nil, fmt.Errorf("evidence wants a digest and the URI of a type, not %q and %q", e.Subject, e.PredicateType)
 	}
 	predicate := bytes.TrimSpace(e.Predicate)
 	if !bytes.HasPrefix(predicate, []byte("{")) || !encoded && !stdjson.Valid(predicate) {
-		return nil, fmt.Errorf("the predicate of type %s is not a JSON object", e.PredicateType)
+		return nil, nil, fmt.Errorf("the predicate of type %s is not a JSON object", e.PredicateType)
 	}
 	out := make([]byte, 0, len(predicate)+512)
 	out = append(out, `{"_type":"`+statementType+`","subject":[{"name":`...)
@@ -46,7 +46,9 @@ func statement(repository string, e artifact.Evidence, encoded bool) ([]byte, er
 	out = append(appendString(out, algorithm), ':')
 	out = append(appendString(out, hex), `}}],"predicateType":`...)
 	out = append(appendString(out, e.PredicateType), `,"predicate":`...)
-	return append(append(out, predicate...), '}'), nil
+	at := len(out)
+	out = append(append(out, predicate...), '}')
+	return out, out[at : len(out)-1 : len(out)-1], nil
 }
 
 func appendString(out []byte, s string) []byte {

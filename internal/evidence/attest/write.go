@@ -115,7 +115,11 @@ func (w *writer) attach(ctx context.Context, c claim, known []record) (record, i
 	r := record{by: by.name(), predicate: c.predicate, layer: layer}
 	manifestSent, err := w.putReferrer(ctx, &r, bundle)
 	if err == nil {
-		w.memory.issued(r.Digest, sealed.material, raw, signed, c.stated)
+		sum := layer.Digest.Hex
+		if c.signs() {
+			sum = sumOf(wrapped)
+		}
+		w.memory.issued(r.Digest, sealed.material, raw, signed, sum, c.stated)
 	}
 	return r, layerSent + bundleSent + manifestSent, err
 }

@@ -90,7 +90,7 @@ func (g *Gatherer) Gather(ctx context.Context, session *oci.Session, ref oci.Ref
 		}
 	}
 	out.Contents = in.Contents
-	out.Facts, err = Of(in)
+	out.Facts, err = in.facts(shape)
 	return out, err
 }
 
@@ -169,6 +169,11 @@ func Of(in Input) (artifact.Facts, error) {
 	if err != nil {
 		return artifact.Facts{}, refused(in.Repository, err)
 	}
+	return in.facts(shape)
+}
+
+// facts gives the facts of what has that shape.
+func (in Input) facts(shape shape) (artifact.Facts, error) {
 	if err := in.about(shape.digest); err != nil {
 		return artifact.Facts{}, refused(in.Repository+"@"+shape.digest, err)
 	}

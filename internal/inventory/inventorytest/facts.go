@@ -33,7 +33,7 @@ func factsOf(repository, name string) artifact.Facts {
 
 func putFacts(t testing.TB, inv *inventory.Inventory, facts ...artifact.Facts) {
 	t.Helper()
-	if err := inv.PutFacts(t.Context(), facts...); err != nil {
+	if _, err := inv.PutFacts(t.Context(), facts...); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -278,12 +278,12 @@ func testFactsRefused(t *testing.T, inv *inventory.Inventory) {
 		"no repository":         {Image: artifact.ImageFacts{Digest: sum("x")}},
 		"a hostile repository":  {Image: artifact.ImageFacts{Repository: "a\x00b", Digest: sum("x")}},
 	} {
-		if err := inv.PutFacts(t.Context(), f); fault.KindOf(err) != fault.Usage {
+		if _, err := inv.PutFacts(t.Context(), f); fault.KindOf(err) != fault.Usage {
 			t.Errorf("%s: got %v, want a refusal", name, err)
 		}
 	}
 	huge.Image.Annotations = map[string]string{"x": strings.Repeat("x", 5<<20)}
-	if err := inv.PutFacts(t.Context(), huge); err == nil {
+	if _, err := inv.PutFacts(t.Context(), huge); err == nil {
 		t.Error("facts of 5 MB were taken")
 	}
 }
@@ -341,11 +341,12 @@ func testFactsAgain(t *testing.T, address string) {
 			t.Errorf("%s (-want +got)\n%s", change.name, diff)
 		}
 	}
-	kept, known, err := inv.Kept(t.Context(), first)
-	if err != nil || !known || kept.Packages != nil || !kept.Image.Pushed.Equal(day(1)) {
-		t.Errorf("kept are %+v, %t, %v", kept, known, err)
+	nobody := inventory.Manifest{Repository: shop, Digest: sum("nobody")}
+	kept, err := inv.Kept(t.Context(), first, nobody)
+	if f := kept[first]; err != nil || len(kept) != 1 || f.Packages != nil || !f.Image.Pushed.Equal(day(1)) {
+		t.Errorf("kept are %+v, %v", kept, err)
 	}
-	if _, known, err := inv.Kept(t.Context(), inventory.Manifest{Repository: shop, Digest: sum("nobody")}); known || err != nil {
-		t.Errorf("something is kept of what nobody put: %v", err)
+	if kept, err := inv.Kept(t.Context()); len(kept) > 0 || err != nil {
+		t.Errorf("of no manifests are kept %+v, %v", kept, err)
 	}
 }

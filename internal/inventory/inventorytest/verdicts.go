@@ -3,7 +3,9 @@ package inventorytest
 import (
 	"context"
 	"fmt"
+	"slices"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -156,6 +158,7 @@ func testNews(t *testing.T, address string) {
 			rematch(t, inv, inventory.Which{}, known)
 		}
 	}
+	var own []inventory.Mark
 	steps := []struct {
 		name string
 		do   func()
@@ -187,6 +190,32 @@ func testNews(t *testing.T, address string) {
 		}, []string{"ledger"}},
 		{"that is matched", func() { rematch(t, inv, inventory.Which{Unmatched: true}, known) }, []string{"ledger"}},
 		{"the same image again", func() { put(t, inv, Fleet()[0]) }, nil},
+		{"the same image, whose evidence was verified once more and comes in another order", func() {
+			image := Fleet()[0]
+			image.Evidence = slices.Clone(image.Evidence)
+			slices.Reverse(image.Evidence)
+			for i := range image.Evidence {
+				if !image.Evidence[i].VerifiedAt.IsZero() {
+					image.Evidence[i].VerifiedAt = time.Unix(1, 0)
+				}
+			}
+			put(t, inv, image)
+		}, nil},
+		{"new facts of the asker's own", func() {
+			f := factsOf("chart", "chart")
+			f.Malware = &artifact.MalwareFacts{Result: "infected"}
+			var err error
+			if own, err = inv.PutFacts(t.Context(), f); err != nil || len(own) != 1 {
+				t.Errorf("marks %v, %v", own, err)
+			}
+		}, nil},
+		{"the same facts of the asker's own", func() {
+			f := factsOf("chart", "chart")
+			f.Malware = &artifact.MalwareFacts{Result: "infected"}
+			if none, err := inv.PutFacts(t.Context(), f); err != nil || len(none) != 0 {
+				t.Errorf("marks %v, %v", none, err)
+			}
+		}, nil},
 		{"an image of which there are no facts", func() {
 			image := Fleet()[2]
 			image.Contents.Packages = image.Contents.Packages[:1]
@@ -196,7 +225,7 @@ func testNews(t *testing.T, address string) {
 	var mark inventory.Mark
 	for _, step := range steps {
 		step.do()
-		news, now, err := inv.News(t.Context(), mark)
+		news, now, err := inv.News(t.Context(), mark, own...)
 		if err != nil {
 			t.Fatal(err)
 		}

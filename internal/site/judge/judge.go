@@ -21,7 +21,6 @@ import (
 	"plimsoll.dev/plimsoll/internal/policy"
 	"plimsoll.dev/plimsoll/internal/policy/verdicts"
 	"plimsoll.dev/plimsoll/internal/site/home"
-	"plimsoll.dev/plimsoll/internal/site/known"
 )
 
 // Judge keeps the verdicts of a home while a registry is served: it supplies what the keeper
@@ -33,6 +32,7 @@ type Judge struct {
 	index  *inventory.Inventory
 	keeper *verdicts.Keeper
 	seen   state
+	keeping
 	stale  error  // why the policies of the files are not taken up; under mu
 	set    string // digest of the policies that were last read; under mu
 
@@ -117,53 +117,17 @@ func (j *Judge) Gather(ctx context.Context, image verdicts.Image) (artifact.Fact
 	if err != nil {
 		return artifact.Facts{}, err
 	}
-	before, seen, err := j.index.Kept(ctx, inventory.Manifest(image))
-	if err != nil {
-		return artifact.Facts{}, err
-	}
 	known, err := g.one(ctx, ref, tags, nil)
 	if err != nil {
 		return artifact.Facts{}, err
 	}
-	if known.Image.Pushed = before.Image.Pushed; !seen && ref.IsLocal() {
-		known.Image.Pushed = time.Now().UTC().Truncate(time.Second)
-	}
-	if known.image != nil {
-		if err := j.keep(ctx, image.Repository, *known.image, tags); err != nil {
-			return artifact.Facts{}, err
-		}
-	}
-	known.Unadvised = nil // see each
-	if err := j.index.PutFacts(ctx, known.Facts); err != nil {
-		return artifact.Facts{}, err
-	}
-	kept, _, err := j.Known(ctx, image) // as everybody else will be told
-	return kept, err
+	return j.keep(ctx, &finding{gathered: known, at: inventory.Manifest(image), tags: tags, local: ref.IsLocal()})
 }
 
 func (j *Judge) gatherer() *Gatherer {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	return j.gather
-}
-
-// keep tells the inventory of the image by its tags; one without any by its digest, unless it is
-// known by something else.
-func (j *Judge) keep(ctx context.Context, repository string, image known.Found, tags []string) error {
-	var all []known.Found
-	for _, tag := range tags {
-		one := image
-		one.Reference = repository + ":" + tag
-		all = append(all, one)
-	}
-	if len(tags) == 0 {
-		missing, err := j.index.Missing(ctx, []string{image.Contents.Image})
-		if err != nil || len(missing) == 0 {
-			return err
-		}
-		all = append(all, image)
-	}
-	return j.gatherer().Keep(ctx, j.index, all)
 }
 
 // At gives the image's reference.
@@ -178,16 +142,16 @@ func At(image verdicts.Image) (oci.Reference, v1.Hash, error) {
 
 // Level gives the SLSA build level of an image by its provenance; 0 where nothing is known of it.
 func (j *Judge) Level(ctx context.Context, image verdicts.Image) int {
-	kept, _, err := j.index.Kept(ctx, inventory.Manifest(image))
-	if err != nil || kept.Provenance == nil {
-		return 0
+	kept, err := j.index.Kept(ctx, inventory.Manifest(image))
+	if of := kept[inventory.Manifest(image)]; err == nil && of.Provenance != nil {
+		return of.Provenance.Level
 	}
-	return kept.Provenance.Level
+	return 0
 }
 
 // Known implements verdicts.Facts.
 func (j *Judge) Known(ctx context.Context, image verdicts.Image) (kept artifact.Facts, ok bool, err error) {
-	which := inventory.Selection{Of: []inventory.Manifest{{Repository: image.Repository, Digest: image.Digest}}}
+	which := inventory.Selection{Of: []inventory.Manifest{inventory.Manifest(image)}}
 	err = j.each(ctx, which, func(f artifact.Facts) error {
 		kept, ok = f, true
 		return nil

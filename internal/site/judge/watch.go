@@ -44,18 +44,14 @@ func (j *Judge) Watch(ctx context.Context) {
 	}
 }
 
-// hearNews has what the inventory tells anew decided anew; all, where a base is among it.
+// hearNews has what others tell the inventory anew decided anew; all, where a base is among what is new.
 func (j *Judge) hearNews(ctx context.Context) error {
-	news, mark, err := j.index.News(ctx, j.seen.news)
-	if err != nil {
-		return err
-	}
-	j.seen.news = mark
-	if len(news) == 0 {
-		return nil
+	own, based := j.ownSince(j.seen.news)
+	news, mark, err := j.index.News(ctx, j.seen.news, own...)
+	if err == nil {
+		j.seen.news = mark
 	}
 	changed := make([]verdicts.Image, len(news))
-	based := false
 	for i, m := range news {
 		changed[i] = verdicts.Image(m)
 		based = j.gatherer().stands.forget(m.Digest) || based
@@ -64,7 +60,7 @@ func (j *Judge) hearNews(ctx context.Context) error {
 	if based {
 		j.recompute(ctx)
 	}
-	return nil
+	return err
 }
 
 func (j *Judge) recompute(ctx context.Context) {
