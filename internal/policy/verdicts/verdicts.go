@@ -81,7 +81,7 @@ type Options struct {
 	Announce func(context.Context, Expiring)
 	Notice   time.Duration // 0 is 14 days
 
-	Gathers int              // images of which facts are gathered at once; 0 is 4
+	Gathers int              // images of which facts are gathered at once; 0 is 16
 	Now     func() time.Time // the clock; nil is time.Now
 	Log     *slog.Logger     // nil is nowhere
 }
@@ -91,7 +91,7 @@ func (o Options) withDefaults() Options {
 		o.Notice = 14 * 24 * time.Hour
 	}
 	if o.Gathers == 0 {
-		o.Gathers = 4
+		o.Gathers = 16
 	}
 	if o.Now == nil {
 		o.Now = time.Now
