@@ -100,12 +100,12 @@ func (inv *Inventory) Facts(ctx context.Context, which Selection, yield func(art
 	var items []item
 	join := inv.joiners.take()
 	err := inv.db.Read(ctx, func(tx store.Tx) (err error) {
-		if items, err = selected(ctx, tx, which); err != nil {
+		if items, err = selected(ctx, tx, which); err != nil || len(items) == 0 {
 			return err
 		}
 		return join.begin(ctx, tx, seconds(inv.now()))
 	})
-	if err != nil {
+	if err != nil || len(items) == 0 {
 		return err
 	}
 	for some := range slices.Chunk(items, page) {

@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"slices"
+	"sync"
 	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -45,6 +46,10 @@ type writer struct {
 	now     time.Time
 	by      sealers
 	claims  []claim
+
+	configured sync.Once
+	config     v1.Descriptor // of all bundles, put once
+	failed     error         // to put it
 }
 
 // jobs is how many attestations of an image are on their way at once.
@@ -189,9 +194,10 @@ const emptyType = "application/vnd.oci.empty.v1+json"
 // putReferrer writes the manifest of a bundle, and notes its descriptor as the referrers API
 // lists it.
 func (w *writer) putReferrer(ctx context.Context, r *record, bundle v1.Descriptor) (int64, error) {
-	config, configSent, err := w.putBlob(ctx, emptyType, []byte("{}"))
-	if err != nil {
-		return 0, err
+	configSent := int64(0)
+	w.configured.Do(func() { w.config, configSent, w.failed = w.putBlob(ctx, emptyType, []byte("{}")) })
+	if w.failed != nil {
+		return 0, w.failed
 	}
 	layer, err := json.Marshal(r.layer)
 	if err != nil {
@@ -203,7 +209,7 @@ func (w *writer) putReferrer(ctx context.Context, r *record, bundle v1.Descripto
 	}
 	raw, err := json.Marshal(v1.Manifest{
 		SchemaVersion: 2, MediaType: types.OCIManifestSchema1, ArtifactType: bundleType,
-		Config: config, Layers: []v1.Descriptor{bundle}, Annotations: annotations,
+		Config: w.config, Layers: []v1.Descriptor{bundle}, Annotations: annotations,
 		Subject: &v1.Descriptor{MediaType: w.subject.MediaType, Digest: w.subject.Digest, Size: w.subject.Size},
 	})
 	if err != nil {
