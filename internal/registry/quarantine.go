@@ -189,12 +189,17 @@ func (q *quarantine) decide(w http.ResponseWriter, r *http.Request, to call.Endp
 
 // refuse answers for what is held back. HEAD answers whoever may push here that it is not
 // there: clients ask so before they send something, and take another refusal for the end. Where
-// everybody may push, a tag is asked for by those who pull.
+// everybody may push, a tag is asked for by those who pull. Where anybody may pull what is released, a
+// client shows its credentials only when it is asked for them, and they may let it see more.
 func (q *quarantine) refuse(w http.ResponseWriter, r *http.Request, to call.Endpoint, found ruling) {
 	text := found.text(r.Host, to)
+	p := call.PrincipalOf(r.Context())
+	if p != nil && p.Ask != nil {
+		p.Ask(w, text)
+		return
+	}
 	record := call.RecordOf(r.Context())
 	record.Verdict, record.Why = string(artifact.ActionDeny), text
-	p := call.PrincipalOf(r.Context())
 	if r.Method == http.MethodHead {
 		byTag := to.Kind == call.KindManifest && !strings.Contains(to.Reference, ":")
 		if p == nil && !byTag || p != nil && p.May(call.ActionPush, to.Repository) {

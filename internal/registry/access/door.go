@@ -69,7 +69,14 @@ func (a *Access) guard(rules *rules, next http.Handler, w http.ResponseWriter, r
 		a.deny(rules, who, needs[:1], w, r)
 		return
 	}
-	r = stripped(r, &call.Principal{Name: who.Principal(), May: who.may})
+	p := &call.Principal{Name: who.Principal(), May: who.may}
+	if len(r.Header["Authorization"]) == 0 {
+		p.Ask = func(w http.ResponseWriter, message string) {
+			a.challenge(rules, needs, "", w, r)
+			ask(w, r, errNobody, message)
+		}
+	}
+	r = stripped(r, p)
 	a.bounded(rules, who, to, next, w, r)
 }
 

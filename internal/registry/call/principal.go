@@ -1,6 +1,9 @@
 package call
 
-import "context"
+import (
+	"context"
+	"net/http"
+)
 
 // Action is what somebody may do in a repository.
 type Action string
@@ -23,6 +26,10 @@ type Principal struct {
 
 	// May says whether it may do that in a repository; the repository is "" for ActionList and ActionAudit.
 	May func(action Action, repository string) bool
+
+	// Ask answers with 401 and where tokens are to be had. nil of whoever has shown something, a token
+	// for anybody too: asked again, he would show the same.
+	Ask func(w http.ResponseWriter, message string)
 }
 
 type principalKey struct{}

@@ -33,8 +33,8 @@ type Judge struct {
 	keeper *verdicts.Keeper
 	seen   state
 	keeping
-	stale  error  // why the policies of the files are not taken up; under mu
-	set    string // digest of the policies that were last read; under mu
+	stale error  // why the policies of the files are not taken up; under mu
+	set   string // digest of the policies that were last read; under mu
 
 	// TakenUp hears of the policies that decide from now on, by their digest, and why; nil hears
 	// nothing. It is set before Watch.
