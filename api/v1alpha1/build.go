@@ -7,8 +7,8 @@ import (
 // BuildKind is the kind of Build.
 const BuildKind = "Build"
 
-// Build is one build or rebase of an Image, with its reasons, steps and result. Its spec never
-// changes.
+// Build is one build of an Image, with its reasons, steps and result; or a rebase that has failed, or that
+// a campaign wanted: others stand in the Image's status. Its spec never changes.
 //
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status
@@ -55,7 +55,7 @@ type BuildSpec struct {
 	// there: the generation that was meant stands in Inputs.
 	Image LocalReference `json:"image"`
 
-	// Number counts the Builds of the Image, from 1.
+	// Number counts the builds and rebases of the Image, from 1.
 	// +kubebuilder:validation:Minimum=1
 	Number int64 `json:"number"`
 

@@ -313,7 +313,7 @@ type ImageTriggers struct {
 
 // ImageHistory bounds the Builds that are kept.
 type ImageHistory struct {
-	// Succeeded Builds to keep.
+	// Succeeded Builds to keep, and rebases in the status.
 	// +optional
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=1000
@@ -335,15 +335,15 @@ type ImageStatus struct {
 	// +optional
 	LatestImage *Published `json:"latestImage,omitempty"`
 
-	// LatestBuild names the last Build.
+	// LatestBuild names the last Build, or what stands in Rebases as "NAME-r12", after its number.
 	// +optional
 	LatestBuild string `json:"latestBuild,omitempty"`
 
-	// LatestReason is the gravest reason of the last Build.
+	// LatestReason is the gravest reason of the last build or rebase.
 	// +optional
 	LatestReason ReasonType `json:"latestReason,omitempty"`
 
-	// Builds counts all Builds there ever were.
+	// Builds counts all builds and rebases there ever were.
 	// +optional
 	Builds int64 `json:"builds,omitempty"`
 
@@ -362,6 +362,49 @@ type ImageStatus struct {
 	// Trigger is the value of the annotation plimsoll.dev/build that was last obeyed.
 	// +optional
 	Trigger string `json:"trigger,omitempty"`
+
+	// Rebases are the last ones that went well, oldest first: as many as spec.history.succeeded, at most
+	// 100. A base is fixed under thousands of Images at once, so that there is no Build of each: one that
+	// fails has a Build, named as LatestBuild is, and so have those of a campaign, with its label.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=100
+	Rebases []ImageRebase `json:"rebases,omitempty"`
+}
+
+// MaxRebases is how many an Image's status holds at most.
+const MaxRebases = 100
+
+// ImageRebase is a rebase that went well: the image was put on another run image, and nothing of it was
+// built again.
+type ImageRebase struct {
+	// Number counts it among the Image's builds and rebases.
+	// +kubebuilder:validation:Minimum=1
+	Number int64 `json:"number"`
+
+	// Digest is what the tag named then.
+	Digest string `json:"digest"`
+
+	// RunImage is the tag of the run image.
+	// +optional
+	RunImage string `json:"runImage,omitempty"`
+	// RunDigest is what it was put on.
+	// +optional
+	RunDigest string `json:"runDigest,omitempty"`
+
+	// Reasons are the differences that caused it. Which packages changed is told of the last one only.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=64
+	Reasons []BuildReason `json:"reasons,omitempty"`
+
+	// CompletedAt is when the tag named it.
+	// +optional
+	CompletedAt *metav1.Time `json:"completedAt,omitempty"`
+
+	// Unchanged says that it stood there already.
+	// +optional
+	Unchanged bool `json:"unchanged,omitempty"`
 }
 
 // SourceStatus is what is known of a source.

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -141,10 +142,12 @@ func (y *yard) start(t testing.TB) {
 		if err := tag.Registry("").Setup(m); err != nil {
 			return err
 		}
-		if y.images, err = image.Setup(m, y.sources, image.Options{}); err != nil {
+		rebases, err := Setup(m, y.hands, y.logs, func(i types.NamespacedName) { y.images.Wake(i) }, y.options)
+		if err != nil {
 			return err
 		}
-		return Setup(m, y.hands, y.logs, y.options)
+		y.images, err = image.Setup(m, y.sources, rebases, image.Options{})
+		return err
 	})
 }
 

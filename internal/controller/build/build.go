@@ -48,8 +48,9 @@ type Options struct {
 	Retry time.Duration
 }
 
-// Setup adds what runs Builds to the manager.
-func Setup(mgr ctrl.Manager, worker Worker, store *logs.Store, o Options) error {
+// Setup adds what runs Builds to the manager, and gives where Images ask for rebases. wake hears of the
+// Image of one that has ended. The Setup of package image must have been called before the manager starts.
+func Setup(mgr ctrl.Manager, worker Worker, store *logs.Store, wake func(image types.NamespacedName), o Options) (*Rebases, error) {
 	o.Limits.Total = cmp.Or(o.Limits.Total, 2)
 	o.FleetSize = cmp.Or(o.FleetSize, 500)
 	o.Timeout = cmp.Or(o.Timeout, time.Hour)
@@ -57,14 +58,14 @@ func Setup(mgr ctrl.Manager, worker Worker, store *logs.Store, o Options) error 
 	if o.Ended == nil {
 		o.Ended = func(*v1alpha1.Build, time.Duration) {}
 	}
-	r := newRunner(mgr, worker, store, o)
+	r := newRunner(mgr, worker, store, wake, o)
 	if err := mgr.Add(r); err != nil {
-		return fault.New(fault.Failed, "add the runner of Builds", "", err)
+		return nil, fault.New(fault.Failed, "add the runner of Builds", "", err)
 	}
 	if err := ctrl.NewControllerManagedBy(mgr).Named("build").For(&v1alpha1.Build{}).Complete(r); err != nil {
-		return fault.New(fault.Failed, "set up the controller of Builds", "", err)
+		return nil, fault.New(fault.Failed, "set up the controller of Builds", "", err)
 	}
-	return nil
+	return &Rebases{r}, nil
 }
 
 // Reconcile tells the runner how a Build stands.
@@ -77,6 +78,8 @@ func (r *runner) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.Resu
 		return ctrl.Result{}, r.logs.Remove(request.Namespace, request.Name)
 	case err != nil:
 		return ctrl.Result{}, err
+	case !r.inAPI(&b):
+		return ctrl.Result{RequeueAfter: status.Soon}, nil
 	case !b.DeletionTimestamp.IsZero():
 		r.drop(request.NamespacedName)
 	case b.Status.Phase.Ended():
@@ -92,10 +95,9 @@ func (r *runner) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.Resu
 // enqueue lines the Build up, unless it is known already. That it waits is written of a Build from
 // source only: a rebase is over before anybody has read that.
 func (r *runner) enqueue(ctx context.Context, b *v1alpha1.Build) error {
-	rebase := b.Spec.Method == v1alpha1.MethodRebase
-	if len(b.Status.Conditions) == 0 && !rebase && !r.knows(b) {
+	if len(b.Status.Conditions) == 0 && b.Spec.Method == v1alpha1.MethodBuild && !r.knows(b) {
 		err := r.write(ctx, b, func(s *v1alpha1.BuildStatus) {
-			s.Phase, s.Message = v1alpha1.BuildQueued, "it waits for its turn"
+			s.Phase, s.Message = v1alpha1.BuildQueued, waits
 			status.Set(&s.Status, b.Generation, v1alpha1.ConditionSucceeded, metav1.ConditionUnknown, string(s.Phase), s.Message)
 		})
 		if err != nil {
@@ -103,18 +105,12 @@ func (r *runner) enqueue(ctx context.Context, b *v1alpha1.Build) error {
 		}
 		r.events.Eventf(b, corev1.EventTypeNormal, string(v1alpha1.BuildQueued), "%s; priority %s", image.Reasons(b), b.Spec.Priority)
 	}
-	name := types.NamespacedName{Namespace: b.Namespace, Name: b.Spec.Image.Name}
-	item := queue.Item{
-		Name: b.Namespace + "/" + b.Name, Image: name.String(), Number: b.Spec.Number,
-		Namespace: b.Namespace, Team: cmp.Or(b.Labels[v1alpha1.LabelTeam], b.Namespace),
-		Priority: b.Spec.Priority, Since: b.CreationTimestamp.Time,
-	}
-	if at := b.Status.RetryAt; at != nil {
-		item.NotBefore = at.Time
-	}
-	r.add(&entry{item: item, name: client.ObjectKeyFromObject(b), uid: b.UID, rebase: rebase, build: b})
+	r.add(newEntry(b))
 	return nil
 }
+
+// waits is the message of a Build that does.
+const waits = "it waits for its turn"
 
 // cancel ends a Build because somebody asked.
 func (r *runner) cancel(ctx context.Context, b *v1alpha1.Build) error {
@@ -126,14 +122,15 @@ func (r *runner) cancel(ctx context.Context, b *v1alpha1.Build) error {
 
 var errCanceled = fault.Newf(fault.Canceled, "build", "", fmt.Sprintf("somebody set the annotation %s", AnnotationCancel))
 
-// runner runs Builds. All of its state can be read again in the cluster: another process that
-// starts from nothing comes to the same.
+// runner runs Builds. All of its state can be read again in the cluster, or is asked for again by Images:
+// another process that starts from nothing comes to the same.
 type runner struct {
 	client  client.Client
 	api     client.Reader // has no cache
 	events  record.EventRecorder
 	worker  Worker
 	logs    *logs.Store
+	wake    func(image types.NamespacedName)
 	options Options
 	ending  <-chan struct{} // closed when this process does
 
@@ -141,13 +138,13 @@ type runner struct {
 	line
 }
 
-func newRunner(mgr ctrl.Manager, worker Worker, store *logs.Store, o Options) *runner {
+func newRunner(mgr ctrl.Manager, worker Worker, store *logs.Store, wake func(types.NamespacedName), o Options) *runner {
 	return &runner{
 		client: mgr.GetClient(), api: mgr.GetAPIReader(), events: mgr.GetEventRecorderFor("build"),
-		worker: worker, logs: store, options: o,
+		worker: worker, logs: store, wake: wake, options: o,
 		line: line{
 			waiting: map[types.NamespacedName]*entry{}, running: map[types.NamespacedName]*entry{},
-			over: map[types.NamespacedName]types.UID{}, kicked: make(chan struct{}, 1),
+			over: map[types.NamespacedName]types.UID{}, planned: map[types.NamespacedName][]*entry{}, kicked: make(chan struct{}, 1),
 		},
 	}
 }

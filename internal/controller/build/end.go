@@ -36,19 +36,29 @@ func (r *runner) end(b started, outcome Outcome, err error, told report) {
 	if b.rebase {
 		attempts++ // nobody wrote that it began
 	}
-	again := (*entry)(nil)
-	change := func(s *v1alpha1.BuildStatus) {
+	over := func(s *v1alpha1.BuildStatus) {
 		s.Attempts = attempts
 		ended(s, b.build.Generation, outcome, err)
 		told.explain(b.build, s)
 	}
-	if fault.KindOf(err) == fault.Unavailable {
-		at := metav1.NewTime(time.Now().Add(pause(r.options.Retry, attempts)))
-		change = func(s *v1alpha1.BuildStatus) {
-			s.Phase, s.RetryAt, s.Attempts, s.Message = v1alpha1.BuildQueued, &at, attempts, status.Message(err)
-			status.Set(&s.Status, b.build.Generation, v1alpha1.ConditionSucceeded, metav1.ConditionUnknown, retrying, s.Message)
-		}
-		again = &entry{item: b.item, name: b.name, uid: b.uid, rebase: b.rebase, build: b.build}
+	at := metav1.NewTime(time.Now().Add(pause(r.options.Retry, attempts)))
+	later := func(s *v1alpha1.BuildStatus) {
+		s.Phase, s.RetryAt, s.Attempts, s.Message = v1alpha1.BuildQueued, &at, attempts, status.Message(err)
+		status.Set(&s.Status, b.build.Generation, v1alpha1.ConditionSucceeded, metav1.ConditionUnknown, retrying, s.Message)
+	}
+	away := fault.KindOf(err) == fault.Unavailable
+	switch {
+	case !b.unwritten:
+	case err == nil:
+		r.keep(b, over)
+		return
+	case away && attempts < mostUnwritten, !r.writeDown(&b):
+		r.keep(b, later)
+		return
+	}
+	change, again := over, (*entry)(nil)
+	if away {
+		change, again = later, new(*b.entry)
 		again.item.NotBefore = at.Time
 	}
 	gone := r.persist(b, func(s *v1alpha1.BuildStatus) {
@@ -88,6 +98,9 @@ func (r *runner) tell(b started) {
 	}
 }
 
+// writtenWithin bounds one request that writes.
+const writtenWithin = 30 * time.Second
+
 // retrying is the reason of the condition and of the event while a Build waits for another attempt.
 const retrying = "Retrying"
 
@@ -97,7 +110,7 @@ func (r *runner) persist(b started, change func(*v1alpha1.BuildStatus)) (gone bo
 	// What ended the Build must not end the writing.
 	ctx := context.WithoutCancel(b.ctx)
 	for attempt := int32(1); ; attempt++ {
-		limited, cancel := context.WithTimeout(ctx, 30*time.Second)
+		limited, cancel := context.WithTimeout(ctx, writtenWithin)
 		err := r.write(limited, b.build, change)
 		cancel()
 		switch {

@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sync/errgroup"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
+	"plimsoll.dev/plimsoll/api/v1alpha1"
 	"plimsoll.dev/plimsoll/internal/controller/secrets"
 	"plimsoll.dev/plimsoll/internal/fault"
 )
@@ -65,7 +66,16 @@ func (r *runner) prepare(ctx context.Context, fleet []started) (jobs []Job, of [
 	}
 	logins := map[account]login{}
 	for _, b := range fleet {
-		i, err := r.imageOf(ctx, b.build)
+		stands, err := r.stands(ctx, b)
+		if err == nil && !stands {
+			r.finish(b.entry, nil, true)
+			r.wake(b.image) // it asks again
+			continue
+		}
+		var i *v1alpha1.Image
+		if err == nil {
+			i, err = r.imageOf(ctx, b.build)
+		}
 		if err == nil && i == nil {
 			r.finish(b.entry, nil, true)
 			continue

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
 
 	"plimsoll.dev/plimsoll/api/v1alpha1"
@@ -47,10 +48,12 @@ func (e errand) Do() error {
 	if err := tag.Registry("").Setup(m); err != nil {
 		return err
 	}
-	if _, err := image.Setup(m, e, image.Options{Poll: poll.Options{Interval: 100 * time.Millisecond}}); err != nil {
+	var images *image.Images
+	rebases, err := Setup(m, e, logs.New(e.Logs, 0), func(i types.NamespacedName) { images.Wake(i) }, Options{})
+	if err != nil {
 		return err
 	}
-	if err := Setup(m, e, logs.New(e.Logs, 0), Options{}); err != nil {
+	if images, err = image.Setup(m, e, rebases, image.Options{Poll: poll.Options{Interval: 100 * time.Millisecond}}); err != nil {
 		return err
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
@@ -140,8 +143,8 @@ func TestKilledAnywhere(t *testing.T) {
 	t.Logf("%d builds of %d Images while it was killed %d times", builds, images, kills)
 }
 
-// onceEach holds that no two Builds of the Image in a row were from the same inputs, and that none
-// was left behind.
+// onceEach holds that no two builds or rebases of the Image in a row were from the same inputs, that none
+// was left behind, and that no rebase was written down that went well.
 func (y *yard) onceEach(t *testing.T, i *v1alpha1.Image) {
 	t.Helper()
 	byNumber := map[int64]v1alpha1.Build{}
@@ -153,7 +156,15 @@ func (y *yard) onceEach(t *testing.T, i *v1alpha1.Image) {
 			t.Errorf("%s is %q still", b.Name, b.Status.Phase)
 		}
 		if !strings.HasPrefix(b.Name, i.Name+"-b") {
-			t.Errorf("%s is no Build of %s", b.Name, i.Name)
+			t.Errorf("%s is no build of %s", b.Name, i.Name)
+		}
+	}
+	for k, r := range i.Status.Rebases {
+		if _, both := byNumber[r.Number]; both || k > 0 && r.Number <= i.Status.Rebases[k-1].Number {
+			t.Errorf("%s: the rebase %d is there twice", i.Name, r.Number)
+		}
+		if was := r.Reasons[0].Was; was == r.RunDigest {
+			t.Errorf("%s: the rebase %d is from %s to %s", i.Name, r.Number, was, r.RunDigest)
 		}
 	}
 	for n := int64(2); n <= last; n++ {

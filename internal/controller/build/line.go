@@ -1,6 +1,7 @@
 package build
 
 import (
+	"cmp"
 	"context"
 	"sync"
 	"time"
@@ -9,6 +10,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"plimsoll.dev/plimsoll/api/v1alpha1"
+	"plimsoll.dev/plimsoll/internal/controller/image"
 	"plimsoll.dev/plimsoll/internal/controller/queue"
 )
 
@@ -19,6 +21,7 @@ type line struct {
 	waiting map[types.NamespacedName]*entry
 	running map[types.NamespacedName]*entry
 	over    map[types.NamespacedName]types.UID // ended, though the cache does not say so yet
+	planned map[types.NamespacedName][]*entry  // rebases by their Image that the cache does not have: they wait, run or have ended
 	history queue.History
 	fleets  int
 	kicked  chan struct{}
@@ -28,11 +31,31 @@ type line struct {
 type entry struct {
 	item   queue.Item
 	name   types.NamespacedName
+	image  types.NamespacedName
 	uid    types.UID
 	rebase bool
 
-	build  *v1alpha1.Build // as it was last read or written; only who runs it looks
-	cancel context.CancelCauseFunc
+	unwritten bool            // it is in no API: what build says never changes then, another entry does
+	build     *v1alpha1.Build // as it was last read or written; only who runs it looks
+	cancel    context.CancelCauseFunc
+}
+
+func newEntry(b *v1alpha1.Build) *entry {
+	e := &entry{name: client.ObjectKeyFromObject(b), image: imageName(b), uid: b.UID, rebase: b.Spec.Method == v1alpha1.MethodRebase, build: b}
+	e.item = queue.Item{
+		Name: b.Namespace + "/" + b.Name, Image: e.image.String(), Number: b.Spec.Number,
+		Namespace: b.Namespace, Team: cmp.Or(b.Labels[v1alpha1.LabelTeam], b.Namespace),
+		Priority: b.Spec.Priority, Since: b.CreationTimestamp.Time,
+	}
+	if at := b.Status.RetryAt; at != nil {
+		e.item.NotBefore = at.Time
+	}
+	return e
+}
+
+// imageName gives the name of the Image that the Build is of.
+func imageName(b *v1alpha1.Build) types.NamespacedName {
+	return types.NamespacedName{Namespace: b.Namespace, Name: b.Spec.Image.Name}
 }
 
 // add lines up a Build that is not known yet.
@@ -81,10 +104,19 @@ func (l *line) rebases() (n int) {
 func (l *line) drop(name types.NamespacedName) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	delete(l.waiting, name)
 	delete(l.over, name)
-	if e, ok := l.running[name]; ok {
+	if e := l.waiting[name]; e != nil && !e.unwritten {
+		delete(l.waiting, name)
+	}
+	if e := l.running[name]; e != nil && !e.unwritten {
 		e.cancel(errGone)
+	}
+	of, _, _ := image.ParseRebase(name.Name)
+	for _, e := range l.planned[types.NamespacedName{Namespace: name.Namespace, Name: of}] {
+		if e.name == name && !e.unwritten {
+			l.exchange(e, nil)
+			break
+		}
 	}
 }
 
@@ -120,6 +152,9 @@ func (l *line) finish(e *entry, again *entry, gone bool) {
 	name := e.name
 	if l.running[name] == e {
 		delete(l.running, name)
+	}
+	if gone {
+		l.exchange(e, nil)
 	}
 	switch _, other := l.waiting[name]; {
 	case again != nil && !other:

@@ -71,21 +71,25 @@ const kept = 5 * time.Second
 
 // Counter counts.
 type Counter struct {
-	cache client.Reader
+	cache    client.Reader
+	unlisted func() []*v1alpha1.Build
 
 	mu   sync.Mutex
 	last Figures
 }
 
 // NewCounter gives one that reads the cache, of Images, Builds, BaseImages, Builders and AdvisoryFeeds.
-func NewCounter(cache client.Reader) *Counter { return &Counter{cache: cache} }
+// unlisted gives the rebases that wait and are in no API.
+func NewCounter(cache client.Reader, unlisted func() []*v1alpha1.Build) *Counter {
+	return &Counter{cache: cache, unlisted: unlisted}
+}
 
 // Count gives the figures of now, or of some seconds ago.
 func (c *Counter) Count(ctx context.Context) (Figures, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if now := time.Now(); now.Sub(c.last.At) >= kept {
-		f, err := count(ctx, c.cache, now)
+		f, err := count(ctx, c.cache, c.unlisted(), now)
 		if err != nil {
 			return Figures{}, err
 		}
@@ -94,7 +98,7 @@ func (c *Counter) Count(ctx context.Context) (Figures, error) {
 	return c.last, nil
 }
 
-func count(ctx context.Context, cache client.Reader, now time.Time) (Figures, error) {
+func count(ctx context.Context, cache client.Reader, unlisted []*v1alpha1.Build, now time.Time) (Figures, error) {
 	f := Figures{
 		At: now, Images: map[State]int{}, Verdicts: map[string]int{}, Bases: map[State]int{}, Builders: map[State]int{},
 		Waiting: map[Line]Waiting{},
@@ -114,6 +118,9 @@ func count(ctx context.Context, cache client.Reader, now time.Time) (Figures, er
 	}
 	for i := range builds.Items {
 		f.build(&builds.Items[i])
+	}
+	for _, b := range unlisted {
+		f.build(b)
 	}
 	slices.SortFunc(f.Running, func(a, b Running) int { return a.Since.Compare(b.Since) })
 	f.Running = f.Running[:min(len(f.Running), maxRunning)]

@@ -45,7 +45,7 @@ func Team(image *v1alpha1.Image) string {
 	return image.Namespace
 }
 
-// build gives the Build that the Image needs.
+// build gives the Build that the Image needs; a rebase is for Rebases.
 func (f *facts) build(was, is v1alpha1.BuildInputs, reasons []v1alpha1.BuildReason) *v1alpha1.Build {
 	b := New(f.image, f.highest+1, v1alpha1.BuildSpec{
 		Method: method(reasons, was), Priority: priority(reasons), Reasons: reasons, Inputs: is,
@@ -53,7 +53,10 @@ func (f *facts) build(was, is v1alpha1.BuildInputs, reasons []v1alpha1.BuildReas
 	if value := f.image.Annotations[v1alpha1.AnnotationBuild]; value != "" {
 		b.Annotations[v1alpha1.AnnotationBuild] = value
 	}
-	if b.Spec.Method == v1alpha1.MethodBuild {
+	switch b.Spec.Method {
+	case v1alpha1.MethodRebase:
+		b.Name = rebaseName(f.image.Name, b.Spec.Number)
+	case v1alpha1.MethodBuild:
 		b.Annotations[annotationSettings] = f.settings
 		b.Annotations[annotationBuildpacks] = strings.Join(f.builder.Status.Buildpacks, " ")
 	}
@@ -72,7 +75,7 @@ func (f *facts) prune(w *wish) {
 	var old []*v1alpha1.Build
 	newest, source := f.newest(ended), f.newest(func(b *v1alpha1.Build) bool { return succeeded(b) && b.Spec.Method == v1alpha1.MethodBuild })
 	for _, b := range slices.Backward(f.builds) {
-		if !ended(b) {
+		if !ended(b) || unwritten(b) {
 			continue
 		}
 		room[succeeded(b)]--

@@ -59,8 +59,8 @@ func running(b *v1alpha1.Build) bool   { return b.Status.Phase == v1alpha1.Build
 func waiting(b *v1alpha1.Build) bool   { return !ended(b) && !running(b) }
 func campaign(b *v1alpha1.Build) bool  { return b.Labels[v1alpha1.LabelPatch] != "" }
 
-// absorb gives the Image's status with what its Builds have come to. It is the same however often
-// it is done, and needs nothing but the newest Build that succeeded.
+// absorb gives the Image's status with what its builds and rebases have come to. It is the same however
+// often it is done, and needs nothing but the newest Build that succeeded, and what no API has.
 func (f *facts) absorb() v1alpha1.ImageStatus {
 	status := *f.image.Status.DeepCopy()
 	// What is older than what the status counts is in it already.
@@ -75,6 +75,7 @@ func (f *facts) absorb() v1alpha1.ImageStatus {
 	if b := f.newest(func(b *v1alpha1.Build) bool { return ended(b) && trigger(b) != "" }); b != nil && b.Spec.Number >= f.image.Status.Builds {
 		status.Trigger = trigger(b)
 	}
+	f.note(&status)
 	return status
 }
 

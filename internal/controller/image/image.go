@@ -93,6 +93,7 @@ type Reconciler struct {
 	events  record.EventRecorder
 	poller  *poll.Poller
 	options Options
+	rebases Rebases
 	hearing *hearing
 	over    overwritten
 	pace    *rate.Limiter // of events
@@ -105,6 +106,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 	if apierrors.IsNotFound(err) || err == nil && !image.DeletionTimestamp.IsZero() {
 		r.poller.Forget(request.NamespacedName) // its Builds go with it
 		r.over.forget(request.NamespacedName)
+		r.rebases.Forget(request.NamespacedName)
 		return ctrl.Result{}, nil
 	}
 	if err != nil {
@@ -126,18 +128,20 @@ func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 
 // fulfil writes what is wished and is not so.
 func (r *Reconciler) fulfil(ctx context.Context, image *v1alpha1.Image, w wish) error {
-	if w.create != nil {
-		err := r.client.Create(ctx, w.create)
+	switch b := w.create; {
+	case b == nil:
+	case b.Spec.Method == v1alpha1.MethodRebase:
+		r.rebases.Add(b)
+	default:
+		err := r.client.Create(ctx, b)
 		if apierrors.IsAlreadyExists(err) {
 			return nil // it was made before, and the cache will say so in a moment
 		}
 		if err != nil {
 			return err
 		}
-		log.FromContext(ctx).Info("build", "build", w.create.Name, "method", w.create.Spec.Method, "reasons", names(w.create.Spec.Reasons))
-		if w.create.Spec.Method == v1alpha1.MethodBuild {
-			r.events.Eventf(image, corev1.EventTypeNormal, Building, "%s: %s", w.create.Name, names(w.create.Spec.Reasons))
-		}
+		log.FromContext(ctx).Info("build", "build", b.Name, "reasons", names(b.Spec.Reasons))
+		r.events.Eventf(image, corev1.EventTypeNormal, Building, "%s: %s", b.Name, names(b.Spec.Reasons))
 	}
 	if !equality.Semantic.DeepEqual(image.Status, w.status) {
 		after := image.DeepCopy()
@@ -150,6 +154,10 @@ func (r *Reconciler) fulfil(ctx context.Context, image *v1alpha1.Image, w wish) 
 		r.tell(image, &w)
 	}
 	for _, b := range w.remove {
+		if unwritten(b) {
+			r.rebases.Remove(b)
+			continue
+		}
 		// As it was seen: one that has begun to run meanwhile stays.
 		err := r.client.Delete(ctx, b, client.Preconditions{UID: &b.UID, ResourceVersion: &b.ResourceVersion}, client.PropagationPolicy("Background"))
 		if err != nil && !apierrors.IsNotFound(err) && !apierrors.IsConflict(err) {
@@ -278,7 +286,8 @@ func (r *Reconciler) gatherBuilds(ctx context.Context, f *facts) error {
 		}
 	}
 	f.highest = max(f.highest, f.image.Status.Builds)
-	slices.SortFunc(f.builds, func(a, b *v1alpha1.Build) int { return cmp.Compare(a.Spec.Number, b.Spec.Number) })
+	r.gatherRebases(f)
+	slices.SortStableFunc(f.builds, func(a, b *v1alpha1.Build) int { return cmp.Compare(a.Spec.Number, b.Spec.Number) })
 	return nil
 }
 

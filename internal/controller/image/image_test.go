@@ -3,10 +3,12 @@ package image
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -47,15 +49,62 @@ func (r *repository) push(revision string, paths ...string) {
 type desk struct {
 	*bed.Bed
 	source   *repository
+	rebases  *shelf
 	images   *Images
 	registry tag.Registry
 	cache    client.Reader
 	stop     func()
 }
 
+// shelf is Rebases that the test does.
+type shelf struct {
+	mu  sync.Mutex
+	all []*v1alpha1.Build
+}
+
+func (s *shelf) Add(b *v1alpha1.Build) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.all = append(s.all, b)
+}
+
+// end puts a rebase that has ended in the place of the one that waits.
+func (s *shelf) end(done *v1alpha1.Build) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i, b := range s.all {
+		if b.Name == done.Name && b.Namespace == done.Namespace {
+			s.all[i] = done
+		}
+	}
+}
+
+func (s *shelf) Of(image types.NamespacedName) (out []*v1alpha1.Build) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, b := range s.all {
+		if b.Namespace == image.Namespace && b.Spec.Image.Name == image.Name {
+			out = append(out, b)
+		}
+	}
+	return out
+}
+
+func (s *shelf) Remove(b *v1alpha1.Build) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.all = slices.DeleteFunc(s.all, func(other *v1alpha1.Build) bool { return other.Name == b.Name && other.Namespace == b.Namespace })
+}
+
+func (s *shelf) Forget(image types.NamespacedName) {
+	for _, b := range s.Of(image) {
+		s.Remove(b)
+	}
+}
+
 func newDesk(t *testing.T) *desk {
 	t.Helper()
-	d := &desk{Bed: bed.New(t), source: &repository{revision: "commit1"}}
+	d := &desk{Bed: bed.New(t), source: &repository{revision: "commit1"}, rebases: &shelf{}}
 	d.start(t)
 	return d
 }
@@ -67,7 +116,7 @@ func (d *desk) start(t *testing.T) {
 		if err := d.registry.Setup(m); err != nil {
 			return err
 		}
-		d.images, err = Setup(m, d.source, Options{Registry: d.registry})
+		d.images, err = Setup(m, d.source, d.rebases, Options{Registry: d.registry})
 		return err
 	})
 }
@@ -140,6 +189,40 @@ func (d *desk) waits(t *testing.T, image string, number int64) *v1alpha1.Build {
 	return b
 }
 
+// planned waits for the rebase of that number.
+func (d *desk) planned(t *testing.T, image string, number int64) *v1alpha1.Build {
+	t.Helper()
+	var found *v1alpha1.Build
+	d.Until(t, func() string {
+		for _, b := range d.rebases.Of(types.NamespacedName{Namespace: "default", Name: image}) {
+			if b.Spec.Number == number {
+				found = b
+				return ""
+			}
+		}
+		return "there is no such rebase"
+	})
+	return found
+}
+
+// rebase says that the rebase has gone well, and waits until the Image's status tells of it.
+func (d *desk) rebase(t *testing.T, i *v1alpha1.Image, b *v1alpha1.Build, run string) {
+	t.Helper()
+	now, done := metav1.Now(), b.DeepCopy()
+	done.Status.Phase, done.Status.CompletedAt = v1alpha1.BuildSucceeded, &now
+	done.Status.Digest = fmt.Sprint("sha256:image", b.Spec.Number)
+	done.Status.RunImage = &v1alpha1.Published{Image: "run:1", Digest: run}
+	d.rebases.end(done)
+	d.images.Wake(client.ObjectKeyFromObject(i))
+	d.Until(t, func() string {
+		if left := d.rebases.Of(client.ObjectKeyFromObject(i)); len(left) > 0 {
+			return left[0].Name + " is kept"
+		}
+		return ""
+	})
+	d.Get(t, i)
+}
+
 // ends says that the Build has succeeded, on the run image.
 func (d *desk) ends(t *testing.T, b *v1alpha1.Build, run string) {
 	t.Helper()
@@ -180,11 +263,14 @@ func TestAnImageIsKept(t *testing.T) {
 	d.ends(t, second, "run1")
 
 	d.built(t, builder, "builder1", "run2")
-	third := d.waits(t, "shop", 3)
+	third := d.planned(t, "shop", 3)
 	if r := third.Spec.Reasons[0]; third.Spec.Method != v1alpha1.MethodRebase || r.Type != v1alpha1.ReasonBase || third.Spec.Priority != v1alpha1.PrioritySecurity {
 		t.Errorf("the third build is %+v", third.Spec)
 	}
-	d.ends(t, third, "run2")
+	d.rebase(t, i, third, "run2")
+	if s := &i.Status; len(s.Rebases) != 1 || s.LatestImage.Digest != "sha256:image3" || s.LatestBuild != "shop-r3" || s.LatestReason != v1alpha1.ReasonBase || s.Inputs.RunDigest != "run2" {
+		t.Errorf("the status tells of the rebase %+v", s)
+	}
 
 	d.Change(t, i, func() { i.Spec.Build.Process = "web" })
 	fourth := d.waits(t, "shop", 4)

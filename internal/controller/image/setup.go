@@ -31,13 +31,14 @@ const (
 )
 
 // Setup adds the reconciler of Images, and the poller of their sources, to the manager. The Setup of
-// o.Registry must have been called.
-func Setup(mgr ctrl.Manager, sources poll.Sources, o Options) (*Images, error) {
+// o.Registry must have been called. Whoever does the rebases tells Wake of an Image when one of its has
+// ended.
+func Setup(mgr ctrl.Manager, sources poll.Sources, rebases Rebases, o Options) (*Images, error) {
 	if err := index(mgr.GetFieldIndexer()); err != nil {
 		return nil, fault.New(fault.Failed, "index Images", "", err)
 	}
 	wake := &wakeup{}
-	r := &Reconciler{client: mgr.GetClient(), events: mgr.GetEventRecorderFor("image"), options: o, hearing: &hearing{}, pace: rate.NewLimiter(toldEach, toldOnce)}
+	r := &Reconciler{client: mgr.GetClient(), events: mgr.GetEventRecorderFor("image"), options: o, rebases: rebases, hearing: &hearing{}, pace: rate.NewLimiter(toldEach, toldOnce)}
 	r.poller = poll.New(sources, wake.add, o.Poll)
 	if err := mgr.Add(r.poller); err != nil {
 		return nil, fault.New(fault.Failed, "add the poller of sources", "", err)

@@ -34,7 +34,7 @@ const Judged = "Judged"
 type wish struct {
 	status v1alpha1.ImageStatus
 	create *v1alpha1.Build   // nil: none
-	remove []*v1alpha1.Build // superseded before they started, or older than the history goes
+	remove []*v1alpha1.Build // superseded before they started, older than the history goes, or in the status
 	again  time.Duration     // when to look again though nothing changes; 0 is never
 
 	rebased bool // the status tells of an image that a rebase made
@@ -65,7 +65,9 @@ func (f *facts) wish() wish {
 	if held {
 		w.status, w.rebased = f.image.Status, false
 		w.lookAgain(patience)
+		return w
 	}
+	w.remove = append(w.remove, f.told()...)
 	return w
 }
 
@@ -145,7 +147,7 @@ func (f *facts) settle(w *wish, was, is v1alpha1.BuildInputs, reasons []v1alpha1
 	queued := f.newest(waiting)
 	if len(reasons) == 0 {
 		w.remove = f.idle() // what they were for is no more
-		if last := f.newest(ended); last != nil && !f.same(last, is) {
+		if last := f.last(); last != nil && !f.same(last, is) {
 			return upToDate() // what it failed at is no more, either: a commit that was taken back
 		}
 		return f.rest()
@@ -159,11 +161,12 @@ func (f *facts) settle(w *wish, was, is v1alpha1.BuildInputs, reasons []v1alpha1
 		return underWay(queued)
 	}
 	if queued == nil {
-		if last := f.newest(ended); last != nil && f.same(last, is) && f.unedited(last) {
+		if last := f.last(); last != nil && f.same(last, is) && f.unedited(last) {
 			return f.rest() // it would come to the same
 		}
 	}
 	w.create = f.build(was, is, reasons)
+	w.remove = slices.DeleteFunc(f.idle(), func(b *v1alpha1.Build) bool { return !unwritten(b) }) // the API's go when it has this one
 	if w.create.Spec.Method == v1alpha1.MethodBuild {
 		show(&w.status, w.create)
 	}
@@ -213,7 +216,7 @@ func upToDate() *metav1.Condition {
 
 // rest is the condition when there is nothing to do.
 func (f *facts) rest() *metav1.Condition {
-	last := f.newest(ended)
+	last := f.last()
 	switch {
 	case last == nil, succeeded(last) && last.Annotations[v1alpha1.AnnotationTakenBack] == "":
 		return upToDate()

@@ -53,7 +53,7 @@ func (f *facts) inputs() v1alpha1.BuildInputs {
 func (f *facts) add(phase v1alpha1.BuildPhase, change func(*v1alpha1.Build)) *v1alpha1.Build {
 	is := f.inputs()
 	b := f.build(f.absorb().Inputs, is, []v1alpha1.BuildReason{{Type: v1alpha1.ReasonConfig}})
-	b.Status.Phase = phase
+	b.Status.Phase, b.ResourceVersion = phase, "1"
 	if phase.Ended() {
 		at := metav1.NewTime(noon.Add(-time.Hour))
 		b.Status.CompletedAt = &at
@@ -90,7 +90,7 @@ func TestWish(t *testing.T) {
 	}{
 		{"nothing has changed", func(*facts) {}, []string{"Ready True UpToDate"}},
 		{"a commit", func(f *facts) { f.source.Revision = "commit2" }, []string{"create shop-b2 Build Commit: COMMIT", "Ready Unknown Building"}},
-		{"another run image", func(f *facts) { f.builder.Status.Run[0].Digest = "run2" }, []string{"create shop-b2 Rebase Security: BASE", "Ready True UpToDate"}},
+		{"another run image", func(f *facts) { f.builder.Status.Run[0].Digest = "run2" }, []string{"create shop-r2 Rebase Security: BASE", "Ready True UpToDate"}},
 		{"another builder", func(f *facts) { f.builder.Status.Published.Digest = "builder2" }, []string{"create shop-b2 Build Routine: BUILDPACK", "Ready Unknown Building"}},
 		{"another setting", func(f *facts) { f.image.Spec.Build.Process = "web" }, []string{"create shop-b2 Build Commit: CONFIG", "Ready Unknown Building"}},
 		{"another tag beside", func(f *facts) { f.image.Spec.AdditionalTags = []string{"shop:latest"} }, []string{"create shop-b2 Build Commit: CONFIG", "Ready Unknown Building"}},
@@ -215,7 +215,7 @@ func TestWish(t *testing.T) {
 		{"the source is away, and the image stands", func(f *facts) { f.source.Err, f.source.Failures = errors.New("refused"), 9 }, []string{"Ready True UpToDate"}},
 		{"the source is away, and the base is fixed all the same", func(f *facts) {
 			f.source.Err, f.source.Failures, f.builder.Status.Run[0].Digest = errors.New("refused"), 9, "run2"
-		}, []string{"create shop-b2 Rebase Security: BASE", "Ready True UpToDate"}},
+		}, []string{"create shop-r2 Rebase Security: BASE", "Ready True UpToDate"}},
 		{"the first build", func(f *facts) { f.builds, f.highest = nil, 0 }, []string{"create shop-b1 Build Commit: CONFIG", "Ready Unknown Building"}},
 		{"a number that another Image of this name had is not given again", func(f *facts) { f.builds, f.highest = nil, 7 }, []string{"create shop-b8 Build Commit: CONFIG", "Ready Unknown Building"}},
 	} {

@@ -59,7 +59,7 @@ func (p *Plane) control(ctx context.Context, cancel context.CancelCauseFunc, rea
 	if err != nil {
 		return err
 	}
-	counter := figures.NewCounter(mgr.GetCache())
+	counter := figures.NewCounter(mgr.GetCache(), p.unlisted)
 	measure := figures.NewMetrics(counter)
 	if err := metrics.Registry.Register(measure); err != nil {
 		return fault.New(fault.Failed, "register metrics", "", err)

@@ -7,8 +7,10 @@ import (
 	"time"
 
 	"golang.org/x/time/rate"
+	"k8s.io/apimachinery/pkg/types"
 	ctrl "sigs.k8s.io/controller-runtime"
 
+	"plimsoll.dev/plimsoll/api/v1alpha1"
 	"plimsoll.dev/plimsoll/internal/controller/build"
 	"plimsoll.dev/plimsoll/internal/controller/figures"
 	"plimsoll.dev/plimsoll/internal/controller/image"
@@ -34,21 +36,23 @@ func (p *Plane) setUpImages(ctx context.Context, mgr ctrl.Manager, measure *figu
 	}
 	store := logs.New(p.site.Path("logs"), 0)
 	opinions := p.opinions(ctx)
-	images, err := image.Setup(mgr, sources{p, mgr.GetAPIReader()}, image.Options{
+	rebases, err := build.Setup(mgr, worker{p, mgr.GetClient(), steps, opinions.await}, store, p.rebased, build.Options{Limits: queue.Limits{Total: p.parallel()}, Ended: measure.Ended})
+	if err != nil {
+		return nil, fault.New(fault.Failed, "set up the controllers", "", err)
+	}
+	images, err := image.Setup(mgr, sources{p, mgr.GetAPIReader()}, rebases, image.Options{
 		Overrides: p.overrides, Hold: campaigns.hold, Verdict: opinions.verdict, Registry: p.registry(), Files: p.files(),
 		WebhookToken: func(ctx context.Context, namespace, name string) error {
 			_, err := secrets.WebhookToken(ctx, mgr.GetAPIReader(), namespace, name)
 			return err
 		},
 	})
-	if err == nil {
-		err = build.Setup(mgr, worker{p, mgr.GetClient(), steps, opinions.await}, store, build.Options{Limits: queue.Limits{Total: p.parallel()}, Ended: measure.Ended})
-	}
 	if err != nil {
 		return nil, fault.New(fault.Failed, "set up the controllers", "", err)
 	}
 	p.cache = mgr.GetClient()
 	p.images.Store(images)
+	p.rebases.Store(rebases)
 	p.campaigns.Store(campaigns)
 	if err := webhook.Index(mgr.GetFieldIndexer()); err != nil {
 		return nil, fault.New(fault.Failed, "set up the controllers", "", err)
@@ -58,6 +62,21 @@ func (p *Plane) setUpImages(ctx context.Context, mgr ctrl.Manager, measure *figu
 	return map[string]http.Handler{
 		"GET /logs/": paced(p.leaders(mgr, logs.Handler(store, mgr.GetClient()))), "POST /webhooks": hooks, "POST /webhooks/": hooks,
 	}, nil
+}
+
+// rebased has an Image looked at again, a rebase of which has ended.
+func (p *Plane) rebased(image types.NamespacedName) {
+	if images := p.images.Load(); images != nil {
+		images.Wake(image)
+	}
+}
+
+// unlisted gives the rebases that wait and that no list of Builds has.
+func (p *Plane) unlisted() []*v1alpha1.Build {
+	if rebases := p.rebases.Load(); rebases != nil {
+		return rebases.Waiting()
+	}
+	return nil
 }
 
 // receivedWithin is how long a webhook may take to arrive: strangers who send a byte now and then

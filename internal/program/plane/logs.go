@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -23,6 +24,7 @@ import (
 	"plimsoll.dev/plimsoll/api/v1alpha1"
 	"plimsoll.dev/plimsoll/internal/cli"
 	"plimsoll.dev/plimsoll/internal/controller"
+	"plimsoll.dev/plimsoll/internal/controller/image"
 	"plimsoll.dev/plimsoll/internal/controller/logs"
 	"plimsoll.dev/plimsoll/internal/fault"
 )
@@ -39,8 +41,7 @@ func Logs(ctx context.Context, home string, getenv func(string) string, out, err
 		return err
 	}
 	if b.Spec.Method == v1alpha1.MethodRebase {
-		return fault.Newf(fault.NotFound, "read log", r.namespace+"/"+b.Name, "it is a rebase, which runs nothing that could print").
-			WithHint("kubectl describe build " + b.Name + " --namespace " + r.namespace)
+		return r.rebase(b.Name, "build "+b.Name)
 	}
 	if r.token, err = r.bearer(ctx); err != nil {
 		return err
@@ -107,11 +108,16 @@ func (r *reading) find(ctx context.Context) (*v1alpha1.Build, error) {
 	var b v1alpha1.Build
 	if r.Kind != "image" {
 		err := r.client.Get(ctx, client.ObjectKey{Namespace: r.namespace, Name: r.Name}, &b)
-		if err == nil || r.Kind == "build" || client.IgnoreNotFound(err) != nil {
-			if err != nil {
-				return nil, r.failed(r.namespace+"/"+r.Name, err)
-			}
+		if err == nil {
 			return &b, nil
+		}
+		if client.IgnoreNotFound(err) == nil {
+			if of, number, ok := image.ParseRebase(r.Name); ok && r.noted(ctx, of, number) {
+				return nil, r.rebase(r.Name, "image "+of)
+			}
+		}
+		if r.Kind == "build" || client.IgnoreNotFound(err) != nil {
+			return nil, r.failed(r.namespace+"/"+r.Name, err)
 		}
 	}
 	var list v1alpha1.BuildList
@@ -134,10 +140,26 @@ func (r *reading) find(ctx context.Context) (*v1alpha1.Build, error) {
 	}
 	why := "there is no Build of that name, nor of an Image of that name"
 	if r.Number > 0 {
+		if r.noted(ctx, r.Name, r.Number) {
+			return nil, r.rebase(fmt.Sprintf("%s, %d", r.Name, r.Number), "image "+r.Name)
+		}
 		why = fmt.Sprintf("the Image has no Build %d any more, or yet", r.Number)
 	}
 	return nil, fault.Newf(fault.NotFound, "read log", r.namespace+"/"+r.Name, why).
 		WithHint("kubectl get images,builds --namespace " + r.namespace)
+}
+
+// noted says whether the Image's status tells of a rebase of that number.
+func (r *reading) noted(ctx context.Context, image string, number int64) bool {
+	var i v1alpha1.Image
+	err := r.client.Get(ctx, client.ObjectKey{Namespace: r.namespace, Name: image}, &i)
+	return err == nil && slices.ContainsFunc(i.Status.Rebases, func(one v1alpha1.ImageRebase) bool { return one.Number == number })
+}
+
+// rebase says that there is no log; object is what tells more.
+func (r *reading) rebase(which, object string) *fault.Error {
+	return fault.Newf(fault.NotFound, "read log", r.namespace+"/"+which, "it is a rebase, which runs nothing that could print").
+		WithHint("kubectl describe " + object + " --namespace " + r.namespace)
 }
 
 // tokenFor is how long a token lasts that is asked for here, in seconds: the API gives none shorter.

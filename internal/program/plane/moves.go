@@ -3,7 +3,6 @@ package plane
 import (
 	"context"
 	"fmt"
-	"slices"
 	"strings"
 
 	"plimsoll.dev/plimsoll/api/v1alpha1"
@@ -29,17 +28,9 @@ func (c *campaigns) note(ctx context.Context, m update.Move) error {
 	if err != nil {
 		return err
 	}
-	newest := func(digest string) *v1alpha1.Build {
-		for _, b := range slices.Backward(builds) {
-			if b.Status.Digest == digest || b.Annotations[v1alpha1.AnnotationMoved] == digest {
-				return b
-			}
-		}
+	from, came := cameBy(of, builds, m.From)
+	if _, knows := cameBy(of, builds, m.To); knows > came {
 		return nil
-	}
-	from, to := newest(m.From), newest(m.To)
-	if to != nil && (from == nil || to.Spec.Number > from.Spec.Number) {
-		return nil // it knows
 	}
 	o := order{update.Batch{Patch: c.sees(ctx, of), Remedy: artifact.RemedyRebase}, update.Item{Number: m.Number, Reference: m.Reference}, of}
 	if from != nil && from.Annotations[annotationBefore] == m.To {
@@ -51,6 +42,22 @@ func (c *campaigns) note(ctx context.Context, m update.Move) error {
 	}
 	_, err = c.create(ctx, o, builds, *spec, map[string]string{v1alpha1.AnnotationMoved: m.To, annotationMovedOn: stoodOn(spec.Inputs)})
 	return err
+}
+
+// cameBy gives the number of the last build or rebase by which the Image's tag came to name the digest, 0
+// where none is known, and its Build, nil of a rebase that has none.
+func cameBy(of *v1alpha1.Image, builds []*v1alpha1.Build, digest string) (b *v1alpha1.Build, number int64) {
+	for _, r := range of.Status.Rebases {
+		if r.Digest == digest {
+			number = r.Number
+		}
+	}
+	for _, one := range builds {
+		if one.Spec.Number >= number && (one.Status.Digest == digest || one.Annotations[v1alpha1.AnnotationMoved] == digest) {
+			b, number = one, one.Spec.Number
+		}
+	}
+	return b, number
 }
 
 // noteBack tells that the tag names again what it named before that Build of a campaign. It is as if

@@ -194,6 +194,9 @@ func (c *campaigns) buildsOf(ctx context.Context, of *v1alpha1.Image) ([]*v1alph
 	slices.SortFunc(out, func(a, b *v1alpha1.Build) int { return cmp.Compare(a.Spec.Number, b.Spec.Number) })
 	const most = 10
 	for at := max(highest(out)+1, of.Status.Builds-most+1); at <= of.Status.Builds; at++ {
+		if slices.ContainsFunc(of.Status.Rebases, func(r v1alpha1.ImageRebase) bool { return r.Number == at }) {
+			continue // nobody made a Build of it
+		}
 		b, name := &v1alpha1.Build{}, client.ObjectKey{Namespace: of.Namespace, Name: image.Name(of.Name, at)}
 		switch err := c.api.Get(ctx, name, b); {
 		case client.IgnoreNotFound(err) != nil:

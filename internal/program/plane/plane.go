@@ -17,6 +17,7 @@ import (
 
 	"plimsoll.dev/plimsoll/internal/cli"
 	"plimsoll.dev/plimsoll/internal/cluster"
+	"plimsoll.dev/plimsoll/internal/controller/build"
 	"plimsoll.dev/plimsoll/internal/controller/image"
 	"plimsoll.dev/plimsoll/internal/controller/leader"
 	"plimsoll.dev/plimsoll/internal/controller/patch"
@@ -48,7 +49,8 @@ type Plane struct {
 	images atomic.Pointer[image.Images] // nil until they are set up
 	idleBy *recent.Values[bool]         // answers of idle
 
-	campaigns atomic.Pointer[campaigns] // nil until they are set up
+	campaigns atomic.Pointer[campaigns]     // nil until they are set up
+	rebases   atomic.Pointer[build.Rebases] // nil until they are set up
 }
 
 // Run runs a control plane until ctx ends, and tells ready when all of it does.

@@ -124,11 +124,12 @@ func (y *yard) setUp(ctx context.Context, mgr ctrl.Manager) error {
 	if err := dependencyoverride.Setup(mgr, counter{y.Plane}, dependencyoverride.Options{Dir: y.site.Path("overrides"), Every: time.Second}); err != nil {
 		return err
 	}
-	images, err := image.Setup(mgr, sources{y.Plane, mgr.GetAPIReader()}, image.Options{Overrides: y.overrides, Hold: c.hold, Registry: y.registry()})
+	rebases, err := builds.Setup(mgr, smith{worker{Plane: y.Plane, cache: mgr.GetClient()}, y}, logs.New(y.site.Path("logs"), 0), y.rebased, builds.Options{})
 	if err != nil {
 		return err
 	}
-	if err := builds.Setup(mgr, smith{worker{Plane: y.Plane, cache: mgr.GetClient()}, y}, logs.New(y.site.Path("logs"), 0), builds.Options{}); err != nil {
+	images, err := image.Setup(mgr, sources{y.Plane, mgr.GetAPIReader()}, rebases, image.Options{Overrides: y.overrides, Hold: c.hold, Registry: y.registry()})
+	if err != nil {
 		return err
 	}
 	y.cache = mgr.GetClient()
