@@ -29,7 +29,8 @@ type hands struct {
 	build func(ctx context.Context, job Job, log io.Writer, step func(v1alpha1.BuildStep)) (Outcome, error)
 
 	mu     sync.Mutex
-	builds []string // "NAME of SOURCE", as they began
+	rebase func(job Job) (Outcome, error) // nil does what there is to do
+	builds []string                       // "NAME of SOURCE", as they began
 	fleets [][]string
 	run    string // digest of the run image now
 	away   int32  // how many attempts at a rebase find that the registry is away
@@ -53,15 +54,39 @@ func (h *hands) Rebase(_ context.Context, jobs []Job, end func(int, Outcome, err
 	}
 	h.mu.Lock()
 	h.fleets = append(h.fleets, names)
-	tries := h.away
+	tries, rebase := h.away, h.rebase
 	h.mu.Unlock()
 	for i, job := range jobs {
-		if job.Build.Status.Attempts < tries {
+		switch {
+		case job.Build.Status.Attempts < tries:
 			end(i, Outcome{}, away)
-			continue
+		case rebase != nil:
+			outcome, err := rebase(job)
+			end(i, outcome, err)
+		default:
+			end(i, h.outcome(job), nil)
 		}
-		end(i, h.outcome(job), nil)
 	}
+}
+
+// tries gives how often each rebase was tried.
+func (h *hands) tries() map[string]int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	out := map[string]int{}
+	for _, fleet := range h.fleets {
+		for _, name := range fleet {
+			out[name]++
+		}
+	}
+	return out
+}
+
+// put sets what rebasing means from now on, and how many attempts find that the registry is away.
+func (h *hands) put(away int32, rebase func(Job) (Outcome, error)) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.away, h.rebase = away, rebase
 }
 
 func (h *hands) outcome(job Job) Outcome {
@@ -102,6 +127,7 @@ type yard struct {
 	hands   *hands
 	sources *sources
 	images  *image.Images
+	rebases *Rebases
 	logs    *logs.Store
 	options Options
 	writes  *atomic.Int64 // requests of the manager that change something
@@ -142,11 +168,11 @@ func (y *yard) start(t testing.TB) {
 		if err := tag.Registry("").Setup(m); err != nil {
 			return err
 		}
-		rebases, err := Setup(m, y.hands, y.logs, func(i types.NamespacedName) { y.images.Wake(i) }, y.options)
+		y.rebases, err = Setup(m, y.hands, y.logs, func(i types.NamespacedName) { y.images.Wake(i) }, y.options)
 		if err != nil {
 			return err
 		}
-		y.images, err = image.Setup(m, y.sources, rebases, image.Options{})
+		y.images, err = image.Setup(m, y.sources, y.rebases, image.Options{})
 		return err
 	})
 }
@@ -213,7 +239,13 @@ func (y *yard) ready(t testing.TB, i *v1alpha1.Image, is metav1.ConditionStatus,
 // phase waits until the Image's Build of that number is in the phase.
 func (y *yard) phase(t testing.TB, i *v1alpha1.Image, number int64, phase v1alpha1.BuildPhase) *v1alpha1.Build {
 	t.Helper()
-	b := &v1alpha1.Build{ObjectMeta: metav1.ObjectMeta{Namespace: i.Namespace, Name: image.Name(i.Name, number)}}
+	return y.inPhase(t, i, image.Name(i.Name, number), phase)
+}
+
+// inPhase waits until the Image's Build of that name is in the phase.
+func (y *yard) inPhase(t testing.TB, i *v1alpha1.Image, name string, phase v1alpha1.BuildPhase) *v1alpha1.Build {
+	t.Helper()
+	b := &v1alpha1.Build{ObjectMeta: metav1.ObjectMeta{Namespace: i.Namespace, Name: name}}
 	y.Until(t, func() string {
 		key := client.ObjectKeyFromObject(b)
 		*b = v1alpha1.Build{}

@@ -74,12 +74,12 @@ func (r *runner) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.Resu
 	err := r.client.Get(ctx, request.NamespacedName, &b)
 	switch {
 	case apierrors.IsNotFound(err):
-		r.drop(request.NamespacedName)
+		if of := r.drop(request.NamespacedName); of.Name != "" {
+			r.wake(of)
+		}
 		return ctrl.Result{}, r.logs.Remove(request.Namespace, request.Name)
 	case err != nil:
 		return ctrl.Result{}, err
-	case !r.inAPI(&b):
-		return ctrl.Result{RequeueAfter: status.Soon}, nil
 	case !b.DeletionTimestamp.IsZero():
 		r.drop(request.NamespacedName)
 	case b.Status.Phase.Ended():

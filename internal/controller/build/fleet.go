@@ -41,7 +41,7 @@ func (r *runner) fleet(ctx context.Context, fleet []started) {
 		})
 	})
 	for _, i := range told.missing() {
-		r.end(of[i], Outcome{}, fault.Newf(fault.Unavailable, "rebase", of[i].item.Name, "it was not done"), report{})
+		r.end(of[i], Outcome{}, fault.Newf(fault.Unavailable, "rebase", of[i].build.Name, "it was not done"), report{})
 	}
 	_ = writing.Wait()
 }
@@ -81,7 +81,7 @@ func (r *runner) prepare(ctx context.Context, fleet []started) (jobs []Job, of [
 			continue
 		}
 		if err != nil {
-			r.end(b, Outcome{}, fault.New(fault.Unavailable, "read the Image of", b.item.Name, err), report{})
+			r.end(b, Outcome{}, fault.New(fault.Unavailable, "read the Image of", b.build.Name, err), report{})
 			continue
 		}
 		who := account{i.Namespace, i.Spec.ServiceAccountName}

@@ -30,7 +30,7 @@ type line struct {
 // entry is a Build in the line.
 type entry struct {
 	item   queue.Item
-	name   types.NamespacedName
+	name   types.NamespacedName // of one that is in no API its UID: its name may be taken there
 	image  types.NamespacedName
 	uid    types.UID
 	rebase bool
@@ -42,8 +42,11 @@ type entry struct {
 
 func newEntry(b *v1alpha1.Build) *entry {
 	e := &entry{name: client.ObjectKeyFromObject(b), image: imageName(b), uid: b.UID, rebase: b.Spec.Method == v1alpha1.MethodRebase, build: b}
+	if e.unwritten = b.ResourceVersion == ""; e.unwritten {
+		e.name.Name = string(b.UID)
+	}
 	e.item = queue.Item{
-		Name: b.Namespace + "/" + b.Name, Image: e.image.String(), Number: b.Spec.Number,
+		Name: e.name.String(), Image: e.image.String(), Number: b.Spec.Number,
 		Namespace: b.Namespace, Team: cmp.Or(b.Labels[v1alpha1.LabelTeam], b.Namespace),
 		Priority: b.Spec.Priority, Since: b.CreationTimestamp.Time,
 	}
@@ -100,24 +103,24 @@ func (l *line) rebases() (n int) {
 	return n
 }
 
-// drop forgets a Build that is not there any more, and ends it if it runs.
-func (l *line) drop(name types.NamespacedName) {
+// drop forgets a Build that is not there any more, and ends it if it runs. It gives the Image that was told
+// of it before the cache was; its name is "" where there is none.
+func (l *line) drop(name types.NamespacedName) (told types.NamespacedName) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	delete(l.waiting, name)
 	delete(l.over, name)
-	if e := l.waiting[name]; e != nil && !e.unwritten {
-		delete(l.waiting, name)
-	}
-	if e := l.running[name]; e != nil && !e.unwritten {
+	if e, ok := l.running[name]; ok {
 		e.cancel(errGone)
 	}
 	of, _, _ := image.ParseRebase(name.Name)
 	for _, e := range l.planned[types.NamespacedName{Namespace: name.Namespace, Name: of}] {
-		if e.name == name && !e.unwritten {
+		if e.name == name {
 			l.exchange(e, nil)
-			break
+			return e.image
 		}
 	}
+	return told
 }
 
 // settled hears that the cluster knows of a Build's end.

@@ -29,9 +29,7 @@ func (r *Rebases) Add(b *v1alpha1.Build) {
 	b = b.DeepCopy()
 	b.UID, b.CreationTimestamp = uuid.NewUUID(), metav1.Now().Rfc3339Copy()
 	b.Status.Phase, b.Status.Message = v1alpha1.BuildQueued, waits
-	e := newEntry(b)
-	e.unwritten = true
-	r.runner.plan(e)
+	r.runner.plan(newEntry(b))
 }
 
 // Of implements image.Rebases.
@@ -64,13 +62,13 @@ func (r *runner) writeDown(b *started) bool {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(b.ctx), writtenWithin)
 	defer cancel()
 	if err := r.client.Create(ctx, made); err != nil {
-		log.FromContext(ctx).Error(err, "write down a rebase", "build", b.item.Name)
+		log.FromContext(ctx).Error(err, "write down a rebase", "build", client.ObjectKeyFromObject(made))
 		return false
 	}
-	e := *b.entry
-	e.build, e.uid, e.unwritten = made, made.UID, false
-	r.written(b.entry, &e)
-	b.entry = &e
+	e := newEntry(made)
+	e.cancel = b.cancel
+	r.written(b.entry, e)
+	b.entry = e
 	return true
 }
 
@@ -96,7 +94,7 @@ func (r *runner) keep(b started, change func(*v1alpha1.BuildStatus)) {
 func (l *line) plan(e *entry) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.waiting[e.name] != nil || l.running[e.name] != nil || slices.ContainsFunc(l.planned[e.image], func(o *entry) bool { return o.name == e.name }) {
+	if slices.ContainsFunc(l.planned[e.image], func(o *entry) bool { return o.build.Name == e.build.Name }) {
 		return
 	}
 	l.planned[e.image] = append(l.planned[e.image], e)
@@ -138,13 +136,12 @@ func (l *line) unended() (out []*v1alpha1.Build) {
 func (l *line) unplan(b *v1alpha1.Build) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	name := client.ObjectKeyFromObject(b)
 	for _, e := range l.planned[imageName(b)] {
-		if e.uid != b.UID || l.running[name] != nil {
+		if e.uid != b.UID || l.running[e.name] != nil {
 			continue
 		}
-		if l.waiting[name] == e {
-			delete(l.waiting, name)
+		if l.waiting[e.name] == e {
+			delete(l.waiting, e.name)
 		}
 		l.exchange(e, nil)
 		return
@@ -166,13 +163,15 @@ func (l *line) forget(image types.NamespacedName) {
 	delete(l.planned, image)
 }
 
-// written puts in the place of a rebase that runs the Build that it is in the API now. Until the cache has
-// that, it is said to wait.
+// written puts in the place of a rebase that runs the Build that it is in the API now. Its Image is told
+// that it waits, until the cache has it.
 func (l *line) written(e, now *entry) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.running[e.name] == e {
-		l.running[e.name] = now
+	delete(l.running, e.name)
+	l.running[now.name] = now
+	if known := l.waiting[now.name]; known != nil && known.uid == now.uid {
+		delete(l.waiting, now.name) // the cache was first
 	}
 	shown := *now
 	shown.build = now.build.DeepCopy() // who runs it changes his
@@ -193,27 +192,6 @@ func (l *line) replan(e, now *entry) bool {
 		l.waiting[e.name] = now
 	}
 	return wanted
-}
-
-// inAPI hears that the cache has a Build of that name: what was planned is that from now on. false is that
-// it runs as what was planned, which decides what becomes of it.
-func (l *line) inAPI(b *v1alpha1.Build) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	name := client.ObjectKeyFromObject(b)
-	if e := l.running[name]; e != nil && e.unwritten {
-		return false
-	}
-	if e := l.waiting[name]; e != nil && e.unwritten {
-		delete(l.waiting, name)
-	}
-	for _, e := range l.planned[imageName(b)] {
-		if e.name == name {
-			l.exchange(e, nil)
-			break
-		}
-	}
-	return true
 }
 
 // exchange puts another in the place of what is planned; nil is nothing. It says whether that was there.

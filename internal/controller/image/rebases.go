@@ -64,9 +64,9 @@ func (r *Reconciler) gatherRebases(f *facts) {
 	for _, b := range r.rebases.Of(client.ObjectKeyFromObject(f.image)) {
 		f.highest = max(f.highest, b.Spec.Number)
 		switch {
-		case !Owns(f.image, b):
-			r.rebases.Remove(b) // of one that had this name before
-		case !slices.ContainsFunc(f.builds, func(other *v1alpha1.Build) bool { return other.Name == b.Name }):
+		case !Owns(f.image, b), slices.ContainsFunc(f.builds, func(other *v1alpha1.Build) bool { return other.Name == b.Name }):
+			r.rebases.Remove(b) // of an Image that had this name before, or in the API by now
+		default:
 			these = append(these, b)
 		}
 	}
