@@ -37,7 +37,7 @@ func outlastsKills(c *control) {
 			c.onceEach(shopImages...)
 		}
 	}
-	c.t.Logf("it ended by itself %d times; Builds: %v", killRounds-c.up.lives, c.counts())
+	c.t.Logf("it ended by itself %d times; builds and rebases: %v", killRounds-c.up.lives, c.counts())
 	c.verdicts("warn", "malware")
 	c.verified(shopImages...)
 	c.noSteps()
@@ -75,8 +75,8 @@ func (c *control) killOne(name string) {
 	})
 }
 
-// onceEach fails for two Builds of an Image in a row that are from the same inputs, which is work
-// done twice.
+// onceEach fails for two builds of an Image in a row that are from the same inputs, which is work done
+// twice, and for a rebase onto what it was on.
 func (c *control) onceEach(names ...string) {
 	c.t.Helper()
 	for _, name := range names {
@@ -87,6 +87,15 @@ func (c *control) onceEach(names ...string) {
 		for i := 1; i < len(all); i++ {
 			if one, other := all[i-1], all[i]; one.Spec.Number+1 == other.Spec.Number && one.Spec.Inputs == other.Spec.Inputs {
 				c.t.Errorf("%s and %s are from the same inputs: %+v", one.Name, other.Name, other.Spec.Inputs)
+			}
+		}
+		i, err := c.image(name)
+		if err != nil {
+			c.t.Fatal(err)
+		}
+		for _, r := range i.Status.Rebases {
+			if len(r.Reasons) != 1 || r.Reasons[0].Was == r.RunDigest {
+				c.t.Errorf("%s was rebased onto what it was on: %+v", name, r)
 			}
 		}
 	}

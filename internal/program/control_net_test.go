@@ -51,8 +51,8 @@ func TestControlPlaneBehindBadNetwork(t *testing.T) {
 	c.eventually(builtWithin, "the Image is of the newest", func() error { return c.settled("static") })
 	c.fed("osv")
 	c.onceEach("static")
-	if n := c.lastBuild("static").Spec.Number; n < 3 {
-		t.Errorf("%d Builds: nothing was done meanwhile", n)
+	if i, err := c.image("static"); err != nil || i.Status.Builds < 3 {
+		t.Errorf("%d builds and rebases, %v: nothing was done meanwhile", i.Status.Builds, err)
 	}
 	c.verified("static")
 	c.stop()

@@ -341,13 +341,16 @@ func followsBase(c *control) {
 		return c.settled(shopImages...)
 	})
 	for _, name := range shopImages {
-		b := c.lastBuild(name)
-		if b.Spec.Method != v1alpha1.MethodRebase || len(b.Spec.Reasons) != 1 || b.Spec.Reasons[0].Type != v1alpha1.ReasonBase ||
-			!strings.Contains(b.Spec.Reasons[0].Detail, "zlib1g ") {
-			c.t.Errorf("%s is a %s because of %+v", b.Name, b.Spec.Method, b.Spec.Reasons)
+		i, err := c.image(name)
+		if err != nil || len(i.Status.Rebases) != 1 {
+			c.t.Fatalf("%s tells of the rebases %+v, %v", name, i.Status.Rebases, err)
 		}
-		if b.Spec.Number != counts[name]+1 {
-			c.t.Errorf("%s has had %d Builds, and %d before", name, b.Spec.Number, counts[name])
+		r := i.Status.Rebases[0]
+		if r.Digest != i.Status.LatestImage.Digest || len(r.Reasons) != 1 || r.Reasons[0].Type != v1alpha1.ReasonBase || !strings.Contains(r.Reasons[0].Detail, "zlib1g ") {
+			c.t.Errorf("%s was rebased as %+v", name, r)
+		}
+		if r.Number != counts[name]+1 || i.Status.Builds != r.Number || c.lastBuild(name).Spec.Number != counts[name] {
+			c.t.Errorf("%s has had %d builds and rebases, and %d before", name, i.Status.Builds, counts[name])
 		}
 	}
 	c.verdicts("warn", "malware") // nobody scans here

@@ -24,6 +24,7 @@ type estate struct {
 	client.Reader
 	images   []v1alpha1.Image
 	builds   []v1alpha1.Build
+	unlisted []v1alpha1.Build
 	bases    []v1alpha1.BaseImage
 	builders []v1alpha1.Builder
 	feeds    []v1alpha1.AdvisoryFeed
@@ -68,6 +69,19 @@ func newBuild(name string, method v1alpha1.BuildMethod, priority v1alpha1.BuildP
 	return b
 }
 
+// rebases gives those that are in no API.
+func (e *estate) rebases() (out []*v1alpha1.Build) {
+	for i := range e.unlisted {
+		out = append(out, &e.unlisted[i])
+	}
+	return out
+}
+
+func newCounter() *Counter {
+	e := newEstate()
+	return NewCounter(e, e.rebases)
+}
+
 func newEstate() *estate {
 	const build, rebase = v1alpha1.MethodBuild, v1alpha1.MethodRebase
 	begun := newBuild("late", build, v1alpha1.PriorityCommit, v1alpha1.BuildRunning, time.Hour)
@@ -84,6 +98,7 @@ func newEstate() *estate {
 			newBuild("waits-more", build, v1alpha1.PriorityCommit, v1alpha1.BuildQueued, 4*time.Minute),
 			newBuild("fix", rebase, v1alpha1.PrioritySecurity, v1alpha1.BuildQueued, 5*time.Second),
 		},
+		unlisted: []v1alpha1.Build{newBuild("fix-too", rebase, v1alpha1.PrioritySecurity, v1alpha1.BuildQueued, 7*time.Second)},
 		bases:    []v1alpha1.BaseImage{{Status: v1alpha1.BaseImageStatus{Status: ready("Unknown", "Building")}}},
 		builders: []v1alpha1.Builder{{Status: v1alpha1.BuilderStatus{Status: ready("True", "Published")}}},
 	}
@@ -94,7 +109,8 @@ func newEstate() *estate {
 }
 
 func TestCount(t *testing.T) {
-	got, err := count(t.Context(), newEstate(), now)
+	e := newEstate()
+	got, err := count(t.Context(), e, e.rebases(), now)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -107,7 +123,7 @@ func TestCount(t *testing.T) {
 		Builders: map[State]int{{"True", "Published"}: 1},
 		Waiting: map[Line]Waiting{
 			{v1alpha1.MethodBuild, commit}:    {2, now.Add(-4 * time.Minute)},
-			{v1alpha1.MethodRebase, security}: {1, now.Add(-5 * time.Second)},
+			{v1alpha1.MethodRebase, security}: {2, now.Add(-7 * time.Second)},
 		},
 		Running: []Running{
 			{"shop", "web", "early", "COMMIT", now.Add(-2 * time.Minute)},
@@ -124,7 +140,7 @@ func TestCount(t *testing.T) {
 
 func TestWhoeverAsksAllTheTimeCostsNothing(t *testing.T) {
 	e := newEstate()
-	c := NewCounter(e)
+	c := NewCounter(e, e.rebases)
 	for range 1000 {
 		if _, err := c.Count(t.Context()); err != nil {
 			t.Fatal(err)
@@ -136,7 +152,7 @@ func TestWhoeverAsksAllTheTimeCostsNothing(t *testing.T) {
 }
 
 func TestMetrics(t *testing.T) {
-	counter := NewCounter(newEstate())
+	counter := newCounter()
 	m := NewMetrics(counter)
 	b := newBuild("web-b1", v1alpha1.MethodRebase, v1alpha1.PrioritySecurity, v1alpha1.BuildSucceeded, 0)
 	m.Ended(&b, 2*time.Second)
@@ -170,7 +186,7 @@ plimsoll_images_verdict{action="none"} 2
 func TestACacheThatDoesNotAnswerHidesNoCounters(t *testing.T) {
 	e := newEstate()
 	e.err = context.DeadlineExceeded
-	m := NewMetrics(NewCounter(e))
+	m := NewMetrics(NewCounter(e, e.rebases))
 	b := newBuild("web-b1", v1alpha1.MethodBuild, v1alpha1.PriorityCommit, v1alpha1.BuildFailed, 0)
 	m.Ended(&b, time.Second)
 	if n := testutil.CollectAndCount(m, "plimsoll_builds_total"); n != 1 {
@@ -187,7 +203,7 @@ func TestThePageNamesEveryMetric(t *testing.T) {
 	described := make(chan *prometheus.Desc)
 	go func() {
 		defer close(described)
-		NewMetrics(NewCounter(newEstate())).Describe(described)
+		NewMetrics(newCounter()).Describe(described)
 	}()
 	n := 0
 	for d := range described {

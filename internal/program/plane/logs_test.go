@@ -85,6 +85,21 @@ func declareBuild(t *testing.T, b *bed.Bed, store *logs.Store, number int64, met
 	return made
 }
 
+// declareRebased makes the Image web, whose status tells of a rebase of that number.
+func declareRebased(t *testing.T, b *bed.Bed, number int64) {
+	t.Helper()
+	i := &v1alpha1.Image{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "web"}}
+	i.Spec = v1alpha1.ImageSpec{
+		Tag: "default/web:1", Builder: v1alpha1.ClusterReference{Name: "standard"},
+		Source: v1alpha1.ImageSource{Git: &v1alpha1.GitSource{URL: "https://git.example.com/web.git"}},
+	}
+	b.Create(t, i)
+	i.Status.Rebases = []v1alpha1.ImageRebase{{Number: number, Digest: "sha256:rebased"}}
+	if err := b.Client.Status().Update(t.Context(), i); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func newLog(t *testing.T, store *logs.Store, build string) *logs.Log {
 	t.Helper()
 	log, err := store.Create("default", build)
@@ -103,7 +118,8 @@ func TestLogs(t *testing.T) {
 	home := newHome(t, b, store)
 	declareBuild(t, b, store, 1, v1alpha1.MethodBuild, v1alpha1.BuildFailed)
 	declareBuild(t, b, store, 2, v1alpha1.MethodBuild, v1alpha1.BuildSucceeded)
-	declareBuild(t, b, store, 3, v1alpha1.MethodRebase, v1alpha1.BuildSucceeded)
+	declareBuild(t, b, store, 3, v1alpha1.MethodRebase, v1alpha1.BuildFailed)
+	declareRebased(t, b, 4)
 	b.Create(t, &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "nobody"}})
 	whole := func(name string) string {
 		return "===> detect\nit fits " + name + "\n===> build\nmade " + name + "\n"
@@ -126,6 +142,8 @@ func TestLogs(t *testing.T) {
 		{"a Build", cli.LogsOptions{Name: "web-b1"}, whole("web-b1"), 0},
 		{"one step", cli.LogsOptions{Name: "web-b1", Step: "build"}, "===> build\nmade web-b1\n", 0},
 		{"a rebase", cli.LogsOptions{Name: "web-b3"}, "", fault.NotFound},
+		{"a rebase in a status", cli.LogsOptions{Name: "web-r4"}, "", fault.NotFound},
+		{"by its number", cli.LogsOptions{Name: "web", Number: 4}, "", fault.NotFound},
 		{"a number that there is not", cli.LogsOptions{Kind: "image", Name: "web", Number: 9}, "", fault.NotFound},
 		{"nothing of that name", cli.LogsOptions{Name: "nosuch"}, "", fault.NotFound},
 		{"no Build of that name", cli.LogsOptions{Kind: "build", Name: "web"}, "", fault.NotFound},
@@ -135,6 +153,9 @@ func TestLogs(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			got, err := read(c.o)
+			if strings.Contains(c.name, "rebase") && (err == nil || !strings.Contains(err.Error(), "rebase")) {
+				t.Errorf("it does not say that it is one: %v", err)
+			}
 			if got != c.want || (err != nil) != (c.want == "") || err != nil && fault.KindOf(err) != c.kind {
 				t.Errorf("got %q, %v", got, err)
 			}

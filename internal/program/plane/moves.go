@@ -52,7 +52,7 @@ func cameBy(of *v1alpha1.Image, builds []*v1alpha1.Build, digest string) (b *v1a
 			number = r.Number
 		}
 	}
-	for _, one := range builds {
+	for _, one := range builds { // of one with the same number a campaign's ran later
 		if one.Spec.Number >= number && (one.Status.Digest == digest || one.Annotations[v1alpha1.AnnotationMoved] == digest) {
 			b, number = one, one.Spec.Number
 		}
