@@ -168,7 +168,7 @@ plimsoll_builds_total{method="Rebase",result="Succeeded"} 1
 plimsoll_builds_waiting{method="Build",priority="Commit"} 2
 plimsoll_builds_waiting{method="Build",priority="Routine"} 0
 plimsoll_builds_waiting{method="Build",priority="Security"} 0
-plimsoll_builds_waiting{method="Rebase",priority="Security"} 1
+plimsoll_builds_waiting{method="Rebase",priority="Security"} 2
 # HELP plimsoll_images_verdict Images, by the verdict at the registry's gate; none where nobody has decided.
 # TYPE plimsoll_images_verdict gauge
 plimsoll_images_verdict{action="allow"} 1
