@@ -137,7 +137,7 @@ func (l *line) unplan(b *v1alpha1.Build) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, e := range l.planned[imageName(b)] {
-		if e.uid != b.UID || l.running[e.name] != nil {
+		if e.uid != b.UID || l.running[e.name] == e { // what is shown of one that is written does not run itself
 			continue
 		}
 		if l.waiting[e.name] == e {
