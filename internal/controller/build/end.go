@@ -26,11 +26,11 @@ func (r *runner) end(b started, outcome Outcome, err error, told report) {
 	case cause == errGone:
 		r.finish(b.entry, nil, true)
 		return
-	case err == nil || cause == nil:
+	case err == nil:
 	case cause == error(errCanceled):
 		err = errCanceled
-	default:
-		return // this process ends: who leads next begins it anew
+	case cause != nil || r.isEnding(): // a fleet may hear of that before each of its own does
+		return // who leads next begins it anew
 	}
 	attempts := b.build.Status.Attempts
 	if b.rebase {
@@ -76,6 +76,16 @@ func (r *runner) end(b started, outcome Outcome, err error, told report) {
 		}
 	}
 	r.finish(b.entry, again, gone)
+}
+
+// isEnding says that this process ends.
+func (r *runner) isEnding() bool {
+	select {
+	case <-r.ending:
+		return true
+	default:
+		return false
+	}
 }
 
 // tell makes an event of how a Build has ended, or why it is tried again. Rebases that go well are told

@@ -84,8 +84,11 @@ func (r *runner) keep(b started, change func(*v1alpha1.BuildStatus)) {
 	if !r.replan(b.entry, &now) {
 		return
 	}
-	if now.build.Status.Phase.Ended() {
-		r.options.Ended(now.build, time.Since(b.began))
+	if !now.build.Status.Phase.Ended() {
+		return
+	}
+	r.options.Ended(now.build, time.Since(b.began))
+	if !r.isEnding() { // else nobody writes it any more, and a queue that ends may wait for who takes this
 		r.wake(now.image)
 	}
 }

@@ -72,8 +72,9 @@ func goesWell(t *testing.T, y *yard, i *v1alpha1.Image, run string) {
 }
 
 func isDenied(t *testing.T, y *yard, i *v1alpha1.Image, run string) {
+	name := i.Name
 	y.hands.put(0, func(job Job) (Outcome, error) {
-		if job.Image.Name == i.Name {
+		if job.Image.Name == name {
 			return Outcome{}, fault.Newf(fault.Denied, "rebase onto", run, "it is quarantined")
 		}
 		return y.hands.outcome(job), nil
@@ -117,9 +118,9 @@ func isNotTaken(t *testing.T, y *yard, i *v1alpha1.Image, run string) {
 		Method: v1alpha1.MethodRebase, Priority: v1alpha1.PriorityRoutine, Reasons: []v1alpha1.BuildReason{{Type: v1alpha1.ReasonTrigger}},
 	})
 	other.Name, other.Spec.Image.Name, other.OwnerReferences = "untaken-r2", "nobody", nil
-	tries := 0
+	tries, name := 0, i.Name
 	y.hands.put(0, func(job Job) (Outcome, error) {
-		if job.Image.Name != i.Name {
+		if job.Image.Name != name {
 			return y.hands.outcome(job), nil
 		}
 		if tries++; tries == 1 {
@@ -143,8 +144,9 @@ func isNotTaken(t *testing.T, y *yard, i *v1alpha1.Image, run string) {
 // isOvertaken has a campaign make a Build of the number that a rebase has, which waits.
 func isOvertaken(t *testing.T, y *yard, i *v1alpha1.Image, run string) {
 	begun, let := make(chan string, 100), make(chan struct{})
+	name := i.Name
 	y.hands.put(0, func(job Job) (Outcome, error) {
-		if job.Image.Name == i.Name {
+		if job.Image.Name == name {
 			begun <- job.Build.Name
 			<-let
 		}
@@ -209,8 +211,9 @@ func goesWithItsImage(t *testing.T, y *yard, i *v1alpha1.Image, run string) {
 
 func endsWithTheProcess(t *testing.T, y *yard, i *v1alpha1.Image, run string) {
 	begun, stopped := make(chan struct{}), make(chan struct{})
+	name := i.Name
 	y.hands.put(0, func(job Job) (Outcome, error) {
-		if job.Image.Name == i.Name {
+		if job.Image.Name == name {
 			close(begun)
 			<-stopped
 			return Outcome{}, fault.Newf(fault.Canceled, "rebase", run, "this ends")
@@ -219,6 +222,7 @@ func endsWithTheProcess(t *testing.T, y *yard, i *v1alpha1.Image, run string) {
 	})
 	y.builder(t, "builder1", run)
 	<-begun
+	y.rest(t) // controller-runtime's queue may hang for a while when it ends with something in it
 	ending := make(chan struct{})
 	go func() {
 		defer close(ending)
