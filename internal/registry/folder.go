@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"os"
+	"path"
 	"path/filepath"
 
 	storagedriver "github.com/distribution/distribution/v3/registry/storage/driver"
@@ -16,6 +17,7 @@ import (
 type folder struct {
 	storagedriver.StorageDriver
 	root string
+	disk *durable
 }
 
 // GetContent implements storagedriver.StorageDriver.
@@ -34,38 +36,85 @@ func (f folder) Stat(_ context.Context, file string) (storagedriver.FileInfo, er
 	}}, nil
 }
 
-// PutContent implements storagedriver.StorageDriver. Whoever looks sees the old content
-// or the new, whole, and after a crash too: it is on the disk before it has its name, and
-// the name is on the disk at the end. A push writes some fifty small files, so each is made
-// in few steps from its opened folder.
+// PutContent implements storagedriver.StorageDriver.
 func (f folder) PutContent(_ context.Context, file string, content []byte) error {
-	to := f.local(file)
-	err := write(to, content)
+	return f.put(small{file, content})
+}
+
+// small is a file that is written at once.
+type small struct {
+	path    string
+	content []byte
+}
+
+// put writes files, which get their names in that order. Whoever looks at one sees the old content or the
+// new, whole, and after a crash too: it is on the disk before it has its name, and the names are on the
+// disk at the end. A push writes some fifty small files, so each is made in few steps from its opened
+// folder.
+func (f folder) put(files ...small) error {
+	which, err := f.write(files)
 	if err == unix.ENOENT { // a removal took the folder after it was opened
-		err = write(to, content)
+		which, err = f.write(files)
 	}
 	if err != nil {
-		return &os.PathError{Op: "write", Path: to, Err: err}
+		return &os.PathError{Op: "write", Path: f.local(which), Err: err}
 	}
 	return nil
 }
 
-func write(file string, content []byte) error {
-	dir, err := openDir(filepath.Dir(file))
-	if err != nil {
-		return err
+// aside is a file that has no name of its own yet.
+type aside struct {
+	small
+	name    string
+	dir, fd int
+}
+
+// write gives the file that it failed with.
+func (f folder) write(files []small) (which string, err error) {
+	var made []aside
+	var fds, dirs []int
+	named := 0
+	defer func() {
+		for i, a := range made {
+			if i >= named {
+				_ = unix.Unlinkat(a.dir, a.name, 0) // the failure itself tells more
+			}
+			_ = unix.Close(a.fd) // what it holds is on the disk
+			_ = unix.Close(a.dir)
+		}
+	}()
+	for _, file := range files {
+		a, err := f.begin(file)
+		if err != nil {
+			return file.path, err
+		}
+		made, fds, dirs = append(made, a), append(fds, a.fd), append(dirs, a.dir)
+		if err := writeAll(a.fd, file.content); err != nil {
+			return file.path, err
+		}
 	}
-	defer unix.Close(dir)
-	name := filepath.Base(file)
-	aside := name + "." + rand.Text() + ".tmp" // as those end which listings leave out
-	if err = writeNew(dir, aside, content); err == nil {
-		err = unix.Renameat(dir, aside, dir, name)
+	if err := f.disk.sync(fds...); err != nil {
+		return files[0].path, err
 	}
-	if err != nil {
-		_ = unix.Unlinkat(dir, aside, 0) // the failure itself tells more
-		return err
+	for _, a := range made {
+		if err := unix.Renameat(a.dir, a.name, a.dir, path.Base(a.path)); err != nil {
+			return a.path, err
+		}
+		named++
 	}
-	return fsync(dir)
+	return files[0].path, f.disk.sync(dirs...)
+}
+
+// begin opens a new file beside the one that is to be written.
+func (f folder) begin(file small) (a aside, err error) {
+	a = aside{small: file, name: path.Base(file.path) + "." + rand.Text() + ".tmp"} // as those end which listings leave out
+	if a.dir, err = openDir(filepath.Dir(f.local(file.path))); err != nil {
+		return a, err
+	}
+	if a.fd, err = openAt(a.dir, a.name, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL); err != nil {
+		_ = unix.Close(a.dir) // the failure itself tells more
+	}
+	return a, err
 }
 
 // openDir opens a folder, and makes it when it is missing.
@@ -81,24 +130,15 @@ func openDir(dir string) (int, error) {
 	return open()
 }
 
-// writeNew writes a file that is not there yet, onto the disk.
-func writeNew(dir int, name string, content []byte) error {
-	fd, err := openAt(dir, name, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL)
-	if err != nil {
-		return err
+func writeAll(fd int, content []byte) error {
+	for len(content) > 0 {
+		n, err := again(func() (int, error) { return unix.Write(fd, content) })
+		if err != nil {
+			return err
+		}
+		content = content[n:]
 	}
-	for len(content) > 0 && err == nil {
-		var n int
-		n, err = again(func() (int, error) { return unix.Write(fd, content) })
-		content = content[max(n, 0):]
-	}
-	if err == nil {
-		err = fsync(fd)
-	}
-	if closed := unix.Close(fd); err == nil {
-		err = closed
-	}
-	return err
+	return nil
 }
 
 func openAt(dir int, name string, flags int) (int, error) {

@@ -68,29 +68,46 @@ func (s *store) keepBlob(ctx context.Context, repo string, d digest.Digest, cont
 	}
 	defer release()
 	ctx = context.WithoutCancel(ctx) // once begun, a push is finished even when its client has gone
-	if err := s.putBlob(ctx, canonical, content); err != nil {
-		return err
-	}
-	return s.linkBlob(ctx, repo, d, canonical)
+	return s.putBlob(ctx, canonical, content, links(repo, d, canonical)...)
 }
 
-// putBlob stores content by its canonical digest, unless it is there.
-func (s *store) putBlob(ctx context.Context, d digest.Digest, content []byte) error {
-	if there, err := s.hasData(ctx, d); err != nil || there {
+// putBlob stores content by its canonical digest, unless it is there, and then what names it.
+func (s *store) putBlob(ctx context.Context, d digest.Digest, content []byte, names ...small) error {
+	there, err := s.hasData(ctx, d)
+	if err != nil {
 		return err
 	}
-	return s.driver.PutContent(ctx, path.Join(blobDir(d), "data"), content)
+	if !there {
+		names = slices.Insert(names, 0, small{path.Join(blobDir(d), "data"), content})
+	}
+	return s.put(ctx, names...)
 }
 
-// linkBlob makes the repository hold a blob, by the digest its author uses and by the
-// canonical one.
-func (s *store) linkBlob(ctx context.Context, repo string, d, canonical digest.Digest) error {
-	for _, name := range slices.Compact([]digest.Digest{canonical, d}) {
-		if err := s.driver.PutContent(ctx, layerLink(repo, name), []byte(canonical)); err != nil {
+// put writes small files in this order.
+func (s *store) put(ctx context.Context, files ...small) error {
+	if f, ok := s.driver.(folder); ok && len(files) > 0 {
+		return f.put(files...)
+	}
+	for _, file := range files {
+		if err := s.driver.PutContent(ctx, file.path, file.content); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// linkBlob makes the repository hold a blob.
+func (s *store) linkBlob(ctx context.Context, repo string, d, canonical digest.Digest) error {
+	return s.put(ctx, links(repo, d, canonical)...)
+}
+
+// links are what makes a repository hold a blob, by the digest its author uses and by the canonical
+// one.
+func links(repo string, d, canonical digest.Digest) (out []small) {
+	for _, name := range slices.Compact([]digest.Digest{canonical, d}) {
+		out = append(out, small{layerLink(repo, name), []byte(canonical)})
+	}
+	return out
 }
 
 func blobCreated(w http.ResponseWriter, repo string, d digest.Digest) {

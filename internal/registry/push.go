@@ -154,11 +154,8 @@ func (s *store) putImage(ctx context.Context, p *push, contentType string) (bool
 			return false, err
 		}
 	}
-	if err := s.putBlob(ctx, p.canonical, p.content); err != nil {
-		return false, err
-	}
-	link := path.Join(revisionDir(p.Repository, p.canonical), "link")
-	return true, s.driver.PutContent(ctx, link, []byte(p.canonical))
+	link := small{path.Join(revisionDir(p.Repository, p.canonical), "link"), []byte(p.canonical)}
+	return true, s.putBlob(ctx, p.canonical, p.content, link)
 }
 
 // stands says that the repository has the manifest already, and a tag will keep it: whoever
@@ -225,10 +222,8 @@ func (s *store) point(ctx context.Context, p *push) error {
 	}
 	for _, tag := range p.tags {
 		entry := path.Join(tagsDir(p.Repository), tag, "index", p.digest.Algorithm().String(), p.digest.Encoded(), "link")
-		for _, file := range []string{entry, tagLink(p.Repository, tag)} {
-			if err := s.driver.PutContent(ctx, file, []byte(p.digest)); err != nil {
-				return err
-			}
+		if err := s.put(ctx, small{entry, []byte(p.digest)}, small{tagLink(p.Repository, tag), []byte(p.digest)}); err != nil {
+			return err
 		}
 	}
 	return nil

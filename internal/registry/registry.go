@@ -92,7 +92,7 @@ func Open(ctx context.Context, o Options) (*Registry, error) {
 	r := &Registry{app: app, log: log, readOnly: o.ReadOnly, cancel: cancel}
 	r.store = &store{driver: driver, locks: newLocks(o.lockRoot(root), o.ReadOnly), readOnly: o.ReadOnly}
 	if config.Storage.Type() == filesystemDriver {
-		r.store.root, r.store.driver = root, folder{driver, root}
+		r.store.root, r.store.driver = root, folder{driver, root, newDurable(root)}
 	}
 	r.handler = recoverPanics(log, &front{
 		next: app, store: r.store, quarantine: newQuarantine(o, r.store, log), readOnly: o.ReadOnly, log: log,

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"time"
 
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -34,6 +35,9 @@ import (
 // control runs the controllers until ctx ends. ready hears when they do, with the address of the
 // page of links.
 func (p *Plane) control(ctx context.Context, cancel context.CancelCauseFunc, ready func(page string)) error {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(200) // a fleet under way is mostly garbage; the API server has it so, too
+	}
 	if !p.o.NoDefinitions {
 		c, err := client.New(p.target, client.Options{Scheme: bootScheme()})
 		if err != nil {
