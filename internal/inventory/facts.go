@@ -142,7 +142,7 @@ func (inv *Inventory) Kept(ctx context.Context, of ...Manifest) (map[Manifest]ar
 	}
 	err := inv.db.Read(ctx, func(tx store.Tx) error {
 		items, err := selected(ctx, tx, Selection{Of: of})
-		if err != nil {
+		if err != nil || len(items) == 0 {
 			return err
 		}
 		all, err := readFacts(ctx, tx, inv.packer, items)

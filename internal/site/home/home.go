@@ -239,8 +239,8 @@ func (h *Home) Hardening() *hardening.Scanner { return h.hardening }
 func (h *Home) Contents() *sbom.Scanner { return h.contents }
 
 // keepAttached is how much is remembered of what is attached to images, in bytes: what was issued is
-// read soon. An image with 300 packages has half a megabyte, and a fleet has about fifty under way.
-const keepAttached = 32 << 20
+// read soon. An image with 300 packages has half a megabyte, and two fleets have about a hundred under way.
+const keepAttached = 64 << 20
 
 // Attached remembers what is attached to images, as this process issued or read it.
 func (h *Home) Attached() *attest.Memory { return h.attached }

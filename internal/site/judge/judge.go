@@ -151,8 +151,11 @@ func (j *Judge) Level(ctx context.Context, image verdicts.Image) int {
 
 // Known implements verdicts.Facts.
 func (j *Judge) Known(ctx context.Context, image verdicts.Image) (kept artifact.Facts, ok bool, err error) {
-	which := inventory.Selection{Of: []inventory.Manifest{inventory.Manifest(image)}}
-	err = j.each(ctx, which, func(f artifact.Facts) error {
+	of := inventory.Manifest(image)
+	if there, err := j.index.Kept(ctx, of); err != nil || len(there) == 0 { // of what is new nothing, mostly
+		return kept, false, err
+	}
+	err = j.each(ctx, inventory.Selection{Of: []inventory.Manifest{of}}, func(f artifact.Facts) error {
 		kept, ok = f, true
 		return nil
 	})
