@@ -21,10 +21,7 @@ func Write(path string, write func(*os.File) error) error { return writeAs(path,
 
 func writeAs(path string, mode os.FileMode, write func(*os.File) error) error {
 	dir := filepath.Dir(path)
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return err
-	}
-	f, err := os.CreateTemp(dir, pattern)
+	f, err := create(dir)
 	if err != nil {
 		return err
 	}
@@ -37,6 +34,36 @@ func writeAs(path string, mode os.FileMode, write func(*os.File) error) error {
 		return err
 	}
 	return os.Rename(f.Name(), path)
+}
+
+// create makes a file in the folder. Who prunes a cache may remove a folder that is empty.
+func create(dir string) (f *os.File, err error) {
+	for range 10 {
+		if err = os.MkdirAll(dir, 0o755); err != nil {
+			return nil, err
+		}
+		if f, err = os.CreateTemp(dir, pattern); !errors.Is(err, os.ErrNotExist) {
+			break
+		}
+	}
+	return f, err
+}
+
+// WriteOpen is Write that gives the file, too, open for reading at its start: it can be read whatever
+// becomes of its name. The caller closes it.
+func WriteOpen(path string, write func(*os.File) error) (*os.File, error) {
+	var opened *os.File
+	err := Write(path, func(f *os.File) (err error) {
+		if err = write(f); err == nil {
+			opened, err = os.Open(f.Name())
+		}
+		return err
+	})
+	if err != nil && opened != nil {
+		opened.Close()
+		return nil, err
+	}
+	return opened, err
 }
 
 // WriteBytes is Write for a file whose bytes are at hand.

@@ -98,6 +98,11 @@ func (b *Builder) Build(ctx context.Context, image *v1alpha1.BaseImage, o Option
 	if err != nil {
 		return nil, err
 	}
+	defer func() {
+		for _, c := range contents {
+			c.Close()
+		}
+	}()
 	for i, set := range sets {
 		if result.Images[i], err = b.image(ctx, image, set, contents, unsigned[i], o.Strict); err != nil {
 			return nil, err

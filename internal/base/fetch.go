@@ -14,7 +14,7 @@ import (
 )
 
 // contents gives what every package of the sets ships, by its hash: from the cache, or
-// fetched, verified and unpacked.
+// fetched, verified and unpacked. The caller closes them.
 func (b *Builder) contents(ctx context.Context, sets []LockedImage, mirrors map[string]string) (map[string]*content.Content, error) {
 	cache, pool := b.contentCache(), archive.NewPool(b.cache("debian"), b.Agent)
 	all := map[string]Package{}
@@ -42,26 +42,32 @@ func (b *Builder) contents(ctx context.Context, sets []LockedImage, mirrors map[
 			if loaded[i], ok = cache.Load(p.SHA256); ok {
 				return nil
 			}
-			path, err := pool.Package(ctx, mirrors[p.Suite], p.Filename, archive.File{SHA256: p.SHA256, Size: p.Size})
+			deb, err := pool.Package(ctx, mirrors[p.Suite], p.Filename, archive.File{SHA256: p.SHA256, Size: p.Size})
 			if err != nil {
 				return err
 			}
-			if loaded[i], err = cache.Unpack(path, p.SHA256, p.Architecture); err != nil {
+			defer deb.Close()
+			if loaded[i], err = cache.Unpack(deb, p.SHA256, p.Architecture); err != nil {
 				return fault.New(fault.Failed, "unpack", p.String(), err)
 			}
 			return nil
 		})
 	}
-	if err := group.Wait(); err != nil {
-		return nil, err
+	err := group.Wait()
+	for i := 0; i < len(packages) && err == nil; i++ {
+		if bad := packages[i].agrees(loaded[i].Control); bad != nil {
+			err = fault.New(fault.Denied, "verify package", packages[i].Filename, bad).
+				WithHint("the archive or the lock calls it what it is not: try another mirror, or run without --locked")
+		}
 	}
 	contents := map[string]*content.Content{}
 	for i, p := range packages {
-		if err := p.agrees(loaded[i].Control); err != nil {
-			return nil, fault.New(fault.Denied, "verify package", p.Filename, err).
-				WithHint("the archive or the lock calls it what it is not: try another mirror, or run without --locked")
+		switch {
+		case err == nil:
+			contents[p.SHA256] = loaded[i]
+		case loaded[i] != nil:
+			loaded[i].Close()
 		}
-		contents[p.SHA256] = loaded[i]
 	}
-	return contents, nil
+	return contents, err
 }

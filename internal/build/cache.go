@@ -5,14 +5,13 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	caches "plimsoll.dev/plimsoll/internal/cache"
 	"plimsoll.dev/plimsoll/internal/fault"
 )
 
@@ -71,11 +70,12 @@ func (c *cache) copy() error {
 			return err
 		}
 	}
+	caches.Used(c.kept)
 	return nil
 }
 
 // keep puts the build's cache where the next build finds it.
-func (c *cache) keep() error {
+func (c *cache) keep(ctx context.Context) error {
 	if err := sound(c.dir); err != nil {
 		return fault.New(fault.Failed, "keep build cache", c.dir, err)
 	}
@@ -91,7 +91,9 @@ func (c *cache) keep() error {
 	if err != nil {
 		return fault.New(fault.Failed, "keep build cache", c.kept, err)
 	}
-	return c.bind()
+	// Best effort: the image stands, and the next build, or whoever prunes the home, tries again.
+	_, _ = caches.Prune(ctx, c.bound, caches.Options{Recent: true}, caches.Folder{Path: c.dirs, Trees: true})
+	return nil
 }
 
 func (c *cache) replace() error {
@@ -109,60 +111,11 @@ func (c *cache) replace() error {
 	return os.RemoveAll(old)
 }
 
-// bind removes the caches that were kept longest ago until what is left is within bounds.
-func (c *cache) bind() error {
-	type kept struct {
-		path  string
-		used  time.Time
-		bytes int64
-	}
-	var all []kept
-	var total int64
-	folders, err := os.ReadDir(c.dirs)
-	if err != nil {
-		return fault.New(fault.Failed, "bound build caches", c.dirs, err)
-	}
-	for _, folder := range folders {
-		info, err := folder.Info()
-		if err != nil || !folder.IsDir() {
-			continue
-		}
-		k := kept{path: filepath.Join(c.dirs, folder.Name()), used: info.ModTime()}
-		_ = filepath.WalkDir(k.path, func(_ string, d fs.DirEntry, err error) error {
-			if err == nil && d.Type().IsRegular() {
-				if st, err := d.Info(); err == nil {
-					k.bytes += st.Size()
-				}
-			}
-			return nil
-		})
-		total += k.bytes
-		all = append(all, k)
-	}
-	slices.SortFunc(all, func(a, b kept) int { return a.used.Compare(b.used) })
-	for _, k := range all {
-		if total <= c.bound {
-			break
-		}
-		lock, err := flock(k.path+".lock", unix.LOCK_EX|unix.LOCK_NB)
-		if err != nil {
-			continue // in use: the next build will see to it
-		}
-		err = os.RemoveAll(k.path)
-		_ = lock.Close()
-		if err != nil {
-			return fault.New(fault.Failed, "bound build caches", k.path, err)
-		}
-		total -= k.bytes
-	}
-	return nil
-}
-
 func (c *cache) lock(how int) (unlock func(), err error) {
 	if err := os.MkdirAll(c.dirs, 0o700); err != nil {
 		return nil, err
 	}
-	f, err := flock(c.kept+".lock", how)
+	f, err := caches.Lock(c.kept+caches.LockSuffix, how)
 	if err != nil {
 		return nil, err
 	}

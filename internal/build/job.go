@@ -81,7 +81,7 @@ func (j *job) build(ctx context.Context) (*Built, error) {
 	if err := j.enforce(ctx, built.Image); err != nil {
 		return nil, err
 	}
-	return built, j.cache.keep()
+	return built, j.cache.keep(ctx)
 }
 
 // prepare makes the folders of the phases and reads what they start from.

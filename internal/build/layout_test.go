@@ -85,7 +85,7 @@ func TestHostileState(t *testing.T) {
 		t.Errorf("it holds %q now: %v", text, err)
 	}
 	c := &cache{dir: j.work.path("cache"), publish: func() error { t.Error("it is published"); return nil }}
-	if err := c.keep(); fault.KindOf(err) != fault.Failed || err == nil {
+	if err := c.keep(t.Context()); fault.KindOf(err) != fault.Failed || err == nil {
 		t.Errorf("the cache is kept: %v", err)
 	}
 }

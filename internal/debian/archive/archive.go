@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -18,6 +19,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"plimsoll.dev/plimsoll/internal/aside"
+	"plimsoll.dev/plimsoll/internal/cache"
 	"plimsoll.dev/plimsoll/internal/debian/index"
 	"plimsoll.dev/plimsoll/internal/fault"
 )
@@ -144,24 +146,32 @@ func (a *Archive) index(ctx context.Context, suite Suite, release *Release, comp
 	}
 	path := filepath.Join(a.options.Cache, "index", plain.SHA256)
 	if opened, err := index.Open(path, suite.Name); err == nil {
+		cache.Used(path)
 		return opened, nil
 	}
-	if err := a.buildIndex(ctx, suite, release, name, path); err != nil {
-		return nil, judge(ctx, "fetch index", which, err, "the mirror may be in the middle of an update: try again, or another mirror")
-	}
-	opened, err := index.Open(path, suite.Name)
+	opened, err := a.buildIndex(ctx, suite, release, name, path)
 	if err != nil {
-		return nil, fault.New(fault.Failed, "open index", path, err)
+		return nil, judge(ctx, "fetch index", which, err, "the mirror may be in the middle of an update: try again, or another mirror")
 	}
 	return opened, nil
 }
 
 // buildIndex streams the smallest form of the Packages file that the Release lists through
-// decompression and both hashes into the compact index at path.
-func (a *Archive) buildIndex(ctx context.Context, suite Suite, release *Release, name, path string) error {
-	return aside.Write(path, func(f *os.File) error {
-		return a.stream(ctx, suite, release, name, func(plain io.Reader) error { return index.Build(ctx, plain, f) })
+// decompression and both hashes into the compact index at path, and opens it before it has that
+// name, which the cache may drop again.
+func (a *Archive) buildIndex(ctx context.Context, suite Suite, release *Release, name, path string) (opened *index.Index, err error) {
+	err = aside.Write(path, func(f *os.File) error {
+		err := a.stream(ctx, suite, release, name, func(plain io.Reader) error { return index.Build(ctx, plain, f) })
+		if err != nil {
+			return err
+		}
+		opened, err = index.Open(f.Name(), suite.Name)
+		return err
 	})
+	if err != nil && opened != nil {
+		opened.Close()
+	}
+	return opened, err
 }
 
 // Sources hands the verified Sources index of the suite's component to read. What read
@@ -256,15 +266,16 @@ func NewPool(cache, agent string) *Pool {
 	return &Pool{cache: cache, fetch: newFetcher(agent)}
 }
 
-// Package gives the path of a verified .deb, fetched when it is not in the cache. The
-// cached file is hashed again at each call: a disk, too, can lie.
-func (p *Pool) Package(ctx context.Context, mirror, filename string, want File) (string, error) {
-	path := filepath.Join(p.cache, "deb", want.SHA256+".deb")
-	if verifyFile(path, want) == nil {
-		return path, nil
+// Package gives a verified .deb, open at its start, fetched when it is not in the cache; the caller
+// closes it. The cached file is hashed again at each call: a disk, too, can lie.
+func (p *Pool) Package(ctx context.Context, mirror, filename string, want File) (*os.File, error) {
+	path := p.path(want)
+	if kept, err := openFile(path, want); err == nil {
+		cache.Used(path)
+		return kept, nil
 	}
 	if err := checkMirror(mirror); err != nil {
-		return "", err
+		return nil, err
 	}
 	which := filename + " at " + Redact(mirror)
 	const moved = "the archive has moved on: run again without --locked, or name a mirror that keeps old versions"
@@ -272,29 +283,43 @@ func (p *Pool) Package(ctx context.Context, mirror, filename string, want File) 
 	for range tries { // a large file may well break off on the way
 		var body io.ReadCloser
 		if body, err = p.fetch.open(ctx, mirror, filename); err != nil {
-			return "", judge(ctx, "fetch package", which, err, moved)
+			return nil, judge(ctx, "fetch package", which, err, moved)
 		}
-		err = store(body, want, path)
+		var stored *os.File
+		stored, err = store(body, want, path)
 		body.Close()
 		if err == nil {
-			return path, nil
+			return stored, nil
 		}
 		if !errors.Is(err, errBroken) || ctx.Err() != nil {
 			break
 		}
 	}
-	return "", judge(ctx, "verify package", which, err, moved)
+	return nil, judge(ctx, "verify package", which, err, moved)
 }
 
-func verifyFile(path string, want File) error {
-	f, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	check := newCheck(f, want)
-	if err := check.end(); err != nil {
-		return fmt.Errorf("%s: %w", path, err)
+// Forget removes a .deb that is needed no more.
+func (p *Pool) Forget(want File) error {
+	if err := os.Remove(p.path(want)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fault.New(fault.Failed, "remove package", p.path(want), err)
 	}
 	return nil
+}
+
+func (p *Pool) path(want File) string { return filepath.Join(p.cache, "deb", want.SHA256+".deb") }
+
+// openFile opens the file at path, at its start, if it is the one wanted.
+func openFile(path string, want File) (*os.File, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	if err = newCheck(f, want).end(); err == nil {
+		_, err = f.Seek(0, io.SeekStart)
+	}
+	if err != nil {
+		f.Close()
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return f, nil
 }

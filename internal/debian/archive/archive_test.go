@@ -73,9 +73,12 @@ func (r *reader) read(ctx context.Context) (map[string]string, error) {
 			return nil, err
 		}
 		for _, p := range versions {
-			if paths[name], err = pool.Package(ctx, r.mirror, p.Filename, File{SHA256: p.SHA256, Size: p.Size}); err != nil {
+			file, err := pool.Package(ctx, r.mirror, p.Filename, File{SHA256: p.SHA256, Size: p.Size})
+			if err != nil {
 				return nil, err
 			}
+			paths[name] = pool.path(File{SHA256: p.SHA256})
+			file.Close()
 		}
 	}
 	return paths, nil

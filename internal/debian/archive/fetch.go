@@ -174,9 +174,9 @@ func (f *fetcher) small(ctx context.Context, base, path string, limit int64) ([]
 	return text, err
 }
 
-// store copies a stream that must have the size and hash into target.
-func store(r io.Reader, want File, target string) error {
-	return aside.Write(target, func(f *os.File) error {
+// store copies a stream that must have the size and hash into target, and gives that open.
+func store(r io.Reader, want File, target string) (*os.File, error) {
+	return aside.WriteOpen(target, func(f *os.File) error {
 		checked := newCheck(r, want)
 		if _, err := io.Copy(f, checked); err != nil {
 			return err

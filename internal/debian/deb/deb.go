@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 
 	"github.com/klauspost/compress/zstd"
@@ -27,7 +26,6 @@ const maxControlFiles = 1 << 10
 type Package struct {
 	Control map[string][]byte // by name: "control", "postinst", "conffiles", "md5sums", …
 
-	file io.Closer
 	data member
 }
 
@@ -35,21 +33,6 @@ type Package struct {
 type member struct {
 	suffix string
 	bytes  *io.SectionReader
-}
-
-// Open reads the .deb at path. The caller closes it.
-func Open(path string) (*Package, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	p, err := Read(f)
-	if err != nil {
-		f.Close()
-		return nil, err
-	}
-	p.file = f
-	return p, nil
 }
 
 // Read reads a .deb from r, which must stay readable while the Package is used.
@@ -83,14 +66,6 @@ func Read(r io.ReaderAt) (*Package, error) {
 // Data gives the uncompressed tar stream of the files. The caller closes it.
 func (p *Package) Data() (io.ReadCloser, error) {
 	return p.data.open()
-}
-
-// Close ends the use of the file that Open opened.
-func (p *Package) Close() error {
-	if p.file == nil {
-		return nil
-	}
-	return p.file.Close()
 }
 
 // nextMember gives the next member, which must have the name; members whose names start

@@ -22,8 +22,8 @@ const (
 	maxEntries   = 1 << 20   // of a tar archive
 )
 
-// open gives the changelog in the file at path, or nil when it holds none of the source's.
-func (p place) open(file string, s *source) (io.ReadCloser, error) {
+// open gives the changelog in the file, or nil when it holds none of the source's.
+func (p place) open(file *os.File, s *source) (io.ReadCloser, error) {
 	var text []byte
 	var err error
 	if p.binary != "" {
@@ -39,12 +39,11 @@ func (p place) open(file string, s *source) (io.ReadCloser, error) {
 
 // fromBinary reads it from a .deb. A folder of documentation that is a link to another
 // package's has none.
-func fromBinary(file, name string, native bool) ([]byte, error) {
-	opened, err := deb.Open(file)
+func fromBinary(file io.ReaderAt, name string, native bool) ([]byte, error) {
+	opened, err := deb.Read(file)
 	if err != nil {
 		return nil, err
 	}
-	defer opened.Close()
 	data, err := opened.Data()
 	if err != nil {
 		return nil, err
@@ -66,13 +65,9 @@ func fromBinary(file, name string, native bool) ([]byte, error) {
 }
 
 // fromSource reads debian/changelog, which a native package has in a folder of its own.
-func fromSource(file string, gzipped bool) ([]byte, error) {
-	f, err := os.Open(file)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
+func fromSource(f io.Reader, gzipped bool) ([]byte, error) {
 	var plain io.Reader
+	var err error
 	if gzipped {
 		plain, err = gzip.NewReader(f)
 	} else {

@@ -15,6 +15,7 @@ import (
 	"pault.ag/go/debian/version"
 
 	"plimsoll.dev/plimsoll/internal/aside"
+	"plimsoll.dev/plimsoll/internal/cache"
 	"plimsoll.dev/plimsoll/internal/debian/archive"
 	"plimsoll.dev/plimsoll/internal/debian/index"
 	"plimsoll.dev/plimsoll/internal/fault"
@@ -34,6 +35,7 @@ type listed struct {
 func (a *Archive) listed(ctx context.Context, suite archive.Suite, component string) ([]*source, error) {
 	kept := filepath.Join(a.options.Cache, "sources", a.signed.Release(suite.Name).Files[sourceIndex(component)].SHA256)
 	var list []listed
+	cache.Used(kept)
 	if text, ok := aside.ReadSealed(kept); !ok || json.Unmarshal(text, &list) != nil {
 		list = nil
 		err := a.signed.Sources(ctx, suite.Name, component, func(plain io.Reader) (err error) {

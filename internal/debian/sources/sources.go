@@ -16,7 +16,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -245,19 +244,20 @@ func (s *source) changelog(ctx context.Context, pool *archive.Pool) (io.ReadClos
 		if p.file.Size > maxFile {
 			continue
 		}
-		path, err := pool.Package(ctx, p.mirror, p.path, p.file)
+		file, err := pool.Package(ctx, p.mirror, p.path, p.file)
 		if fault.KindOf(err) == fault.NotFound {
 			continue // a mirror may lack source packages
 		}
 		if err != nil {
 			return nil, err
 		}
-		text, err := p.open(path, s)
+		text, err := p.open(file, s)
+		file.Close()
 		if err != nil {
 			return nil, fault.New(fault.Denied, "read changelog", p.path, err).WithHint("it is signed, but malformed: tell the archive's keeper")
 		}
-		if err := os.Remove(path); err != nil { // it is read once
-			return nil, fault.New(fault.Failed, "remove package", path, err)
+		if err := pool.Forget(p.file); err != nil { // it is read once
+			return nil, err
 		}
 		if text != nil {
 			return text, nil

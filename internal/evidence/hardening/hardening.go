@@ -18,6 +18,7 @@ import (
 
 	"plimsoll.dev/plimsoll/artifact"
 	"plimsoll.dev/plimsoll/internal/aside"
+	"plimsoll.dev/plimsoll/internal/cache"
 	"plimsoll.dev/plimsoll/internal/evidence/entries"
 	"plimsoll.dev/plimsoll/internal/fault"
 )
@@ -134,6 +135,7 @@ func (s *Scanner) Kept(diffID v1.Hash) (*Summary, bool) {
 	if err != nil {
 		return nil, false
 	}
+	cache.Used(s.path(diffID))
 	s.remember(diffID, summary)
 	return summary, true
 }

@@ -7,6 +7,7 @@ import (
 	"sync"
 
 	"plimsoll.dev/plimsoll/internal/aside"
+	"plimsoll.dev/plimsoll/internal/cache"
 	"plimsoll.dev/plimsoll/internal/evidence/sbom/layer"
 	"plimsoll.dev/plimsoll/internal/fault"
 )
@@ -63,6 +64,7 @@ func (s *Scanner) cached(diffID string) (*layer.Record, bool) {
 	if json.Unmarshal(text, &record) != nil || record.DiffID != diffID || record.Recipe != layer.Recipe() {
 		return nil, false
 	}
+	cache.Used(s.path(diffID))
 	return &record, true
 }
 

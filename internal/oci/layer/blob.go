@@ -24,6 +24,7 @@ type Blob struct {
 	Compression string  `json:"compression"`
 
 	path string
+	file *os.File // open as long as the Blob is reachable: the cache may drop the path meanwhile
 }
 
 // Digest gives the hash of the compressed bytes.
@@ -46,11 +47,7 @@ func (b *Blob) MediaType() (types.MediaType, error) {
 // Compressed opens the blob. A reader that comes to its end and finds other bytes than
 // were written fails, and the layer is forgotten.
 func (b *Blob) Compressed() (io.ReadCloser, error) {
-	f, err := os.Open(b.path)
-	if err != nil {
-		return nil, err
-	}
-	return &checkedBlob{file: f, blob: b, sum: sha256.New()}, nil
+	return &checkedBlob{bytes: io.NewSectionReader(b.file, 0, b.Bytes), blob: b, sum: sha256.New()}, nil
 }
 
 // Uncompressed opens the tar.
@@ -77,16 +74,15 @@ func (b *Blob) Uncompressed() (io.ReadCloser, error) {
 	}{plain, packed}, nil
 }
 
-// checkedBlob does not embed its file: a network connection that is given one has the
-// kernel send it, past Read.
+// checkedBlob reads the bytes past nobody: all of them are held against the hash.
 type checkedBlob struct {
-	file *os.File
-	blob *Blob
-	sum  hash.Hash
+	bytes *io.SectionReader
+	blob  *Blob
+	sum   hash.Hash
 }
 
 func (c *checkedBlob) Read(p []byte) (int, error) {
-	n, err := c.file.Read(p)
+	n, err := c.bytes.Read(p)
 	c.sum.Write(p[:n])
 	if errors.Is(err, io.EOF) && hex.EncodeToString(c.sum.Sum(nil)) != c.blob.Sum.Hex {
 		_ = os.Remove(strings.TrimSuffix(c.blob.path, blobSuffix) + nameSuffix)
@@ -95,4 +91,5 @@ func (c *checkedBlob) Read(p []byte) (int, error) {
 	return n, err
 }
 
-func (c *checkedBlob) Close() error { return c.file.Close() }
+// Close implements io.Closer. The file is the Blob's.
+func (c *checkedBlob) Close() error { return nil }

@@ -15,6 +15,7 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
 	"plimsoll.dev/plimsoll/internal/aside"
+	"plimsoll.dev/plimsoll/internal/cache"
 )
 
 // Cache keeps compressed layers. It is safe for concurrent use, also by several processes.
@@ -65,14 +66,23 @@ func (c *Cache) load(key string) (*Blob, bool) {
 	if json.Unmarshal(text, b) != nil {
 		return nil, false
 	}
-	info, err := os.Stat(b.path)
-	return b, err == nil && info.Size() == b.Bytes
+	var err error
+	if b.file, err = os.Open(b.path); err != nil {
+		return nil, false
+	}
+	if info, err := b.file.Stat(); err != nil || info.Size() != b.Bytes {
+		b.file.Close()
+		return nil, false
+	}
+	cache.Used(filepath.Join(c.dir, key+nameSuffix))
+	return b, true
 }
 
 // make writes the layer aside, then renames it: first the bytes, then what names them.
 func (c *Cache) make(key string, write func(io.Writer) error) (*Blob, error) {
 	b := &Blob{Compression: c.compression, path: filepath.Join(c.dir, key+blobSuffix)}
-	err := aside.Write(b.path, func(f *os.File) error {
+	var err error
+	b.file, err = aside.WriteOpen(b.path, func(f *os.File) error {
 		outer := newMeter(f)
 		packed, err := compressor(outer, c.compression)
 		if err != nil {
