@@ -16,7 +16,7 @@ import (
 )
 
 // DefaultCacheBytes bounds what the caches of all builds hold together.
-const DefaultCacheBytes = 20 << 30
+const DefaultCacheBytes = 10 << 30
 
 // cache is what buildpacks kept of earlier builds, as the lifecycle wants it: a folder with
 // "committed" in it. A build works on a copy of its own, made of hard links, and at its end

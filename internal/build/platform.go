@@ -34,7 +34,7 @@ type Platform struct {
 	Log        io.Writer       // what the buildpacks print; nil discards it
 	Verbose    bool            // also what the lifecycle prints, in every phase
 	Progress   func(note Note) // hears of each phase when it ends; may be nil
-	CacheBytes int64           // bound of all builds' caches together; 0 means 20 GiB
+	CacheBytes int64           // bound of all builds' caches together; 0 means 10 GiB
 
 	// Contents tells what is in an image, so that one with a dependency below its floor is
 	// refused (package override). nil: buildpacks are believed.

@@ -139,7 +139,7 @@ folder); a REF with one is pushed there with your own credentials.
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return fault.New(fault.Usage, "read flags", cmd.CommandPath(), err).WithHint("run `" + cmd.CommandPath() + " --help`")
 	})
-	root.AddCommand(newBuild(env), newRun(env), newBase(env), newBuilder(env), newInspect(env), newRebase(env), newRegistry(env), newKey(env), newVerify(env), newExport(env), newImport(env), newFeed(env), newSBOM(env), newQuery(env), newInventory(env), newScan(env), newAttest(env), newPolicy(env), newOverride(env), newPatch(env), newConvert(env), newUp(env), newLogs(env), newKubectl(env))
+	root.AddCommand(newBuild(env), newRun(env), newBase(env), newBuilder(env), newInspect(env), newRebase(env), newRegistry(env), newKey(env), newVerify(env), newExport(env), newImport(env), newFeed(env), newSBOM(env), newQuery(env), newInventory(env), newScan(env), newAttest(env), newPolicy(env), newOverride(env), newPatch(env), newConvert(env), newUp(env), newLogs(env), newKubectl(env), newCache(env))
 	return root
 }
 

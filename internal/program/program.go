@@ -46,7 +46,7 @@ func Run(ctx context.Context, host Host, args []string) int {
 	}
 	local := &store{root: filepath.Join(folder, "registry")}
 	defer local.close()
-	steps := &steps{dir: filepath.Join(folder, "cache", "roots")}
+	steps := &steps{dir: filepath.Join(folder, "cache", "roots"), getenv: host.Getenv}
 	defer steps.close()
 	env := &cli.Env{
 		In: host.In, Out: host.Out, Err: host.Err, Terminal: host.Terminal,

@@ -8,10 +8,8 @@ import (
 	"plimsoll.dev/plimsoll/internal/aside"
 	"plimsoll.dev/plimsoll/internal/executor"
 	"plimsoll.dev/plimsoll/internal/executor/sandbox"
+	"plimsoll.dev/plimsoll/internal/site/caches"
 )
-
-// rootBytes bounds the unpacked layers that are kept for steps, in bytes.
-const rootBytes = 30 << 30
 
 // pruneEvery is how long what is unpacked goes unbounded: looking at all of it takes longer
 // than many a command.
@@ -19,7 +17,8 @@ const pruneEvery = 10 * time.Minute
 
 // steps is the executor of this machine, opened when a command first needs it.
 type steps struct {
-	dir string
+	dir    string
+	getenv func(string) string // says what caches may hold
 
 	mu      sync.Mutex
 	sandbox *sandbox.Sandbox
@@ -55,7 +54,11 @@ func (s *steps) prune() {
 	if last, err := os.Stat(stamp); err == nil && time.Since(last.ModTime()) < pruneEvery {
 		return
 	}
-	if _, err := s.sandbox.Prune(rootBytes); err == nil { // a cache: another command tries again
+	total, err := caches.Total(s.getenv)
+	if err != nil {
+		return // it is told where caches are asked for
+	}
+	if _, err := s.sandbox.Prune(caches.Bound(caches.Roots, total)); err == nil { // a cache: another command tries again
 		_ = aside.WriteBytes(stamp, nil)
 	}
 }

@@ -53,6 +53,7 @@ func (s *Site) BuildBase(ctx context.Context, r BaseRequest) (*BuiltBase, error)
 		return nil, err
 	}
 	defer p.end()
+	s.filled.Store(true)
 	composer := base.Builder{Home: s.Folder, Agent: s.Agent(), Progress: r.Progress}
 	result, err := composer.Build(ctx, r.Spec, r.Options)
 	if err != nil {
@@ -97,6 +98,7 @@ func (s *Site) BuildBuilder(ctx context.Context, r BuilderRequest) (*BuiltBuilde
 		return nil, err
 	}
 	defer p.end()
+	s.filled.Store(true)
 	maker := builder.Maker{Home: s.Folder, Registries: p.home.Registries, Progress: r.Progress}
 	result, err := maker.Make(ctx, r.Spec)
 	if err != nil {

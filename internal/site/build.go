@@ -11,6 +11,7 @@ import (
 	"plimsoll.dev/plimsoll/internal/build"
 	"plimsoll.dev/plimsoll/internal/executor"
 	"plimsoll.dev/plimsoll/internal/oci"
+	"plimsoll.dev/plimsoll/internal/site/caches"
 	"plimsoll.dev/plimsoll/internal/site/known"
 	"plimsoll.dev/plimsoll/internal/site/ledger"
 	"plimsoll.dev/plimsoll/internal/source"
@@ -70,8 +71,14 @@ func (s *Site) Build(ctx context.Context, r BuildRequest) (*Built, error) {
 			return fetcher.Fetch(ctx, r.Location, r.Source, dir)
 		}
 	}
+	s.filled.Store(true)
+	total, err := caches.Total(s.Getenv)
+	if err != nil {
+		return nil, err
+	}
 	platform := build.Platform{
-		Home: h.Folder, Executor: steps, Registries: h.Registries, Log: r.Log, Verbose: r.Verbose, Progress: r.Progress,
+		CacheBytes: caches.Bound(caches.Builds, total),
+		Home:       h.Folder, Executor: steps, Registries: h.Registries, Log: r.Log, Verbose: r.Verbose, Progress: r.Progress,
 		Contents: func(ctx context.Context, image v1.Image) (artifact.Contents, error) {
 			return known.Contents(ctx, h, image)
 		},

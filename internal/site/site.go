@@ -7,11 +7,13 @@
 package site
 
 import (
+	"context"
 	"sync/atomic"
 
 	"plimsoll.dev/plimsoll/internal/executor"
 	"plimsoll.dev/plimsoll/internal/fault"
 	"plimsoll.dev/plimsoll/internal/oci"
+	"plimsoll.dev/plimsoll/internal/site/caches"
 	"plimsoll.dev/plimsoll/internal/site/home"
 	"plimsoll.dev/plimsoll/internal/site/judge"
 )
@@ -22,6 +24,7 @@ type Site struct {
 
 	executor func() (executor.Executor, error)
 	tags     turns
+	filled   atomic.Bool                 // something was made that caches keep
 	judging  atomic.Pointer[judge.Judge] // of the registry that this process serves; nil where it serves none with policies
 }
 
@@ -44,6 +47,49 @@ func (s *Site) Steps() (executor.Executor, error) {
 		return nil, fault.Newf(fault.Failed, "open executor", "", "this site has none")
 	}
 	return s.executor()
+}
+
+// Caches gives the caches of the home, with the bounds that the environment says. Its error is of kind
+// Usage.
+func (s *Site) Caches() (*caches.Caches, error) {
+	total, err := caches.Total(s.Getenv)
+	if err != nil {
+		return nil, err
+	}
+	return caches.Open(s.Folder, total, s.unpacked), nil
+}
+
+// unpacked gives what steps see on this machine; nil where they run elsewhere, or cannot run.
+func (s *Site) unpacked() (caches.Unpacked, error) {
+	if s.executor == nil {
+		return nil, nil
+	}
+	steps, err := s.Steps()
+	if fault.KindOf(err) == fault.Unavailable {
+		return nil, nil
+	}
+	unpacked, _ := steps.(caches.Unpacked)
+	return unpacked, err
+}
+
+// Close bounds the caches that this process has filled, when nobody has for a day, and closes what was
+// opened.
+func (s *Site) Close() error {
+	if s.filled.Load() {
+		s.bind()
+	}
+	return s.Home.Close()
+}
+
+// bind bounds the caches. Roots are bound by who opened them.
+func (s *Site) bind() {
+	kept, err := s.Caches()
+	if err == nil && kept.Due() {
+		_, err = kept.Prune(context.Background(), caches.PruneOptions{NoRoots: true})
+	}
+	if err != nil { // what was done stands
+		s.Warn("caches were not bounded: "+err.Error(), fault.HintOf(err))
+	}
 }
 
 // Means are what a piece of work has of its own. The zero value is what the site has.

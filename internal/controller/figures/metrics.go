@@ -17,6 +17,8 @@ type Metrics struct {
 	ended    *prometheus.CounterVec
 	duration *prometheus.HistogramVec
 	latency  *prometheus.HistogramVec
+	kept     *prometheus.GaugeVec
+	pruned   *prometheus.CounterVec
 }
 
 // NewMetrics gives those of a counter.
@@ -33,7 +35,19 @@ func NewMetrics(counter *Counter) *Metrics {
 		Name: "plimsoll_build_latency_seconds", Help: "From when a Build was made until its tag named the image: waiting and attempts included.",
 		Buckets: []float64{1, 5, 10, 30, 60, 180, 600, 1800, 3600, 14400},
 	}, []string{"method", "priority"})
+	m.kept = prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "plimsoll_cache_bytes", Help: "What a cache of the home held when it was last pruned.",
+	}, []string{"cache"})
+	m.pruned = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "plimsoll_cache_pruned_bytes_total", Help: "What was removed from a cache of the home, the longest unused first.",
+	}, []string{"cache"})
 	return m
+}
+
+// Cache hears what a cache holds, and what was just removed from it, in bytes.
+func (m *Metrics) Cache(name string, bytes, removed int64) {
+	m.kept.WithLabelValues(name).Set(float64(bytes))
+	m.pruned.WithLabelValues(name).Add(float64(removed))
 }
 
 // Ended hears that a Build has ended, and how long its last attempt took.
@@ -76,6 +90,8 @@ func (m *Metrics) Describe(to chan<- *prometheus.Desc) {
 	m.ended.Describe(to)
 	m.duration.Describe(to)
 	m.latency.Describe(to)
+	m.kept.Describe(to)
+	m.pruned.Describe(to)
 }
 
 // Collect implements prometheus.Collector. Where the cache does not answer there are no figures of it.
@@ -83,6 +99,8 @@ func (m *Metrics) Collect(to chan<- prometheus.Metric) {
 	m.ended.Collect(to)
 	m.duration.Collect(to)
 	m.latency.Collect(to)
+	m.kept.Collect(to)
+	m.pruned.Collect(to)
 	ctx, done := context.WithTimeout(context.Background(), time.Second)
 	defer done()
 	f, err := m.counter.Count(ctx)

@@ -82,6 +82,18 @@ func (s *Store) Prune(maxBytes int64) (Pruned, error) {
 	return done, nil
 }
 
+// Held says how many layers and roots there are, and what they take on disk, in bytes as Pruned counts them.
+func (s *Store) Held() (entries int, bytes int64, err error) {
+	items, err := s.items()
+	if err != nil {
+		return 0, 0, fault.New(fault.Failed, "measure layer cache", "", err)
+	}
+	for _, it := range items {
+		bytes += it.bytes
+	}
+	return len(items), bytes, nil
+}
+
 // take removes one item unless it is in use.
 func (s *Store) take(it item) (bool, error) {
 	held, err := tryLock(filepath.Join(s.dir, "locks", it.name), exclusive)

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"sync"
 	"time"
 
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -69,6 +70,14 @@ func (p *Plane) control(ctx context.Context, cancel context.CancelCauseFunc, rea
 		return fault.New(fault.Failed, "register metrics", "", err)
 	}
 	defer metrics.Registry.Unregister(measure)
+	kept, err := p.site.Caches()
+	if err != nil {
+		return err
+	}
+	var bounding sync.WaitGroup
+	ctx, end := context.WithCancel(ctx)
+	defer func() { end(); bounding.Wait() }()
+	bounding.Go(func() { p.boundCaches(ctx, kept, measure) })
 	pages, err := p.setUp(ctx, mgr, measure)
 	if err != nil {
 		return err
