@@ -97,8 +97,10 @@ func New(target *rest.Config, o Options) (ctrl.Manager, error) {
 		GracefulShutdownTimeout:       &settle,
 		Controller: config.Controller{
 			MaxConcurrentReconciles: cmp.Or(o.Concurrency, 8),
-			// What changes now goes before the thousands that a restart lists.
-			UsePriorityQueue:   new(true),
+			// The queue with priorities would let what changes now go before the thousands that a restart
+			// lists; but until a version that can be had for this Kubernetes, it may never end
+			// (kubernetes-sigs/controller-runtime#3538).
+			UsePriorityQueue:   new(false),
 			SkipNameValidation: new(o.SkipNames),
 		},
 	})

@@ -39,6 +39,7 @@ func (p *Plane) control(ctx context.Context, cancel context.CancelCauseFunc, rea
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(200) // a fleet under way is mostly garbage; the API server has it so, too
 	}
+	go giveBack(ctx)
 	if !p.o.NoDefinitions {
 		c, err := client.New(p.target, client.Options{Scheme: bootScheme()})
 		if err != nil {
