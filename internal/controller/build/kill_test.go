@@ -134,6 +134,15 @@ func TestKilledAnywhere(t *testing.T) {
 			return ""
 		})
 		y.ready(t, i, metav1.ConditionTrue, image.UpToDate)
+		y.Until(t, func() string { // what was overtaken goes after the status was written
+			for _, b := range y.builds(t, i) {
+				if !b.Status.Phase.Ended() {
+					return fmt.Sprintf("%s is %q still", b.Name, b.Status.Phase)
+				}
+			}
+			y.Get(t, i)
+			return ""
+		})
 		y.onceEach(t, i)
 		builds += int(i.Status.Builds)
 	}
@@ -143,8 +152,8 @@ func TestKilledAnywhere(t *testing.T) {
 	t.Logf("%d builds of %d Images while it was killed %d times", builds, images, kills)
 }
 
-// onceEach holds that no two builds or rebases of the Image in a row were from the same inputs, that none
-// was left behind, and that no rebase was written down that went well.
+// onceEach holds that no two builds or rebases of the Image in a row were from the same inputs, and that no
+// rebase was written down that went well.
 func (y *yard) onceEach(t *testing.T, i *v1alpha1.Image) {
 	t.Helper()
 	byNumber := map[int64]v1alpha1.Build{}
@@ -152,9 +161,6 @@ func (y *yard) onceEach(t *testing.T, i *v1alpha1.Image) {
 	for _, b := range y.builds(t, i) {
 		byNumber[b.Spec.Number] = b
 		last = max(last, b.Spec.Number)
-		if !b.Status.Phase.Ended() {
-			t.Errorf("%s is %q still", b.Name, b.Status.Phase)
-		}
 		if !strings.HasPrefix(b.Name, i.Name+"-b") {
 			t.Errorf("%s is no build of %s", b.Name, i.Name)
 		}
