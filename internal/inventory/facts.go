@@ -105,7 +105,7 @@ func (inv *Inventory) Facts(ctx context.Context, which Selection, yield func(art
 		}
 		return join.begin(ctx, tx, seconds(inv.now()))
 	})
-	if err != nil || len(items) == 0 {
+	if err != nil {
 		return err
 	}
 	for some := range slices.Chunk(items, page) {

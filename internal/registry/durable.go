@@ -5,6 +5,8 @@ import (
 	"sync"
 
 	"golang.org/x/sys/unix"
+
+	"plimsoll.dev/plimsoll/internal/together"
 )
 
 // alone is how many writers wait for their own files at a time; each more would be one more commit of
@@ -19,35 +21,38 @@ type durable struct {
 
 	mu      sync.Mutex
 	writing int // alone
-	waiting []chan error
-	calling bool
+	rest    *together.Batch[*error]
 }
 
 // newDurable gives one for the folder, which need not be there before something is written to it.
 func newDurable(root string) *durable {
-	return &durable{open: sync.OnceValues(func() (*os.File, error) { return os.Open(root) })}
+	d := &durable{open: sync.OnceValues(func() (*os.File, error) { return os.Open(root) })}
+	d.rest = together.New(func(waiting []*error) {
+		err := d.syncAll()
+		for _, one := range waiting {
+			*one = err
+		}
+	})
+	return d
 }
 
 // sync waits until what was written to the open files and folders is on the disk.
-func (d *durable) sync(fds ...int) error {
+func (d *durable) sync(fds ...int) (err error) {
 	d.mu.Lock()
-	if d.writing < alone {
+	few := d.writing < alone
+	if few {
 		d.writing++
-		d.mu.Unlock()
-		err := fsyncAll(fds)
-		d.mu.Lock()
-		d.writing--
-		d.mu.Unlock()
-		return err
-	}
-	done := make(chan error, 1)
-	d.waiting = append(d.waiting, done)
-	if !d.calling {
-		d.calling = true
-		go d.call()
 	}
 	d.mu.Unlock()
-	return <-done
+	if !few {
+		d.rest.Do(&err)
+		return err
+	}
+	err = fsyncAll(fds)
+	d.mu.Lock()
+	d.writing--
+	d.mu.Unlock()
+	return err
 }
 
 func fsyncAll(fds []int) error {
@@ -57,23 +62,6 @@ func fsyncAll(fds []int) error {
 		}
 	}
 	return nil
-}
-
-// call puts all onto the disk that was written before it began, until nobody waits.
-func (d *durable) call() {
-	for {
-		d.mu.Lock()
-		some := d.waiting
-		d.waiting, d.calling = nil, len(some) > 0
-		d.mu.Unlock()
-		if len(some) == 0 {
-			return
-		}
-		err := d.syncAll()
-		for _, done := range some {
-			done <- err
-		}
-	}
 }
 
 // syncAll fails when anything written to the file system since the last call did not reach the disk,

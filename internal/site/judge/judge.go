@@ -21,6 +21,8 @@ import (
 	"plimsoll.dev/plimsoll/internal/policy"
 	"plimsoll.dev/plimsoll/internal/policy/verdicts"
 	"plimsoll.dev/plimsoll/internal/site/home"
+	"plimsoll.dev/plimsoll/internal/together"
+	"plimsoll.dev/plimsoll/internal/vuln/advisory"
 )
 
 // Judge keeps the verdicts of a home while a registry is served: it supplies what the keeper
@@ -32,7 +34,10 @@ type Judge struct {
 	index  *inventory.Inventory
 	keeper *verdicts.Keeper
 	seen   state
+
+	findings *together.Batch[*finding]
 	keeping
+
 	stale error  // why the policies of the files are not taken up; under mu
 	set   string // digest of the policies that were last read; under mu
 
@@ -51,14 +56,11 @@ type state struct {
 
 // Open opens the verdicts of a home that has policies. One process at a time keeps them.
 func Open(ctx context.Context, h *home.Home, log *slog.Logger, o verdicts.Options) (*Judge, error) {
-	j := &Judge{home: h, log: log}
-	var err error
-	if j.gather, err = NewGatherer(ctx, h); err != nil {
+	j, err := NewLearner(ctx, h)
+	if err != nil {
 		return nil, err
 	}
-	if j.index, err = h.Inventory(ctx); err != nil {
-		return nil, err
-	}
+	j.log = log
 	// Before anything is read by it, so that no change is missed.
 	j.seen = state{policies: PolicyState(h), trust: trustState(h), advisories: advisoryState(h)}
 	if j.seen.news, err = j.index.Mark(ctx); err != nil {
@@ -151,11 +153,8 @@ func (j *Judge) Level(ctx context.Context, image verdicts.Image) int {
 
 // Known implements verdicts.Facts.
 func (j *Judge) Known(ctx context.Context, image verdicts.Image) (kept artifact.Facts, ok bool, err error) {
-	of := inventory.Manifest(image)
-	if there, err := j.index.Kept(ctx, of); err != nil || len(there) == 0 { // of what is new nothing, mostly
-		return kept, false, err
-	}
-	err = j.each(ctx, inventory.Selection{Of: []inventory.Manifest{of}}, func(f artifact.Facts) error {
+	which := inventory.Selection{Of: []inventory.Manifest{inventory.Manifest(image)}}
+	err = j.each(ctx, which, func(f artifact.Facts) error {
 		kept, ok = f, true
 		return nil
 	})
@@ -166,19 +165,25 @@ func (j *Judge) Known(ctx context.Context, image verdicts.Image) (kept artifact.
 // looked up: of which ecosystems there are advisories now, and who vouches for its base.
 func (j *Judge) each(ctx context.Context, which inventory.Selection, yield func(artifact.Facts) error) error {
 	g := j.gatherer()
-	db, err := g.feeds.Database(ctx)
-	if err != nil && fault.KindOf(err) != fault.NotFound {
-		return err
-	}
-	if db != nil { // else there is no feed yet
-		defer db.Close()
-	}
+	var db *advisory.Database // opened for the first one; nil where there is no feed yet
+	defer func() {
+		if db != nil {
+			_ = db.Close() // it was only read
+		}
+	}()
 	// Who made an image chose where its base is asked for, and all images wait for the answers.
 	looking, cancel := context.WithTimeout(ctx, renewBases)
 	defer cancel()
 	var packages []artifact.Package // images that hold the same come one after the other
 	var ecosystems []string
-	return j.index.Facts(ctx, which, func(f artifact.Facts) error {
+	first := true
+	return j.index.Facts(ctx, which, func(f artifact.Facts) (err error) {
+		if first {
+			first = false
+			if db, err = g.feeds.Database(ctx); err != nil && fault.KindOf(err) != fault.NotFound {
+				return err
+			}
+		}
 		if db != nil && !same(packages, f.Packages) {
 			packages = f.Packages
 			if ecosystems, err = unadvised(db, packages); err != nil {

@@ -12,14 +12,11 @@ import (
 	"plimsoll.dev/plimsoll/internal/site/known"
 )
 
-// keeping has what was found out put into the inventory: all that comes while others are put there is
-// put at once, for a transaction costs as much for one as for ten. The zero value keeps nothing yet.
+// keeping is what a judge knows of what it has put into the inventory since it heard the news there last.
 type keeping struct {
-	turn    sync.Mutex // protects the rest
-	waiting []*finding
-	busy    bool
-	own     []inventory.Mark // of what was put since the inventory's news were heard last
-	bases   bool             // others stand on some of that
+	turn  sync.Mutex // protects the rest
+	own   []inventory.Mark
+	bases bool // others stand on some of that
 }
 
 // finding is what was found out of a manifest, on its way into the inventory.
@@ -32,40 +29,21 @@ type finding struct {
 
 	kept artifact.Facts // as everybody else is told of it
 	err  error
-	done chan struct{} // closed when kept and err are there
 }
 
-// keep keeps what was found out, and gives it as everybody else is told of it.
+// keep keeps what was found out, and gives it as everybody else is told of it. All that comes while others
+// are put into the inventory is put there at once: a transaction costs as much for one as for ten.
 func (j *Judge) keep(ctx context.Context, f *finding) (artifact.Facts, error) {
-	f.ctx, f.done = ctx, make(chan struct{})
-	j.turn.Lock()
-	j.waiting = append(j.waiting, f)
-	if !j.busy {
-		j.busy = true
-		go j.keepWaiting()
-	}
-	j.turn.Unlock()
-	<-f.done // whoever keeps it hears of the end of ctx
+	f.ctx = ctx
+	j.findings.Do(f) // whoever keeps it hears of the end of ctx
 	return f.kept, f.err
 }
 
-// keepWaiting keeps what waits, until nothing does.
-func (j *Judge) keepWaiting() {
-	for {
-		j.turn.Lock()
-		some := j.waiting
-		j.waiting, j.busy = nil, len(some) > 0
-		j.turn.Unlock()
-		if len(some) == 0 {
-			return
-		}
-		if err := j.keepAll(some[0].ctx, some); err != nil { // of one of them, perhaps
-			for _, f := range some {
-				f.err = j.keepAll(f.ctx, []*finding{f})
-			}
-		}
+// keepSome keeps what has come.
+func (j *Judge) keepSome(some []*finding) {
+	if err := j.keepAll(some[0].ctx, some); err != nil { // of one of them, perhaps
 		for _, f := range some {
-			close(f.done)
+			f.err = j.keepAll(f.ctx, []*finding{f})
 		}
 	}
 }
@@ -111,9 +89,9 @@ func (j *Judge) put(marks []inventory.Mark, of []inventory.Manifest) {
 	if len(marks) == 0 {
 		return
 	}
-	based := false
+	stands, based := &j.gatherer().stands, false
 	for _, m := range of {
-		based = j.gatherer().stands.forget(m.Digest) || based
+		based = stands.forget(m.Digest) || based
 	}
 	j.turn.Lock()
 	defer j.turn.Unlock()

@@ -12,6 +12,7 @@ import (
 	"plimsoll.dev/plimsoll/internal/oci"
 	"plimsoll.dev/plimsoll/internal/policy/verdicts"
 	"plimsoll.dev/plimsoll/internal/site/home"
+	"plimsoll.dev/plimsoll/internal/together"
 )
 
 // NewLearner gives a judge that keeps no verdicts: it finds out what others decide on. It needs no
@@ -22,7 +23,9 @@ func NewLearner(ctx context.Context, h *home.Home) (*Judge, error) {
 		return nil, err
 	}
 	g, err := NewGatherer(ctx, h)
-	return &Judge{home: h, gather: g, index: index}, err
+	j := &Judge{home: h, gather: g, index: index}
+	j.findings = together.New(j.keepSome)
+	return j, err
 }
 
 // Learn gathers the facts of all that a reference names, so that whoever keeps verdicts decides

@@ -1,0 +1,53 @@
+package together_test
+
+import (
+	"slices"
+	"sync"
+	"testing"
+
+	"plimsoll.dev/plimsoll/internal/together"
+)
+
+// TestBatch: each item is done once before its caller goes on, never two rounds at once, and those that
+// come while one is done are done together.
+func TestBatch(t *testing.T) {
+	const callers = 50
+	var rounds [][]int
+	results := make([]int, callers)
+	begun, goOn := make(chan struct{}), make(chan struct{})
+	b := together.New(func(items []int) { // one at a time: the race detector sees it otherwise
+		if rounds = append(rounds, slices.Clone(items)); len(rounds) == 1 {
+			close(begun)
+			<-goOn
+		}
+		for _, i := range items {
+			results[i]++
+		}
+	})
+	var all sync.WaitGroup
+	do := func(i int) {
+		b.Do(i)
+		if results[i] != 1 {
+			t.Errorf("%d was done %d times", i, results[i])
+		}
+	}
+	all.Go(func() { do(0) })
+	<-begun
+	for i := 1; i < callers; i++ {
+		all.Go(func() { do(i) })
+	}
+	close(goOn)
+	all.Wait()
+	if len(rounds[0]) != 1 || len(rounds) > callers {
+		t.Errorf("%d rounds, the first of %d", len(rounds), len(rounds[0]))
+	}
+	done := slices.Concat(rounds...)
+	slices.Sort(done)
+	if len(done) != callers || len(slices.Compact(done)) != callers {
+		t.Errorf("done were %v", done)
+	}
+	b.Do(0) // it rests, and begins again
+	if results[0] != 2 {
+		t.Error("nothing is done after a rest")
+	}
+}
