@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	caches "plimsoll.dev/plimsoll/internal/cache"
 	"plimsoll.dev/plimsoll/internal/fault"
 )
 
@@ -49,16 +50,9 @@ func newWork(dir string) (*work, error) {
 // lockWork takes the lock of a folder, which need not exist. Its error is EWOULDBLOCK when
 // another has it.
 func lockWork(path string) (*work, error) {
-	lock, err := flock(path+".lock", unix.LOCK_EX|unix.LOCK_NB)
+	lock, err := caches.Lock(path+caches.LockSuffix, unix.LOCK_EX|unix.LOCK_NB)
 	if err != nil {
 		return nil, err
-	}
-	var st unix.Stat_t
-	if err = unix.Fstat(int(lock.Fd()), &st); err == nil && st.Nlink == 0 {
-		err = unix.EWOULDBLOCK // another had it, and has removed it
-	}
-	if err != nil {
-		return nil, errors.Join(err, lock.Close())
 	}
 	return &work{dir: path, lock: lock}, nil
 }
@@ -80,23 +74,6 @@ func sweepWork(dir string) {
 	for _, path := range all {
 		if dead, err := lockWork(strings.TrimSuffix(path, ".lock")); err == nil {
 			dead.close()
-		}
-	}
-}
-
-// flock opens the file and takes the lock, which the kernel drops with its process.
-func flock(path string, how int) (*os.File, error) {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR|unix.O_CLOEXEC, 0o600)
-	if err != nil {
-		return nil, err
-	}
-	for {
-		err := unix.Flock(int(f.Fd()), how)
-		if err == nil {
-			return f, nil
-		}
-		if !errors.Is(err, unix.EINTR) {
-			return nil, errors.Join(err, f.Close())
 		}
 	}
 }

@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"plimsoll.dev/plimsoll/internal/cache"
 	"plimsoll.dev/plimsoll/internal/fault"
 )
 
@@ -71,30 +72,14 @@ func (s *Store) makeHeld(held *lock, dir string, build func() error) error {
 
 // tryLock takes the lock at path now or says errBusy.
 func tryLock(path string, how int) (*lock, error) {
-	for {
-		f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
-		if err != nil {
-			return nil, err
-		}
-		if err := unix.Flock(int(f.Fd()), how|unix.LOCK_NB); err != nil {
-			f.Close()
-			if errors.Is(err, unix.EWOULDBLOCK) || errors.Is(err, unix.EINTR) {
-				return nil, errBusy
-			}
-			return nil, err
-		}
-		// Between open and flock the file may have been removed by the one who held it:
-		// then this lock guards nothing, and a new one is needed.
-		var st unix.Stat_t
-		if err := unix.Fstat(int(f.Fd()), &st); err != nil {
-			f.Close()
-			return nil, err
-		}
-		if st.Nlink > 0 {
-			return &lock{f}, nil
-		}
-		f.Close()
+	f, err := cache.Lock(path, how|unix.LOCK_NB)
+	switch {
+	case errors.Is(err, unix.EWOULDBLOCK):
+		return nil, errBusy
+	case err != nil:
+		return nil, err
 	}
+	return &lock{f}, nil
 }
 
 // touch notes the time of use, which Prune goes by.
