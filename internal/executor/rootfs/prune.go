@@ -16,6 +16,7 @@ import (
 // Pruned says what Prune did.
 type Pruned struct {
 	Roots, Layers int   // removed
+	Kept          int   // roots and layers that are left
 	Freed, Left   int64 // bytes on disk, as counted by whole blocks of 4 KiB
 }
 
@@ -39,7 +40,7 @@ func (s *Store) Prune(maxBytes int64) (Pruned, error) {
 	if err != nil {
 		return Pruned{}, fault.New(fault.Failed, "prune layer cache", "", err)
 	}
-	var done Pruned
+	done := Pruned{Kept: len(items)}
 	inRoots := map[string]int{}
 	for _, it := range items {
 		done.Left += it.bytes
@@ -64,6 +65,7 @@ func (s *Store) Prune(maxBytes int64) (Pruned, error) {
 				continue
 			}
 			progress = true
+			done.Kept--
 			done.Left, done.Freed = done.Left-it.bytes, done.Freed+it.bytes
 			if it.layers == nil {
 				done.Layers++

@@ -179,9 +179,8 @@ func (c *Caches) Prune(ctx context.Context, o PruneOptions) ([]Pruned, error) {
 		}
 		if roots != nil {
 			done, err := roots.Prune(most(Roots))
-			entries, _, _ := roots.Held()
 			all = append(all, Pruned{
-				State{Roots, Bound(Roots, c.total), cache.Held{Entries: entries, Bytes: done.Left}},
+				State{Roots, Bound(Roots, c.total), cache.Held{Entries: done.Kept, Bytes: done.Left}},
 				cache.Held{Entries: done.Roots + done.Layers, Bytes: done.Freed},
 			})
 			if err != nil {
