@@ -78,10 +78,7 @@ func unwritten(b *v1alpha1.Build) bool { return b.ResourceVersion == "" }
 
 // note has the status tell of the rebases that have gone well and are written nowhere else.
 func (f *facts) note(s *v1alpha1.ImageStatus) {
-	for _, b := range f.builds {
-		if !unwritten(b) || !succeeded(b) {
-			continue
-		}
+	for _, b := range f.told() {
 		last := len(s.Rebases) - 1
 		if last >= 0 && s.Rebases[last].Number >= b.Spec.Number {
 			continue // it does

@@ -48,6 +48,7 @@ func Run(t *testing.T, empty func(testing.TB) string) {
 		{"ManyVerdicts", testManyVerdicts},
 		{"Stale", testStale},
 		{"News", testNews},
+		{"NewsOfOnesOwn", testOwnNews},
 		{"Exposed", testExposed},
 		{"Chosen", testChosen},
 		{"HostileText", testHostile},

@@ -135,6 +135,30 @@ func testStale(t *testing.T, address string) {
 	}
 }
 
+// testOwnNews: what somebody has put himself is no news to him, and the same again is none to anybody.
+func testOwnNews(t *testing.T, address string) {
+	inv := fleet(t, address, newClock())
+	mark, err := inv.Mark(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	infected := factsOf("chart", "chart")
+	infected.Malware = &artifact.MalwareFacts{Result: "infected"}
+	own, err := inv.PutFacts(t.Context(), infected)
+	if err != nil || len(own) != 1 {
+		t.Errorf("marks %v, %v", own, err)
+	}
+	if none, err := inv.PutFacts(t.Context(), infected); err != nil || len(none) != 0 {
+		t.Errorf("the same again: marks %v, %v", none, err)
+	}
+	if news, _, err := inv.News(t.Context(), mark, own...); err != nil || len(news) != 0 {
+		t.Errorf("to who put it: %v, %v", news, err)
+	}
+	if news, _, err := inv.News(t.Context(), mark); err != nil || len(news) != 1 || news[0].Repository != "chart" {
+		t.Errorf("to others: %v, %v", news, err)
+	}
+}
+
 // testNews changes one thing after the other, and asks each time what that concerns.
 func testNews(t *testing.T, address string) {
 	c := newClock()
@@ -158,7 +182,6 @@ func testNews(t *testing.T, address string) {
 			rematch(t, inv, inventory.Which{}, known)
 		}
 	}
-	var own []inventory.Mark
 	steps := []struct {
 		name string
 		do   func()
@@ -201,21 +224,6 @@ func testNews(t *testing.T, address string) {
 			}
 			put(t, inv, image)
 		}, nil},
-		{"new facts of the asker's own", func() {
-			f := factsOf("chart", "chart")
-			f.Malware = &artifact.MalwareFacts{Result: "infected"}
-			var err error
-			if own, err = inv.PutFacts(t.Context(), f); err != nil || len(own) != 1 {
-				t.Errorf("marks %v, %v", own, err)
-			}
-		}, nil},
-		{"the same facts of the asker's own", func() {
-			f := factsOf("chart", "chart")
-			f.Malware = &artifact.MalwareFacts{Result: "infected"}
-			if none, err := inv.PutFacts(t.Context(), f); err != nil || len(none) != 0 {
-				t.Errorf("marks %v, %v", none, err)
-			}
-		}, nil},
 		{"an image of which there are no facts", func() {
 			image := Fleet()[2]
 			image.Contents.Packages = image.Contents.Packages[:1]
@@ -225,7 +233,7 @@ func testNews(t *testing.T, address string) {
 	var mark inventory.Mark
 	for _, step := range steps {
 		step.do()
-		news, now, err := inv.News(t.Context(), mark, own...)
+		news, now, err := inv.News(t.Context(), mark)
 		if err != nil {
 			t.Fatal(err)
 		}
