@@ -3,31 +3,32 @@ package registry
 import (
 	"os"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"golang.org/x/sys/unix"
 
 	"plimsoll.dev/plimsoll/internal/together"
 )
 
-// alone is how many writers wait for their own files at a time; each more would be one more commit of
-// the file system's journal.
-const alone = 2
+// gather is how long those wait for each other who write at the same time. The disk is much faster, and
+// would be asked for as many commits of the file system's journal.
+const gather = 2 * time.Millisecond
 
-// durable puts what was written onto the disk. While few write, each waits for its own file; those who
-// come then wait for one call together, which puts all there is onto the disk: a fleet's thousands of
-// small files cost a few calls an image.
+// durable puts what was written onto the disk. Who writes alone waits for his own files; those who come
+// before he is done wait for one call together, which puts all there is onto the disk: a fleet's thousands
+// of small files cost a few calls an image.
 type durable struct {
 	open func() (*os.File, error) // gives one folder of the file system, open since the first call
 
-	mu      sync.Mutex
-	writing int // alone
-	rest    *together.Batch[*error]
+	writing  atomic.Int64 // those that wait, for either
+	together *together.Batch[*error]
 }
 
 // newDurable gives one for the folder, which need not be there before something is written to it.
 func newDurable(root string) *durable {
 	d := &durable{open: sync.OnceValues(func() (*os.File, error) { return os.Open(root) })}
-	d.rest = together.New(func(waiting []*error) {
+	d.together = together.New(gather, func(waiting []*error) {
 		err := d.syncAll()
 		for _, one := range waiting {
 			*one = err
@@ -38,20 +39,11 @@ func newDurable(root string) *durable {
 
 // sync waits until what was written to the open files and folders is on the disk.
 func (d *durable) sync(fds ...int) (err error) {
-	d.mu.Lock()
-	few := d.writing < alone
-	if few {
-		d.writing++
+	defer d.writing.Add(-1)
+	if d.writing.Add(1) == 1 {
+		return fsyncAll(fds)
 	}
-	d.mu.Unlock()
-	if !few {
-		d.rest.Do(&err)
-		return err
-	}
-	err = fsyncAll(fds)
-	d.mu.Lock()
-	d.writing--
-	d.mu.Unlock()
+	d.together.Do(&err)
 	return err
 }
 

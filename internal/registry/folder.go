@@ -117,17 +117,19 @@ func (f folder) begin(file small) (a aside, err error) {
 	return a, err
 }
 
-// openDir opens a folder, and makes it when it is missing.
+// openDir opens a folder, and makes it when it is missing, as that of content mostly is.
 func openDir(dir string) (int, error) {
-	open := func() (int, error) { return openAt(unix.AT_FDCWD, dir, unix.O_RDONLY|unix.O_DIRECTORY) }
-	fd, err := open()
-	if err != unix.ENOENT {
-		return fd, err
+	_, made := again(func() (int, error) { return 0, unix.Mkdir(dir, 0o777) })
+	if made == unix.ENOENT {
+		if err := os.MkdirAll(dir, 0o777); err != nil {
+			return -1, err
+		}
 	}
-	if err := os.MkdirAll(dir, 0o777); err != nil {
-		return -1, err
+	fd, err := openAt(unix.AT_FDCWD, dir, unix.O_RDONLY|unix.O_DIRECTORY)
+	if err == unix.ENOENT && made != nil && made != unix.EEXIST {
+		err = made // tells why it could not be made
 	}
-	return open()
+	return fd, err
 }
 
 func writeAll(fd int, content []byte) error {

@@ -2,11 +2,15 @@
 // transaction, or one write to a disk, costs as much for ten as for one.
 package together
 
-import "sync"
+import (
+	"sync"
+	"time"
+)
 
 // Batch gathers calls. It is safe for concurrent use.
 type Batch[T any] struct {
-	work func([]T)
+	gather time.Duration
+	work   func([]T)
 
 	mu      sync.Mutex
 	next    *round[T] // nil: nobody waits
@@ -20,8 +24,10 @@ type round[T any] struct {
 }
 
 // New gives a batch whose items work does, never twice at once. What comes of each it leaves where the
-// caller finds it.
-func New[T any](work func([]T)) *Batch[T] { return &Batch[T]{work: work} }
+// caller finds it. A round waits for as long as gather for more to come.
+func New[T any](gather time.Duration, work func([]T)) *Batch[T] {
+	return &Batch[T]{gather: gather, work: work}
+}
 
 // Do waits until the item was done, alone or with those that came while others were.
 func (b *Batch[T]) Do(item T) {
@@ -42,6 +48,7 @@ func (b *Batch[T]) Do(item T) {
 // run does what waits, until nothing does.
 func (b *Batch[T]) run() {
 	for {
+		time.Sleep(b.gather)
 		b.mu.Lock()
 		now := b.next
 		b.next, b.working = nil, now != nil

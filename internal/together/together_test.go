@@ -4,6 +4,8 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"plimsoll.dev/plimsoll/internal/together"
 )
@@ -15,7 +17,7 @@ func TestBatch(t *testing.T) {
 	var rounds [][]int
 	results := make([]int, callers)
 	begun, goOn := make(chan struct{}), make(chan struct{})
-	b := together.New(func(items []int) { // one at a time: the race detector sees it otherwise
+	b := together.New(0, func(items []int) { // one at a time: the race detector sees it otherwise
 		if rounds = append(rounds, slices.Clone(items)); len(rounds) == 1 {
 			close(begun)
 			<-goOn
@@ -50,4 +52,24 @@ func TestBatch(t *testing.T) {
 	if results[0] != 2 {
 		t.Error("nothing is done after a rest")
 	}
+}
+
+// TestGather: those who come within the time are done together, those who come later after them.
+func TestGather(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var rounds [][]int
+		b := together.New(time.Second, func(items []int) { rounds = append(rounds, slices.Sorted(slices.Values(items))) })
+		var all sync.WaitGroup
+		for i, after := range []time.Duration{0, 900 * time.Millisecond, 1500 * time.Millisecond} {
+			all.Go(func() {
+				time.Sleep(after)
+				b.Do(i)
+			})
+		}
+		all.Wait()
+		time.Sleep(2 * time.Second) // until nothing waits for more
+		if want := [][]int{{0, 1}, {2}}; !slices.EqualFunc(rounds, want, slices.Equal[[]int]) {
+			t.Errorf("rounds %v, want %v", rounds, want)
+		}
+	})
 }
