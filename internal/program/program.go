@@ -14,6 +14,7 @@ import (
 	"golang.org/x/term"
 
 	"plimsoll.dev/plimsoll/internal/cli"
+	"plimsoll.dev/plimsoll/internal/executor"
 	"plimsoll.dev/plimsoll/internal/fault"
 	"plimsoll.dev/plimsoll/internal/oci"
 	"plimsoll.dev/plimsoll/internal/program/plane"
@@ -47,12 +48,12 @@ func Run(ctx context.Context, host Host, args []string) int {
 	local := &store{root: filepath.Join(folder, "registry")}
 	defer local.close()
 	steps := &steps{dir: filepath.Join(folder, "cache", "roots"), getenv: host.Getenv}
-	defer steps.close()
+	defer steps.close(ctx)
 	env := &cli.Env{
 		In: host.In, Out: host.Out, Err: host.Err, Terminal: host.Terminal,
 		Version: version(), Home: folder,
 		Registries: &oci.Registries{Local: local.open, Agent: "plimsoll/" + version()},
-		Executor:   steps.open,
+		Executor:   func() (executor.Executor, error) { return steps.open(ctx) },
 		Getenv:     host.Getenv,
 		Up: func(ctx context.Context, s *site.Site, o cli.UpOptions, ready func(cli.UpState)) error {
 			return plane.Run(ctx, s, o, slog.New(slog.NewTextHandler(host.Err, nil)), ready)

@@ -1,6 +1,7 @@
 package program
 
 import (
+	"context"
 	"os"
 	"sync"
 	"time"
@@ -24,11 +25,11 @@ type steps struct {
 	sandbox *sandbox.Sandbox
 }
 
-func (s *steps) open() (executor.Executor, error) {
+func (s *steps) open(ctx context.Context) (executor.Executor, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.sandbox != nil { // a process that opens it again lives long
-		s.prune()
+		s.prune(ctx)
 		return s.sandbox, nil
 	}
 	var err error
@@ -40,16 +41,16 @@ func (s *steps) open() (executor.Executor, error) {
 }
 
 // close bounds what was unpacked, and has it outlast a power cut.
-func (s *steps) close() {
+func (s *steps) close(ctx context.Context) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.sandbox != nil {
-		s.prune()
+		s.prune(ctx)
 	}
 }
 
 // prune bounds what is unpacked, now and then.
-func (s *steps) prune() {
+func (s *steps) prune(ctx context.Context) {
 	stamp := s.dir + ".pruned"
 	if last, err := os.Stat(stamp); err == nil && time.Since(last.ModTime()) < pruneEvery {
 		return
@@ -58,7 +59,7 @@ func (s *steps) prune() {
 	if err != nil {
 		return // it is told where caches are asked for
 	}
-	if _, err := s.sandbox.Prune(caches.Bound(caches.Roots, total)); err == nil { // a cache: another command tries again
+	if _, err := s.sandbox.Prune(ctx, caches.Bound(caches.Roots, total)); err == nil { // a cache: another command tries again
 		_ = aside.WriteBytes(stamp, nil)
 	}
 }

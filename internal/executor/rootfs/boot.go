@@ -1,6 +1,7 @@
 package rootfs
 
 import (
+	"context"
 	"errors"
 	"os"
 	"path/filepath"
@@ -38,7 +39,7 @@ func (s *Store) usable(dir string) (bool, error) {
 	if s.whole(dir) {
 		return true, nil
 	}
-	if err := s.discard(dir); err != nil && !errors.Is(err, os.ErrNotExist) {
+	if err := s.discard(context.Background(), dir); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return false, fault.New(fault.Failed, "discard after a power cut", dir, err)
 	}
 	return false, nil

@@ -42,7 +42,7 @@ func FuzzLayers(f *testing.F) {
 				t.Errorf("outside the store: %v, %v", list, err)
 			}
 		}
-		if _, err := s.Prune(0); err != nil {
+		if _, err := s.Prune(t.Context(), 0); err != nil {
 			t.Errorf("prune: %v", err)
 		}
 	})

@@ -126,7 +126,7 @@ func (s *Store) aside(ctx context.Context, final string, build func(dir string) 
 }
 
 // sweep removes temporary folders whose owner is gone.
-func (s *Store) sweep() error {
+func (s *Store) sweep(ctx context.Context) error {
 	dir := filepath.Join(s.dir, "tmp")
 	list, err := os.ReadDir(dir)
 	if err != nil {
@@ -144,13 +144,42 @@ func (s *Store) sweep() error {
 		if err != nil {
 			return err
 		}
-		err = removeAll(filepath.Join(dir, name))
-		held.remove()
-		if err != nil {
+		if err := dispose(ctx, filepath.Join(dir, name), held); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// dispose removes a temporary folder and then its lock, which stays for another sweep where the folder
+// does. It looks at ctx before each folder two levels below.
+func dispose(ctx context.Context, dir string, held *lock) error {
+	for _, top := range folders(dir) {
+		for _, sub := range folders(top) {
+			if err := ctx.Err(); err != nil {
+				held.release()
+				return err
+			}
+			_ = removeAll(sub) // what stays is found below
+		}
+	}
+	if err := removeAll(dir); err != nil {
+		held.release()
+		return err
+	}
+	held.remove()
+	return nil
+}
+
+// folders lists those in a folder; none where it cannot be read.
+func folders(dir string) (paths []string) {
+	list, _ := os.ReadDir(dir) // its mode may shut it: removeAll gets through
+	for _, e := range list {
+		if e.IsDir() {
+			paths = append(paths, filepath.Join(dir, e.Name()))
+		}
+	}
+	return paths
 }
 
 // removeAll is os.RemoveAll that also gets through folders whose mode, taken from a layer,

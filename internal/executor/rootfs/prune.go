@@ -1,6 +1,7 @@
 package rootfs
 
 import (
+	"context"
 	"crypto/rand"
 	"encoding/json"
 	"errors"
@@ -31,14 +32,21 @@ type item struct {
 
 // Prune removes what was not used for the longest time until at most maxBytes are left. A
 // layer goes only after every root that is made of it, since its bytes stay on disk until
-// then. What is in use stays, and what stays is brought to disk for good.
-func (s *Store) Prune(maxBytes int64) (Pruned, error) {
-	if err := s.sweep(); err != nil {
-		return Pruned{}, fault.New(fault.Failed, "prune layer cache", "", err)
+// then. What is in use stays, and what stays is brought to disk for good. When ctx ends, what was
+// done is given with an error of kind Canceled.
+func (s *Store) Prune(ctx context.Context, maxBytes int64) (Pruned, error) {
+	failed := func(which string, err error) error {
+		if ctx.Err() != nil {
+			return fault.New(fault.Canceled, "prune layer cache", which, ctx.Err())
+		}
+		return fault.New(fault.Failed, "prune layer cache", which, err)
+	}
+	if err := s.sweep(ctx); err != nil {
+		return Pruned{}, failed("", err)
 	}
 	items, err := s.items()
 	if err != nil {
-		return Pruned{}, fault.New(fault.Failed, "prune layer cache", "", err)
+		return Pruned{}, failed("", err)
 	}
 	done := Pruned{Kept: len(items)}
 	inRoots := map[string]int{}
@@ -57,9 +65,9 @@ func (s *Store) Prune(maxBytes int64) (Pruned, error) {
 				continue
 			}
 			items[i].dir = "" // looked at once, whether it could be taken or not
-			removed, err := s.take(it)
+			removed, err := s.take(ctx, it)
 			if err != nil {
-				return done, fault.New(fault.Failed, "prune layer cache", it.name, err)
+				return done, failed(it.name, err)
 			}
 			if !removed {
 				continue
@@ -79,7 +87,7 @@ func (s *Store) Prune(maxBytes int64) (Pruned, error) {
 		}
 	}
 	if err := s.settle(); err != nil {
-		return done, fault.New(fault.Failed, "prune layer cache", "", err)
+		return done, failed("", err)
 	}
 	return done, nil
 }
@@ -97,7 +105,7 @@ func (s *Store) Held() (entries int, bytes int64, err error) {
 }
 
 // take removes one item unless it is in use.
-func (s *Store) take(it item) (bool, error) {
+func (s *Store) take(ctx context.Context, it item) (bool, error) {
 	held, err := tryLock(filepath.Join(s.dir, "locks", it.name), exclusive)
 	if errors.Is(err, errBusy) {
 		return false, nil
@@ -106,25 +114,28 @@ func (s *Store) take(it item) (bool, error) {
 		return false, err
 	}
 	defer held.remove()
-	// Out of sight at once, then removed at leisure: a crash leaves it to the next sweep.
-	err = s.discard(it.dir)
+	// Out of sight at once, then removed at leisure: who is interrupted leaves it to the next sweep.
+	err = s.discard(ctx, it.dir)
 	if errors.Is(err, os.ErrNotExist) {
 		return false, nil // another Prune was first
 	}
 	return err == nil, err
 }
 
-func (s *Store) discard(dir string) error {
+func (s *Store) discard(ctx context.Context, dir string) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	tmp := filepath.Join(s.dir, "tmp", rand.Text())
 	held, err := tryLock(tmp+".lock", exclusive)
 	if err != nil {
 		return err
 	}
-	defer held.remove()
 	if err := os.Rename(dir, tmp); err != nil {
+		held.remove()
 		return err
 	}
-	return removeAll(tmp)
+	return dispose(ctx, tmp, held)
 }
 
 func (s *Store) items() ([]item, error) {

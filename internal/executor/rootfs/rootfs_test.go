@@ -2,6 +2,7 @@ package rootfs_test
 
 import (
 	"archive/tar"
+	"context"
 	"fmt"
 	"io/fs"
 	"os"
@@ -55,7 +56,7 @@ func openStore(t testing.TB, opt rootfs.Options) *rootfs.Store {
 	}
 	t.Cleanup(func() {
 		// Folders that shut out their owner are more than t.TempDir can remove.
-		if _, err := s.Prune(0); err != nil {
+		if _, err := s.Prune(context.Background(), 0); err != nil {
 			t.Error(err)
 		}
 	})

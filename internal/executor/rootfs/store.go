@@ -85,7 +85,7 @@ func Open(dir string, opt Options) (*Store, error) {
 	if s.boot, err = bootID(); err != nil {
 		return nil, fault.New(fault.Failed, "open layer cache", dir, err)
 	}
-	if err := s.sweep(); err != nil {
+	if err := s.sweep(context.Background()); err != nil {
 		return nil, fault.New(fault.Failed, "open layer cache", dir, err)
 	}
 	return s, nil

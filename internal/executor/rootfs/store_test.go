@@ -102,19 +102,19 @@ func TestPrune(t *testing.T) {
 	root(a, b).Release()
 	held := root(c)
 	root(a).Release() // a is used later than b
-	all, err := s.Prune(1 << 40)
+	all, err := s.Prune(t.Context(), 1<<40)
 	if err != nil || all.Roots+all.Layers != 0 || all.Left < 3*100*4096 {
 		t.Fatalf("a large bound: %+v, %v", all, err)
 	}
-	some, err := s.Prune(all.Left - 1)
+	some, err := s.Prune(t.Context(), all.Left-1)
 	if err != nil || some.Roots != 1 || some.Layers != 0 {
 		t.Errorf("one byte less: %+v, %v, want the oldest root gone", some, err)
 	}
-	some, err = s.Prune(some.Left - 1)
+	some, err = s.Prune(t.Context(), some.Left-1)
 	if err != nil || some.Roots != 0 || some.Layers != 1 {
 		t.Errorf("one byte less again: %+v, %v, want the layer that only it had gone", some, err)
 	}
-	rest, err := s.Prune(0)
+	rest, err := s.Prune(t.Context(), 0)
 	if err != nil || rest.Roots != 1 || rest.Layers != 1 {
 		t.Errorf("to nothing: %+v, %v, want all gone but what is held", rest, err)
 	}
@@ -122,10 +122,53 @@ func TestPrune(t *testing.T) {
 		t.Errorf("the held root: %v", err)
 	}
 	held.Release()
-	if last, err := s.Prune(0); err != nil || last.Left != 0 || last.Roots != 1 || last.Layers != 1 {
+	if last, err := s.Prune(t.Context(), 0); err != nil || last.Left != 0 || last.Roots != 1 || last.Layers != 1 {
 		t.Errorf("after its release: %+v, %v", last, err)
 	}
 	root(a, b, c).Release() // and all can be had again
+}
+
+// TestPruneInterrupted: who is interrupted leaves nothing behind that the next one does not find.
+func TestPruneInterrupted(t *testing.T) {
+	dir := t.TempDir()
+	s, err := rootfs.Open(dir, rootfs.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"a", "b", "c"} {
+		r, err := s.Root(t.Context(), []executor.Layer{many(t, name, 100, 10)}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Release()
+	}
+	for looks := 0; ; looks++ { // interrupted at each point at which somebody looks
+		ctx := &looked{Context: t.Context(), left: looks}
+		_, err := s.Prune(ctx, 0)
+		if err == nil {
+			break
+		}
+		if fault.KindOf(err) != fault.Canceled {
+			t.Fatal(err)
+		}
+	}
+	left, err := filepath.Glob(filepath.Join(dir, "tmp", "*"))
+	if entries, _, heldErr := s.Held(); err != nil || heldErr != nil || entries != 0 || len(left) != 0 {
+		t.Errorf("left are %d entries and %v, %v, %v", entries, left, err, heldErr)
+	}
+}
+
+// looked is done once it was looked at so often.
+type looked struct {
+	context.Context
+	left int
+}
+
+func (c *looked) Err() error {
+	if c.left--; c.left < 0 {
+		return context.Canceled
+	}
+	return nil
 }
 
 // TestPruneRace prunes all the time while others use the store.
@@ -137,7 +180,7 @@ func TestPruneRace(t *testing.T) {
 	go func() {
 		var err error
 		for ctx.Err() == nil && err == nil {
-			_, err = s.Prune(0)
+			_, err = s.Prune(t.Context(), 0)
 		}
 		pruned <- err
 	}()
@@ -177,7 +220,7 @@ func TestCrashVictim(t *testing.T) {
 			t.Fatal(err)
 		}
 		root.Release()
-		if _, err := s.Prune(0); err != nil {
+		if _, err := s.Prune(t.Context(), 0); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -311,7 +354,7 @@ func TestPowerCut(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.Prune(1 << 40); err != nil {
+	if _, err := s.Prune(t.Context(), 1<<40); err != nil {
 		t.Fatal(err)
 	}
 	if marks, _ := filepath.Glob(dir + "/v1-0/*/*/boot"); len(marks) != 0 {

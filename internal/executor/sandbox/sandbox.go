@@ -89,7 +89,9 @@ func New(dir string, opt Options) (*Sandbox, error) {
 }
 
 // Prune removes layers and roots, the longest unused first, until at most maxBytes are left.
-func (s *Sandbox) Prune(maxBytes int64) (rootfs.Pruned, error) { return s.store.Prune(maxBytes) }
+func (s *Sandbox) Prune(ctx context.Context, maxBytes int64) (rootfs.Pruned, error) {
+	return s.store.Prune(ctx, maxBytes)
+}
 
 // Held says how many layers and roots are kept, and what they take on disk, in bytes.
 func (s *Sandbox) Held() (entries int, bytes int64, err error) { return s.store.Held() }

@@ -55,7 +55,7 @@ const rootBytes = 30 << 30
 
 // Unpacked is what steps of builds see, unpacked.
 type Unpacked interface {
-	Prune(maxBytes int64) (rootfs.Pruned, error)
+	Prune(ctx context.Context, maxBytes int64) (rootfs.Pruned, error)
 	Held() (entries int, bytes int64, err error)
 }
 
@@ -178,7 +178,7 @@ func (c *Caches) Prune(ctx context.Context, o PruneOptions) ([]Pruned, error) {
 			return all, err
 		}
 		if roots != nil {
-			done, err := roots.Prune(most(Roots))
+			done, err := roots.Prune(ctx, most(Roots))
 			all = append(all, Pruned{
 				State{Roots, Bound(Roots, c.total), cache.Held{Entries: done.Kept, Bytes: done.Left}},
 				cache.Held{Entries: done.Roots + done.Layers, Bytes: done.Freed},
