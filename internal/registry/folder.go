@@ -119,17 +119,14 @@ func (f folder) begin(file small) (a aside, err error) {
 
 // openDir opens a folder, and makes it when it is missing, as that of content mostly is.
 func openDir(dir string) (int, error) {
-	_, made := again(func() (int, error) { return 0, unix.Mkdir(dir, 0o777) })
-	if made == unix.ENOENT {
-		if err := os.MkdirAll(dir, 0o777); err != nil {
-			return -1, err
-		}
+	_, err := again(func() (int, error) { return 0, unix.Mkdir(dir, 0o777) })
+	if err == unix.ENOENT {
+		err = os.MkdirAll(dir, 0o777)
 	}
-	fd, err := openAt(unix.AT_FDCWD, dir, unix.O_RDONLY|unix.O_DIRECTORY)
-	if err == unix.ENOENT && made != nil && made != unix.EEXIST {
-		err = made // tells why it could not be made
+	if err != nil && err != unix.EEXIST {
+		return -1, err
 	}
-	return fd, err
+	return openAt(unix.AT_FDCWD, dir, unix.O_RDONLY|unix.O_DIRECTORY)
 }
 
 func writeAll(fd int, content []byte) error {

@@ -105,8 +105,7 @@ func (s *Store) aside(ctx context.Context, final string, build func(dir string) 
 	if err != nil {
 		return fault.New(fault.Failed, "make temporary folder", tmp, err)
 	}
-	defer held.remove()
-	defer removeAll(tmp)
+	defer dispose(context.WithoutCancel(ctx), tmp, held)
 	if err := os.Mkdir(tmp, 0o700); err != nil {
 		return fault.New(fault.Failed, "make temporary folder", tmp, err)
 	}
@@ -151,24 +150,29 @@ func (s *Store) sweep(ctx context.Context) error {
 	return nil
 }
 
-// dispose removes a temporary folder and then its lock, which stays for another sweep where the folder
-// does. It looks at ctx before each folder two levels below.
+// dispose removes a temporary folder, if it is there, and then its lock, which stays for another sweep
+// where the folder does.
 func dispose(ctx context.Context, dir string, held *lock) error {
+	err := removeInBits(ctx, dir)
+	if err != nil {
+		held.release()
+	} else {
+		held.remove()
+	}
+	return err
+}
+
+// removeInBits is removeAll that looks at ctx before each folder two levels below.
+func removeInBits(ctx context.Context, dir string) error {
 	for _, top := range folders(dir) {
 		for _, sub := range folders(top) {
 			if err := ctx.Err(); err != nil {
-				held.release()
 				return err
 			}
 			_ = removeAll(sub) // what stays is found below
 		}
 	}
-	if err := removeAll(dir); err != nil {
-		held.release()
-		return err
-	}
-	held.remove()
-	return nil
+	return removeAll(dir)
 }
 
 // folders lists those in a folder; none where it cannot be read.

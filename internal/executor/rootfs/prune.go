@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -35,18 +36,26 @@ type item struct {
 // then. What is in use stays, and what stays is brought to disk for good. When ctx ends, what was
 // done is given with an error of kind Canceled.
 func (s *Store) Prune(ctx context.Context, maxBytes int64) (Pruned, error) {
-	failed := func(which string, err error) error {
-		if ctx.Err() != nil {
-			return fault.New(fault.Canceled, "prune layer cache", which, ctx.Err())
-		}
-		return fault.New(fault.Failed, "prune layer cache", which, err)
+	done, err := s.prune(ctx, maxBytes)
+	if settled := s.settle(); err == nil { // also of what an interrupted one leaves
+		err = settled
 	}
+	switch {
+	case err == nil:
+		return done, nil
+	case ctx.Err() != nil:
+		return done, fault.New(fault.Canceled, "prune layer cache", "", ctx.Err())
+	}
+	return done, fault.New(fault.Failed, "prune layer cache", "", err)
+}
+
+func (s *Store) prune(ctx context.Context, maxBytes int64) (Pruned, error) {
 	if err := s.sweep(ctx); err != nil {
-		return Pruned{}, failed("", err)
+		return Pruned{}, err
 	}
 	items, err := s.items()
 	if err != nil {
-		return Pruned{}, failed("", err)
+		return Pruned{}, err
 	}
 	done := Pruned{Kept: len(items)}
 	inRoots := map[string]int{}
@@ -65,9 +74,12 @@ func (s *Store) Prune(ctx context.Context, maxBytes int64) (Pruned, error) {
 				continue
 			}
 			items[i].dir = "" // looked at once, whether it could be taken or not
+			if err := ctx.Err(); err != nil {
+				return done, err
+			}
 			removed, err := s.take(ctx, it)
 			if err != nil {
-				return done, failed(it.name, err)
+				return done, fmt.Errorf("%s: %w", it.name, err)
 			}
 			if !removed {
 				continue
@@ -85,9 +97,6 @@ func (s *Store) Prune(ctx context.Context, maxBytes int64) (Pruned, error) {
 			}
 			break
 		}
-	}
-	if err := s.settle(); err != nil {
-		return done, failed("", err)
 	}
 	return done, nil
 }
@@ -123,9 +132,6 @@ func (s *Store) take(ctx context.Context, it item) (bool, error) {
 }
 
 func (s *Store) discard(ctx context.Context, dir string) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
 	tmp := filepath.Join(s.dir, "tmp", rand.Text())
 	held, err := tryLock(tmp+".lock", exclusive)
 	if err != nil {
