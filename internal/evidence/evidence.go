@@ -60,10 +60,7 @@ type Subject struct {
 type Issued struct {
 	Contents artifact.Contents
 	Evidence []artifact.Evidence // all that was signed, the signature itself last
-	Attached []v1.Hash           // manifests of the bundles that hold it, in the same order
-	Sent     int64               // bytes
-	Left     []v1.Hash           // manifests of bundles that were replaced, and that the registry keeps
-	Identity string              // whom the certificate names that signed; "" when keys did
+	attest.Issued
 }
 
 // Issue makes all evidence of the image, signs it and puts it beside the image. It may be
@@ -73,11 +70,10 @@ func (i *Issuer) Issue(ctx context.Context, session *oci.Session, s Subject) (Is
 	if err != nil {
 		return out, err
 	}
-	issued, err := attest.Issue(ctx, session, s.Ref, s.Descriptor, out.Evidence, i.Signers, attest.Options{Keyless: i.Keyless, Encoded: true, Memory: i.Attached})
+	out.Issued, err = attest.Issue(ctx, session, s.Ref, s.Descriptor, out.Evidence, i.Signers, attest.Options{Keyless: i.Keyless, Encoded: true, Memory: i.Attached})
 	if err == nil && i.Bills != nil {
 		i.Bills.Made(out.Contents, out.Evidence...)
 	}
-	out.Attached, out.Sent, out.Left, out.Identity = issued.Attached, issued.Sent, issued.Left, issued.Identity
 	return out, err
 }
 

@@ -4,12 +4,16 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
 	"plimsoll.dev/plimsoll/internal/build/rebase"
 	"plimsoll.dev/plimsoll/internal/fault"
+	"plimsoll.dev/plimsoll/internal/inventory"
+	"plimsoll.dev/plimsoll/internal/inventory/query"
+	"plimsoll.dev/plimsoll/internal/site/known"
 )
 
 // fleet builds an image and names it by so many tags.
@@ -33,6 +37,41 @@ func (b *bed) rebase(items []RebaseItem) map[string]RebaseOutcome {
 	if err := b.Rebase(b.Context(), items, RebaseOptions{}, func(o RebaseOutcome) { out[o.Item.Tag] = o }); err != nil {
 		b.Fatal(err)
 	}
+	return out
+}
+
+// agreed wants the inventory to know of an image from whoever made it what all find who look into it: else
+// each of them changes what the other one wrote, and all that rests on it is decided again.
+func (b *bed) agreed(tag string, index *inventory.Inventory) {
+	b.Helper()
+	found, err := known.NewReader(b.Context(), b.Home).Read(b.Context(), tag)
+	if err != nil {
+		b.Fatal(err)
+	}
+	q, err := query.Parse(`images where ref = "` + tag + `"`)
+	if err != nil {
+		b.Fatal(err)
+	}
+	kept, err := index.Query(b.Context(), q, inventory.Page{})
+	if err != nil || len(found) != 1 || len(kept.Images) != 1 {
+		b.Fatalf("%s: %d are found, %d are kept, %v", tag, len(found), len(kept.Images), err)
+	}
+	if got, want := places(kept.Images[0].Evidence), places(found[0].Evidence); len(want) == 0 || !slices.Equal(got, want) {
+		b.Errorf("%s: the inventory knows of the evidence %q, want %q", tag, got, want)
+	}
+}
+
+// places gives what evidence there is, where it lies, as far as the inventory keeps that, and who vouches
+// for it.
+func places(all []inventory.Evidence) []string {
+	var out []string
+	for _, e := range all {
+		if !strings.Contains(e.Digest, ":") {
+			e.Digest = "" // an older tag
+		}
+		out = append(out, strings.Join([]string{e.PredicateType, e.Stored, e.Digest, e.KeyID, e.Identity, fmt.Sprint(e.VerifiedAt.IsZero())}, " "))
+	}
+	slices.Sort(out)
 	return out
 }
 
@@ -74,6 +113,7 @@ func TestRebase(t *testing.T) {
 	if known, err := index.References(t.Context(), "mirror/app:b2"); err != nil || len(known) != 1 {
 		t.Errorf("the inventory knows %q of the other tag, %v", known, err)
 	}
+	b.agreed("fleet/app:0", index)
 	if again := b.rebase(items[:1])["fleet/app:0"]; again.Status != rebase.StatusUnchanged {
 		t.Errorf("without news it is %s, %v", again.Status, again.Err)
 	}

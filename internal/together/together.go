@@ -24,7 +24,8 @@ type round[T any] struct {
 }
 
 // New gives a batch whose items work does, never twice at once. What comes of each it leaves where the
-// caller finds it. A round waits for as long as gather for more to come.
+// caller finds it. Who comes first is done at once, and those who come before he is done or within the time
+// gather after that, together: who is alone never waits.
 func New[T any](gather time.Duration, work func([]T)) *Batch[T] {
 	return &Batch[T]{gather: gather, work: work}
 }
@@ -48,7 +49,6 @@ func (b *Batch[T]) Do(item T) {
 // run does what waits, until nothing does.
 func (b *Batch[T]) run() {
 	for {
-		time.Sleep(b.gather)
 		b.mu.Lock()
 		now := b.next
 		b.next, b.working = nil, now != nil
@@ -58,5 +58,6 @@ func (b *Batch[T]) run() {
 		}
 		b.work(now.items)
 		close(now.done)
+		time.Sleep(b.gather)
 	}
 }

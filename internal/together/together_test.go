@@ -54,21 +54,29 @@ func TestBatch(t *testing.T) {
 	}
 }
 
-// TestGather: those who come within the time are done together, those who come later after them.
+// TestGather: who comes first is done at once, those who come within the time after that together, and those
+// who come later after them.
 func TestGather(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var rounds [][]int
 		b := together.New(time.Second, func(items []int) { rounds = append(rounds, slices.Sorted(slices.Values(items))) })
 		var all sync.WaitGroup
-		for i, after := range []time.Duration{0, 900 * time.Millisecond, 1500 * time.Millisecond} {
+		began := time.Now()
+		for i, c := range []struct{ after, until time.Duration }{
+			{0, 0}, {100 * time.Millisecond, time.Second}, {900 * time.Millisecond, time.Second}, {1500 * time.Millisecond, 2 * time.Second},
+			{5 * time.Second, 5 * time.Second},
+		} {
 			all.Go(func() {
-				time.Sleep(after)
+				time.Sleep(c.after)
 				b.Do(i)
+				if took := time.Since(began); took != c.until {
+					t.Errorf("%d was done after %s, want %s", i, took, c.until)
+				}
 			})
 		}
 		all.Wait()
-		time.Sleep(2 * time.Second) // until nothing waits for more
-		if want := [][]int{{0, 1}, {2}}; !slices.EqualFunc(rounds, want, slices.Equal[[]int]) {
+		time.Sleep(time.Second) // until nothing waits for more
+		if want := [][]int{{0}, {1, 2}, {3}, {4}}; !slices.EqualFunc(rounds, want, slices.Equal[[]int]) {
 			t.Errorf("rounds %v, want %v", rounds, want)
 		}
 	})

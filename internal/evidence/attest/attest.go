@@ -57,6 +57,7 @@ type Options struct {
 // Issued is what Issue did for one image.
 type Issued struct {
 	Attached []v1.Hash // manifests of the bundles, in the order of the evidence
+	Older    []string  // older tags, in that order, below which lies another signature than in the bundle; else ""
 	Signed   int       // how many of them were not there before
 	Sent     int64     // bytes
 	Left     []v1.Hash // manifests of replaced bundles that the registry does not let go

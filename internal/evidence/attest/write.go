@@ -76,7 +76,7 @@ func (w *writer) write(ctx context.Context) (Issued, error) {
 	}
 	out := Issued{}
 	for i, r := range made {
-		out.Attached, out.Sent = append(out.Attached, r.Digest), out.Sent+sent[i]
+		out.Attached, out.Older, out.Sent = append(out.Attached, r.Digest), append(out.Older, w.older(r)), out.Sent+sent[i]
 		if sent[i] > 0 {
 			out.Signed++
 		}
@@ -89,6 +89,16 @@ func (w *writer) write(ctx context.Context) (Issued, error) {
 	n, err := w.settle(ctx, now)
 	out.Sent += n
 	return out, err
+}
+
+// older gives the older tag of a record below which there is more than the envelope of its bundle: a signature
+// of the older kind, or one that what is beside it verifies. List gives such as attestations of their own.
+func (w *writer) older(r record) string {
+	below := Attached{layer: r.layer}
+	if r.predicate != artifact.PredicateSignature && below.plain() {
+		return ""
+	}
+	return olderTag(w.repo, w.subject.Digest, r.layerType()).Identifier()
 }
 
 // attach puts the claim beside the image, unless it is there. It gives the bytes that were

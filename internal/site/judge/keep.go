@@ -19,6 +19,10 @@ type keeping struct {
 	bases bool // others stand on some of that
 }
 
+// gatherFindings is how long what was found out waits for more that comes, once there is more than one: a
+// fleet is patched, or all images are looked into anew, and nobody waits for any of them.
+const gatherFindings = 100 * time.Millisecond
+
 // finding is what was found out of a manifest, on its way into the inventory.
 type finding struct {
 	gathered
@@ -32,7 +36,8 @@ type finding struct {
 }
 
 // keep keeps what was found out, and gives it as everybody else is told of it. All that comes while others
-// are put into the inventory is put there at once: a transaction costs as much for one as for ten.
+// are put into the inventory, or soon after, is put there at once: a transaction costs as much for one as
+// for ten.
 func (j *Judge) keep(ctx context.Context, f *finding) (artifact.Facts, error) {
 	f.ctx = ctx
 	j.findings.Do(f) // whoever keeps it hears of the end of ctx

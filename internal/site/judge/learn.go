@@ -24,7 +24,7 @@ func NewLearner(ctx context.Context, h *home.Home) (*Judge, error) {
 	}
 	g, err := NewGatherer(ctx, h)
 	j := &Judge{home: h, gather: g, index: index}
-	j.findings = together.New(0, j.keepSome)
+	j.findings = together.New(gatherFindings, j.keepSome)
 	return j, err
 }
 
