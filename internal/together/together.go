@@ -24,8 +24,8 @@ type round[T any] struct {
 }
 
 // New gives a batch whose items work does, never twice at once. What comes of each it leaves where the
-// caller finds it. Who comes first is done at once, and those who come before he is done or within the time
-// gather after that, together: who is alone never waits.
+// caller finds it. Who comes alone is done at once, again and again. Those who come while others are done,
+// or within the time gather after several were, are done together.
 func New[T any](gather time.Duration, work func([]T)) *Batch[T] {
 	return &Batch[T]{gather: gather, work: work}
 }
@@ -58,6 +58,11 @@ func (b *Batch[T]) run() {
 		}
 		b.work(now.items)
 		close(now.done)
-		time.Sleep(b.gather)
+		b.mu.Lock()
+		several := len(now.items) > 1 || b.next != nil
+		b.mu.Unlock()
+		if several {
+			time.Sleep(b.gather)
+		}
 	}
 }

@@ -54,29 +54,31 @@ func TestBatch(t *testing.T) {
 	}
 }
 
-// TestGather: who comes first is done at once, those who come within the time after that together, and those
-// who come later after them.
+// TestGather: who comes alone never waits; where several come, those are done together who come within the
+// time.
 func TestGather(t *testing.T) {
+	const ms = time.Millisecond
 	synctest.Test(t, func(t *testing.T) {
 		var rounds [][]int
-		b := together.New(time.Second, func(items []int) { rounds = append(rounds, slices.Sorted(slices.Values(items))) })
+		b := together.New(time.Second, func(items []int) {
+			rounds = append(rounds, slices.Sorted(slices.Values(items)))
+			time.Sleep(10 * ms)
+		})
 		var all sync.WaitGroup
 		began := time.Now()
-		for i, c := range []struct{ after, until time.Duration }{
-			{0, 0}, {100 * time.Millisecond, time.Second}, {900 * time.Millisecond, time.Second}, {1500 * time.Millisecond, 2 * time.Second},
-			{5 * time.Second, 5 * time.Second},
+		for i, c := range []struct{ comes, done time.Duration }{
+			{0, 10 * ms}, {20 * ms, 30 * ms}, {25 * ms, 1040 * ms}, {900 * ms, 1040 * ms}, {1500 * ms, 2050 * ms}, {5000 * ms, 5010 * ms},
 		} {
 			all.Go(func() {
-				time.Sleep(c.after)
+				time.Sleep(c.comes)
 				b.Do(i)
-				if took := time.Since(began); took != c.until {
-					t.Errorf("%d was done after %s, want %s", i, took, c.until)
+				if at := time.Since(began); at != c.done {
+					t.Errorf("%d is done after %s, want %s", i, at, c.done)
 				}
 			})
 		}
 		all.Wait()
-		time.Sleep(time.Second) // until nothing waits for more
-		if want := [][]int{{0}, {1, 2}, {3}, {4}}; !slices.EqualFunc(rounds, want, slices.Equal[[]int]) {
+		if want := [][]int{{0}, {1}, {2, 3}, {4}, {5}}; !slices.EqualFunc(rounds, want, slices.Equal[[]int]) {
 			t.Errorf("rounds %v, want %v", rounds, want)
 		}
 	})

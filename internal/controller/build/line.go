@@ -24,6 +24,7 @@ type line struct {
 	planned map[types.NamespacedName][]*entry  // rebases by their Image that the cache does not have: they wait, run or have ended
 	history queue.History
 	fleets  int
+	held    map[string]bool // Images of which something waits for what runs of them, since the line was looked at last
 	kicked  chan struct{}
 }
 
@@ -187,10 +188,10 @@ type started struct {
 func (l *line) next(ctx context.Context, limits queue.Limits, fleetSize int) (builds, fleet []started, wake time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	defer l.hold()
 	var running []queue.Item
-	busy := map[string]bool{}
+	busy := l.busy()
 	for _, e := range l.running {
-		busy[e.item.Image] = true
 		if !e.rebase {
 			running = append(running, e.item)
 		}
@@ -214,6 +215,27 @@ func (l *line) next(ctx context.Context, limits queue.Limits, fleetSize int) (bu
 		}
 	}
 	return builds, fleet, wake
+}
+
+// busy gives the Images of which something runs.
+func (l *line) busy() map[string]bool {
+	busy := make(map[string]bool, len(l.running))
+	for _, e := range l.running {
+		busy[e.item.Image] = true
+	}
+	return busy
+}
+
+// hold notes which Images that are busy have more that waits: of the others an end starts nothing, and with
+// thousands that wait a look at the line is not free.
+func (l *line) hold() {
+	l.held = map[string]bool{}
+	busy := l.busy()
+	for _, e := range l.waiting {
+		if busy[e.item.Image] {
+			l.held[e.item.Image] = true
+		}
+	}
 }
 
 // heads gives the first of each Image that waits.

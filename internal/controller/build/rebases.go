@@ -186,13 +186,16 @@ func (l *line) written(e, now *entry) {
 func (l *line) replan(e, now *entry) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	defer l.kick()
 	if l.running[e.name] == e {
 		delete(l.running, e.name)
 	}
 	wanted := l.exchange(e, now)
-	if wanted && !now.build.Status.Phase.Ended() {
+	again := wanted && !now.build.Status.Phase.Ended()
+	if again {
 		l.waiting[e.name] = now
+	}
+	if again || l.held[e.item.Image] { // else nothing can start now that could not before
+		l.kick()
 	}
 	return wanted
 }

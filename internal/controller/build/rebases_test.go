@@ -321,4 +321,26 @@ func TestPlanned(t *testing.T) {
 		}
 		empty(t, l)
 	})
+	t.Run("the line is looked at again for what waits for an end", func(t *testing.T) {
+		for _, waits := range []bool{true, false} {
+			l, e, more := newLine(), rebase("a", ""), rebase("b", "1")
+			more.item.Number = 3
+			l.plan(e)
+			if waits {
+				l.add(more)
+			}
+			_, fleet, _ := l.next(t.Context(), queue.Limits{}, 1)
+			if len(fleet) != 1 || fleet[0].entry != e {
+				t.Fatalf("there start %v", fleet)
+			}
+			<-l.kicked // when it was planned
+			ended := *e
+			ended.build = e.build.DeepCopy()
+			ended.build.Status.Phase = v1alpha1.BuildSucceeded
+			l.replan(e, &ended)
+			if kicked := len(l.kicked) == 1; kicked != waits {
+				t.Errorf("something waits: %t; it is looked at: %t", waits, kicked)
+			}
+		}
+	})
 }

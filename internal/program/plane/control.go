@@ -37,7 +37,7 @@ import (
 // page of links.
 func (p *Plane) control(ctx context.Context, cancel context.CancelCauseFunc, ready func(page string)) error {
 	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(200) // a fleet under way is mostly garbage; the API server has it so, too
+		debug.SetGCPercent(300) // a fleet under way is mostly garbage, and giveBack gives back what that took
 	}
 	go giveBack(ctx)
 	if !p.o.NoDefinitions {

@@ -19,9 +19,9 @@ type keeping struct {
 	bases bool // others stand on some of that
 }
 
-// gatherFindings is how long what was found out waits for more that comes, once there is more than one: a
-// fleet is patched, or all images are looked into anew, and nobody waits for any of them.
-const gatherFindings = 100 * time.Millisecond
+// gatherFindings is how long what was found out waits for more, once more than one comes: a fleet is patched,
+// or all images are looked into anew.
+const gatherFindings = 50 * time.Millisecond
 
 // finding is what was found out of a manifest, on its way into the inventory.
 type finding struct {

@@ -99,6 +99,9 @@ func Remember(ctx context.Context, h *home.Home, text string) {
 	})
 }
 
+// gathers is how many images are looked into at once: what is found out of several is kept together.
+const gathers = 8
+
 // GatherBare finds out the facts of images of which the inventory has none, once begins was told how
 // many there are. Those of which nothing can be known are left out, with a warning.
 func GatherBare(ctx context.Context, h *home.Home, begins func(images int)) error {
@@ -116,7 +119,7 @@ func GatherBare(ctx context.Context, h *home.Home, begins func(images int)) erro
 	}
 	begins(len(bare))
 	several, inner := errgroup.WithContext(ctx)
-	several.SetLimit(2)
+	several.SetLimit(gathers)
 	for _, m := range bare {
 		several.Go(func() error {
 			image := verdicts.Image(m)
