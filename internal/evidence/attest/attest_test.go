@@ -93,7 +93,7 @@ func TestAgain(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if diff := cmp.Diff(Issued{Attached: first.Attached}, second); diff != "" {
+		if diff := cmp.Diff(Issued{Attached: first.Attached, Older: first.Older}, second); diff != "" {
 			t.Errorf("-first +second\n%s", diff)
 		}
 		if diff := cmp.Diff(show(before), show(h.list(t))); diff != "" {

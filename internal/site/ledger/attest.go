@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"context"
+	"slices"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/partial"
@@ -63,7 +64,9 @@ func Vouch(ctx context.Context, h *home.Home, ref oci.Reference) (*Vouched, erro
 	out := &Vouched{Digest: top.Digest}
 	if len(l.done) > 0 {
 		for _, e := range l.done[0].Evidence {
-			out.Predicates = append(out.Predicates, e.PredicateType)
+			if !slices.Contains(out.Predicates, e.PredicateType) { // in two forms, perhaps
+				out.Predicates = append(out.Predicates, e.PredicateType)
+			}
 		}
 	}
 	judge.Remember(ctx, h, ref.String())
