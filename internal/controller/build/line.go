@@ -188,7 +188,6 @@ type started struct {
 func (l *line) next(ctx context.Context, limits queue.Limits, fleetSize int) (builds, fleet []started, wake time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	defer l.hold()
 	var running []queue.Item
 	busy := l.busy()
 	for _, e := range l.running {
@@ -214,6 +213,7 @@ func (l *line) next(ctx context.Context, limits queue.Limits, fleetSize int) (bu
 			wake = soon
 		}
 	}
+	l.hold()
 	return builds, fleet, wake
 }
 

@@ -25,12 +25,8 @@ type opinions struct {
 }
 
 func (p *Plane) opinions(ctx context.Context) *opinions {
-	return &opinions{Plane: p, ctx: ctx, turns: make(chan struct{}, mostTurns), asked: map[verdicts.Image]bool{}}
+	return &opinions{Plane: p, ctx: ctx, turns: make(chan struct{}, judge.Gathers), asked: map[verdicts.Image]bool{}}
 }
-
-// mostTurns is how many images are looked into at a time: so many that what is found out of several is kept
-// together, and fewer than a keeper of verdicts does at once, for whoever asks at a gate waits.
-const mostTurns = 8
 
 // verdict gives what the policies say of an image at the registry's gate, nil where there are none. An
 // image of which that is not known is looked into, and its Image hears of it.

@@ -99,8 +99,10 @@ func Remember(ctx context.Context, h *home.Home, text string) {
 	})
 }
 
-// gathers is how many images are looked into at once: what is found out of several is kept together.
-const gathers = 8
+// Gathers is how many images are looked into at once where nobody waits for each: so many that what is found
+// out of several is kept together, and fewer than a keeper of verdicts takes, for whoever asks at a gate does
+// wait.
+const Gathers = 8
 
 // GatherBare finds out the facts of images of which the inventory has none, once begins was told how
 // many there are. Those of which nothing can be known are left out, with a warning.
@@ -119,7 +121,7 @@ func GatherBare(ctx context.Context, h *home.Home, begins func(images int)) erro
 	}
 	begins(len(bare))
 	several, inner := errgroup.WithContext(ctx)
-	several.SetLimit(gathers)
+	several.SetLimit(Gathers)
 	for _, m := range bare {
 		several.Go(func() error {
 			image := verdicts.Image(m)

@@ -194,12 +194,9 @@ func (l *Ledger) issue(ctx context.Context, session *oci.Session, subject eviden
 	warnOfLeft(l.home, subject.Ref, issued.Left)
 	image, err := known.Of(subject.Ref, subject.Image, issued.Contents)
 	for i, e := range issued.Evidence {
-		one := l.attached(e.PredicateType, issued.Identity)
-		one.Digest, one.Stored = issued.Attached[i].String(), "bundle"
-		image.Evidence = append(image.Evidence, one)
+		image.Evidence = append(image.Evidence, l.attached(e.PredicateType, issued.Identity, "bundle", issued.Attached[i].String()))
 		if older := issued.Older[i]; older != "" {
-			one.Digest, one.Stored = older, "tag"
-			image.Evidence = append(image.Evidence, one)
+			image.Evidence = append(image.Evidence, l.attached(e.PredicateType, issued.Identity, "tag", older))
 		}
 	}
 	return image, err
@@ -223,9 +220,9 @@ func (l *Ledger) subject(to oci.Reference, t Told) (evidence.Subject, error) {
 }
 
 // attached gives evidence as the inventory is to know it: just signed here, for the identity or
-// with a key. Where it lies is left to the caller.
-func (l *Ledger) attached(predicate, identity string) inventory.Evidence {
-	out := inventory.Evidence{PredicateType: predicate, VerifiedAt: time.Now(), Identity: identity}
+// with a key, and where it lies.
+func (l *Ledger) attached(predicate, identity, stored, where string) inventory.Evidence {
+	out := inventory.Evidence{PredicateType: predicate, Digest: where, Stored: stored, VerifiedAt: time.Now(), Identity: identity}
 	signer := l.issuer.Signers.Attestations
 	if predicate == artifact.PredicateSignature || signer == nil {
 		signer = l.issuer.Signers.Images
