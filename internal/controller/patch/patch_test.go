@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -58,10 +59,12 @@ type rebaser struct {
 
 	mu     sync.Mutex
 	refuse error
+	began  atomic.Bool   // it was given a batch
 	held   chan struct{} // closed to let it go on
 }
 
 func (r *rebaser) Apply(ctx context.Context, batch update.Batch, report func(update.Outcome)) error {
+	r.began.Store(true)
 	select {
 	case <-r.held:
 	case <-ctx.Done():
@@ -170,6 +173,9 @@ func TestPatches(t *testing.T) {
 	q.Until(t, func() string {
 		if q.Get(t, p); p.Status.Phase != v1alpha1.PatchRunning {
 			return "it is " + string(p.Status.Phase)
+		}
+		if !q.rebaser.began.Load() { // it runs before its first batch is handed out
+			return "no image is being rebased"
 		}
 		return ""
 	})
